@@ -1,0 +1,90 @@
+"""What travels between gateway and cloud, the same in both directions: batches of a stream and their acknowledgements.
+
+A frame is `FL`, a version, a kind, the stream's id and an offset; a batch goes on with `first` (the oldest offset that
+the sender still holds), its covers and its records, one JSON text a line, so that nobody decodes what he only carries.
+"""
+
+import struct
+from collections import namedtuple
+
+from fieldloom_contract.compat import loads
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.messages import dumps
+
+VERSION = 1
+STREAM_BYTES = 16
+
+_BATCH = ord("B")
+_ACK = ord("A")
+_HEAD = "!2sBB16sQ"
+_HEAD_BYTES = struct.calcsize(_HEAD)
+_REST = "!QII"  # first, number of records, bytes of covers
+_REST_BYTES = struct.calcsize(_REST)
+
+Batch = namedtuple("Batch", ("stream", "offset", "first", "covers", "records"))
+
+
+def pack(stream: bytes, offset: int, first: int, covers: list[list[object]], records: list[bytes]) -> bytes:
+    """Return a batch. `offset` numbers its first record; a cover is [device, boot, first seq, last seq]."""
+    told = dumps(covers)
+    head = struct.pack(_HEAD, b"FL", VERSION, _BATCH, stream, offset)
+    return head + struct.pack(_REST, first, len(records), len(told)) + told + b"\n".join(records)
+
+
+def pack_ack(stream: bytes, offset: int) -> bytes:
+    """Return the acknowledgement of all up to `offset` of a stream."""
+    return struct.pack(_HEAD, b"FL", VERSION, _ACK, stream, offset)
+
+
+def _open(payload: bytes, expected: int) -> tuple[bytes, int]:
+    if len(payload) < _HEAD_BYTES:
+        raise Rejected("batch", "is cut off in its head")
+    magic, version, kind, stream, offset = struct.unpack(_HEAD, payload[:_HEAD_BYTES])
+    if magic != b"FL" or kind != expected:
+        raise Rejected("batch", "is no frame of this kind")
+    if version != VERSION:
+        raise Rejected("batch", "has version " + str(version) + ", this side knows " + str(VERSION))
+    return stream, offset
+
+
+def unpack_ack(payload: bytes) -> tuple[bytes, int]:
+    """Return (stream, offset). Raises Rejected."""
+    if len(payload) != _HEAD_BYTES:
+        raise Rejected("ack", "has the wrong length")
+    return _open(payload, _ACK)
+
+
+def unpack(payload: bytes) -> Batch:
+    """Return the batch, its records as JSON texts that nobody has parsed yet. Raises Rejected."""
+    stream, offset = _open(payload, _BATCH)
+    body = _HEAD_BYTES + _REST_BYTES
+    if len(payload) < body:
+        raise Rejected("batch", "is cut off in its head")
+    first, count, told = struct.unpack(_REST, payload[_HEAD_BYTES:body])
+    if not 1 <= first <= offset:
+        raise Rejected("batch.first", "must be from 1 to the batch's offset")
+    if len(payload) < body + told:
+        raise Rejected("batch.covers", "are cut off")
+    try:
+        covers = loads(payload[body : body + told])
+    except ValueError as error:
+        raise Rejected("batch.covers", str(error)) from error
+    _check_covers(covers)
+    rest = payload[body + told :]
+    records = rest.split(b"\n") if rest else []
+    if len(records) != count or not count:
+        raise Rejected("batch.records", "are not as many as the head says")
+    return Batch(stream, offset, first, covers, records)
+
+
+def _check_covers(covers: object) -> None:
+    if not isinstance(covers, list):
+        raise Rejected("batch.covers", "must be a list")
+    for cover in covers:
+        if not isinstance(cover, list) or len(cover) != 4 or not isinstance(cover[0], str):
+            raise Rejected("batch.covers", "must be lists of device, boot, first and last seq")
+        for number in cover[1:]:
+            if not isinstance(number, int) or number < 1:
+                raise Rejected("batch.covers", "must name boot and seq by whole numbers from 1")
+        if cover[2] > cover[3]:
+            raise Rejected("batch.covers", "must not end before they begin")
