@@ -1,0 +1,160 @@
+"""The command itself: help, clear failures with the way out, exit codes. The API is a real HTTP server on loopback."""
+
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+FIELDLOOM = Path(sys.executable).with_name("fieldloom")
+
+
+def fieldloom(*arguments, **environment):
+    return subprocess.run(
+        [FIELDLOOM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "160", **environment},
+    )
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    """A server that gives the answers that a test puts into `answers`, by "METHOD path"."""
+    answers, asked = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path, json.loads(body or b"null"), self.headers["Authorization"]))
+            status, told = answers[f"{self.command} {self.path.split('?')[0]}"]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(told).encode())
+
+        do_GET = do_POST = answer  # noqa: N815 - the names are http.server's
+
+        def log_message(self, *arguments):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    demo = {"api": f"http://127.0.0.1:{server.server_port}", "token": "secret", "ca": "ca.pem"}
+    (tmp_path / "demo.json").write_text(json.dumps(demo))
+    yield answers, asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_help_names_every_group_and_imports_no_tier():
+    done = fieldloom("--help")
+
+    assert done.returncode == 0
+    for group in ("cloud", "command", "demo", "device", "gateway", "sim", "telemetry"):
+        assert group in done.stdout
+    probe = (
+        "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
+        "try: main.main()\nexcept SystemExit: pass\n"
+        "heavy = {'fastapi', 'sqlalchemy', 'duckdb', 'httpx2', 'cryptography', 'micropython_run'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_without_a_demo_it_says_how_to_start_one(tmp_path):
+    done = fieldloom("device", "list", "--data", tmp_path / "none")
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "fieldloom demo --data" in done.stderr
+
+
+def test_a_cloud_that_does_not_answer_is_one_line():
+    done = fieldloom("device", "list", FIELDLOOM_API="http://127.0.0.1:9", FIELDLOOM_TOKEN="x")
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "is it running?" in done.stderr
+
+
+def test_a_list_follows_the_cursor_to_its_end(cloud, tmp_path):
+    answers, asked = cloud
+    pages = iter([{"items": [{"id": "a"}], "next": "more"}, {"items": [{"id": "b"}], "next": None}])
+    answers["GET /api/v1/devices"] = type("Pages", (), {"__iter__": lambda self: iter((200, next(pages)))})()
+
+    done = fieldloom("device", "list", "--data", tmp_path, "--json")
+
+    assert json.loads(done.stdout) == {"items": [{"id": "a"}, {"id": "b"}], "next": None}
+    assert [path for _, path, _, _ in asked] == ["/api/v1/devices", "/api/v1/devices?cursor=more"]
+    assert asked[0][3] == "Bearer secret"
+
+
+def test_a_new_device_gets_its_files_and_the_key_is_its_owners_alone(cloud, tmp_path):
+    answers, asked = cloud
+    answers["POST /api/v1/devices"] = (201, {"id": "pump-7"})
+    answers["POST /api/v1/certificates"] = (201, {"certificate": "CERT", "ca": "CA"})
+
+    done = fieldloom("device", "new", "pump-7", "--data", tmp_path, "--json")
+
+    told = json.loads(done.stdout)
+    assert told["id"] == "pump-7"
+    assert Path(told["cert"]).read_text() == "CERT"
+    assert Path(told["ca"]).read_text() == "CA"
+    assert Path(told["key"]).read_text().startswith("-----BEGIN EC PRIVATE KEY-----")
+    assert Path(told["key"]).stat().st_mode & 0o777 == 0o600
+    assert asked[1][2]["csr"].startswith("-----BEGIN CERTIFICATE REQUEST-----")
+
+
+def test_a_device_name_is_checked_before_anything_is_sent(cloud, tmp_path):
+    done = fieldloom("device", "new", "Pump 7", "--data", tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("fieldloom: device: may hold only")
+    assert cloud[1] == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 3), (403, 4), (401, 4), (422, 1)])
+def test_the_exit_code_tells_what_the_cloud_said(cloud, tmp_path, status, code):
+    cloud[0]["GET /api/v1/commands/c1"] = (status, {"title": "No", "errors": [{"path": "id", "reason": "unknown"}]})
+
+    done = fieldloom("command", "show", "c1", "--data", tmp_path)
+
+    assert done.returncode == code
+    assert f"fieldloom: No; id: unknown ({status})" in done.stderr
+
+
+def test_waiting_for_a_command_ends_with_its_result(cloud, tmp_path):
+    command = {"id": "c1", "device": "board-1", "type": "read", "status": "pending", "result": None, "error": None}
+    cloud[0]["POST /api/v1/devices/board-1/commands"] = (202, command)
+    cloud[0]["GET /api/v1/commands/c1"] = (200, {**command, "status": "failed", "error": "no such driver"})
+
+    done = fieldloom("command", "send", "board-1", "read", "--wait", "5", "--data", tmp_path, "--json")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"] == "no such driver"
+
+
+def test_parameters_have_to_be_an_object(cloud, tmp_path):
+    done = fieldloom("command", "send", "board-1", "write", "--parameters", "[1]", "--data", tmp_path)
+
+    assert done.returncode == 1
+    assert "must be a JSON object" in done.stderr
+    assert cloud[1] == []
+
+
+def test_telemetry_is_shown_as_a_table(cloud, tmp_path):
+    series = [{"device": "board-1", "metric": "temperature", "points": [["2026-01-01T00:00:00.000Z", 21.5]]}]
+    cloud[0]["GET /api/v1/telemetry"] = (200, {"series": series})
+
+    done = fieldloom("telemetry", "query", "--device", "board-1", "--window", "1m", "--data", tmp_path)
+
+    assert "21.5" in done.stdout
+    assert cloud[1][0][1] == "/api/v1/telemetry?device=board-1&window=1m"

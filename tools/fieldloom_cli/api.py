@@ -1,0 +1,78 @@
+"""The cloud's HTTP interface as the command uses it."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from fieldloom_cli.errors import CommandFailed, NotFound, Refused
+
+DEFAULT_DATA = Path("data")
+TIMEOUT_S = 30.0
+
+
+class Api:
+    """A client of one cloud. `data` is the folder of a demo, whose demo.json tells address and token.
+
+    `FIELDLOOM_API` and `FIELDLOOM_TOKEN` come first, so that a script needs no file. Raises CommandFailed.
+    """
+
+    def __init__(self, data: Path | None) -> None:
+        self.data = data or DEFAULT_DATA
+        url, token = os.environ.get("FIELDLOOM_API"), os.environ.get("FIELDLOOM_TOKEN")
+        if not (url and token):
+            told = self.demo()
+            url, token = told["api"], told["token"]
+        self._client = httpx2.Client(
+            base_url=url.rstrip("/").removesuffix("/api/v1") + "/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+        )
+
+    def demo(self) -> dict[str, Any]:
+        """Return what the running demo told of itself. Raises CommandFailed."""
+        path = self.data / "demo.json"
+        try:
+            told: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CommandFailed(
+                f"no demo in {self.data}: start one by `fieldloom demo --data {self.data}`, "
+                "or set FIELDLOOM_API and FIELDLOOM_TOKEN"
+            ) from None
+        return told
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """Return the decoded answer. Raises CommandFailed with what the cloud said."""
+        try:
+            response = self._client.request(method, path, **request)
+        except httpx2.TransportError as error:
+            raise CommandFailed(
+                f"the cloud at {self._client.base_url} does not answer ({error}): is it running?"
+            ) from None
+        if response.is_success:
+            return response.json() if response.content else None
+        raise _failure(response)
+
+    def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Yield the items of a list, page by page."""
+        cursor = None
+        while True:
+            page = self.call("GET", path, params={**params, **({"cursor": cursor} if cursor else {})})
+            yield from page["items"]
+            cursor = page["next"]
+            if not cursor:
+                return
+
+
+def _failure(response: httpx2.Response) -> CommandFailed:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    said = problem.get("detail") or problem.get("title") or response.reason_phrase
+    said += "".join(f"; {fault['path']}: {fault['reason']}" for fault in problem.get("errors", []))
+    kinds = {401: Refused, 403: Refused, 404: NotFound}
+    return kinds.get(response.status_code, CommandFailed)(f"{said} ({response.status_code})")

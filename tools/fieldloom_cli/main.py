@@ -1,0 +1,73 @@
+"""The `fieldloom` command: its own groups, and those that other distributions bring by an entry point."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from fieldloom_cli.errors import CommandFailed
+from fieldloom_contract.errors import Rejected
+
+GROUP = "fieldloom.commands"
+# Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
+OWN = {
+    "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
+    "device": ("fieldloom_cli.device", "Devices: list them, give a new one its identity."),
+    "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
+}
+
+
+class Fieldloom(TyperGroup):
+    """Finds a group among our own and the installed ones, and imports only the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is Typer's
+        """Return all names, sorted."""
+        return sorted([*OWN, *entry_points(group=GROUP).names])
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is Typer's
+        """Return the group or command of a name, None if there is none."""
+        if cmd_name in OWN:
+            group = import_module(OWN[cmd_name][0]).app
+        else:
+            found = entry_points(group=GROUP, name=cmd_name)
+            if not found:
+                return None
+            group = next(iter(found)).load()
+        named = get_command(group)
+        named.name = cmd_name
+        return named
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each group with what it does; a plug-in is described by its distribution, so nothing is imported."""
+        rows = [(name, OWN[name][1] if name in OWN else _summary(name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _summary(name: str) -> str:
+    plug_in = next(iter(entry_points(group=GROUP, name=name)))
+    return str(plug_in.dist.metadata["Summary"]).removeprefix("Fieldloom: ") if plug_in.dist else ""
+
+
+app = typer.Typer(cls=Fieldloom, no_args_is_help=True, rich_markup_mode=None, add_completion=True)
+
+
+@app.callback()
+def fieldloom() -> None:
+    """Run your own devices: boards, gateways and the cloud that runs the fleet."""
+
+
+def main() -> None:
+    """Run the command; a failure is one line on standard error with the way out, and an exit code that scripts know."""
+    try:
+        app()
+    except CommandFailed as error:
+        print(f"fieldloom: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Rejected as error:
+        print(f"fieldloom: {error}", file=sys.stderr)
+        sys.exit(2)

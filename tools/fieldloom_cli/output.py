@@ -1,0 +1,21 @@
+"""How answers are shown: a table for people, one JSON document for scripts."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def show_table(columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print rows under their headings; a missing value is a dash."""
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
+    Console().print(table)
