@@ -1,0 +1,159 @@
+"""Wires the ports of a gateway and runs it: disk, adapter, ingest, uplink, status. (V3)"""
+
+import asyncio
+import socket
+import sqlite3
+import ssl
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from fieldloom_contract import topics
+from fieldloom_gateway import settings as configuration
+from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.outbox import Outbox
+from fieldloom_gateway.ingest.service import Ingest
+from fieldloom_gateway.ingest.store import Store
+from fieldloom_gateway.ingest.uplink import Uplink
+from fieldloom_gateway.status import status_app
+from fieldloom_runtime import parts
+from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.tls import client_context
+
+EXPIRE_EVERY_S = 1.0
+
+
+def unix_ms() -> int:
+    """Return the time in Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """Return ms of a clock that nobody sets."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Gateway:
+    """One gateway process. All that touches its disk for writing runs on one thread."""
+
+    def __init__(self, settings: configuration.Settings, data: Path) -> None:
+        self._settings = settings
+        self._tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
+        self._db = open_database(data)
+        self._reader = sqlite3.connect(data / FILE, check_same_thread=False, isolation_level=None)
+        self._store = Store(self._db, settings.outbox_bytes)
+        self._outbox = Outbox(self._reader)
+        self._writer = ThreadPoolExecutor(1, "disk")
+        self._adapter = MqttAdapter(settings.local_port, settings.id, self._tls, self._ask_who_is_there)
+        self._uplink = Uplink(
+            settings.id,
+            (settings.cloud_host, settings.cloud_port),
+            self._tls,
+            self._outbox,
+            self._store,
+            self._writer,
+            steady_ms,
+        )
+        self._ingest = Ingest(self._adapter, self._store, self._writer, unix_ms, self._uplink.wake)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises StartFailed."""
+        ordered: list[parts.Part] = [
+            ("disk", self._disk()),
+            ("ingest", parts.Background("ingest", self._ingest.run, stop)),
+            ("mqtt", self._mqtt()),
+            ("uplink", parts.Background("uplink", self._uplink.run, stop)),
+            ("commands", parts.Background("commands", self._deliver_commands, stop)),
+            ("expiry", parts.Background("expiry", self._expire_commands, stop)),
+            ("status", self._status()),
+        ]
+        await parts.run(ordered, stop)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what `status` tells."""
+        return {
+            "id": self._settings.id,
+            "broker_connected": self._adapter.is_connected,
+            "cloud_connected": self._uplink.is_connected,
+            "outbox": {"records": self._outbox.waiting(), "bytes": self._store.outbox_bytes},
+            "dead_letters": self._writer.submit(self._store.dead_letters).result(),
+            "ingest": dict(self._ingest.counts),
+            "mqtt": asdict(self._adapter.metrics),
+        }
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return the presence of each device."""
+        return self._writer.submit(self._store.devices).result()
+
+    async def _ask_who_is_there(self) -> None:
+        await self._ingest.greet_all()
+
+    async def _deliver_commands(self) -> None:
+        while True:
+            device, payload = await self._uplink.new_commands.get()
+            await self._ingest.send(device, topics.COMMAND, payload)
+
+    async def _expire_commands(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_S)
+            loop = asyncio.get_running_loop()
+            if await loop.run_in_executor(self._writer, self._store.expire, unix_ms()):
+                self._uplink.wake()
+
+    @asynccontextmanager
+    async def _disk(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self._writer.shutdown()
+            self._reader.close()
+            self._db.close()
+
+    @asynccontextmanager
+    async def _mqtt(self) -> AsyncIterator[None]:
+        # Verb by verb: a wildcard would bring back what this gateway itself sends.
+        await self._adapter.subscribe([topics.device("+", verb) for verb in topics.DEVICE_WRITES])
+        await self._adapter.connect()
+        try:
+            yield
+        finally:
+            await self._adapter.close()
+
+    @asynccontextmanager
+    async def _status(self) -> AsyncIterator[None]:
+        app = status_app(self.snapshot, self.devices)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        with _listening("127.0.0.1", self._settings.http_port) as listener:
+            # Signals are this process's: uvicorn's own handlers would stop the status page alone.
+            task = asyncio.create_task(server._serve([listener]), name="status")  # noqa: SLF001
+            try:
+                yield
+            finally:
+                server.should_exit = True
+                await task
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartFailed(
+            f"the status page can't listen on {host}:{port} ({error.strerror})", "free the port or set http_port"
+        ) from error
+    return listener
+
+
+async def serve(data: Path) -> None:
+    """Run the gateway of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
+    gateway = Gateway(configuration.load(data), data)
+    await gateway.run(parts.stop_on_signals())

@@ -1,0 +1,99 @@
+"""`fieldloom gateway`: write a gateway's configuration, run it, ask it how it is."""
+
+import asyncio
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from fieldloom_gateway.app import serve
+from fieldloom_gateway.deploy.broker import write_broker
+from fieldloom_gateway.settings import FILE, Settings, load
+from fieldloom_runtime import logs
+from fieldloom_runtime.errors import StartFailed
+
+app = typer.Typer(no_args_is_help=True, help="The gateway of a site.")
+
+Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")]
+
+
+@app.command(
+    epilog="Example: fieldloom gateway init --data /var/lib/fieldloom --id gw.site1 --cloud-host cloud.example "
+    "--ca ca.pem --cert gateway.pem --key gateway.key"
+)
+def init(
+    data: Data,
+    gateway_id: Annotated[str, typer.Option("--id", help="The gateway's name, with a dot, as gw.site1.")],
+    ca: Annotated[Path, typer.Option(help="The CA's certificates, PEM.")],
+    cert: Annotated[Path, typer.Option(help="The gateway's certificate, PEM.")],
+    key: Annotated[Path, typer.Option(help="The gateway's key, PEM.")],
+    cloud_host: Annotated[str, typer.Option()] = "127.0.0.1",
+    cloud_port: Annotated[int, typer.Option()] = 8884,
+    mqtt_host: Annotated[str, typer.Option(help="The address where devices connect.")] = "127.0.0.1",
+    mqtt_port: Annotated[int, typer.Option()] = 8883,
+    local_port: Annotated[int, typer.Option(help="The gateway's own way to its broker, on loopback.")] = 18883,
+    http_port: Annotated[int, typer.Option(help="The status page, on loopback.")] = 8090,
+) -> None:
+    """Write gateway.json and the configuration of the gateway's mosquitto."""
+    try:
+        settings = Settings(
+            id=gateway_id,
+            ca=ca.resolve(),
+            cert=cert.resolve(),
+            key=key.resolve(),
+            cloud_host=cloud_host,
+            cloud_port=cloud_port,
+            mqtt_host=mqtt_host,
+            mqtt_port=mqtt_port,
+            local_port=local_port,
+            http_port=http_port,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        _end(f"--{first['loc'][0]}: {first['msg']}")
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (data / FILE).touch(mode=0o600)
+    (data / FILE).write_text(settings.model_dump_json(indent=2) + "\n")
+    broker = write_broker(settings, data)
+    typer.echo(f"Run the broker by `mosquitto -c {broker}`, and the gateway by `fieldloom gateway run --data {data}`.")
+
+
+@app.command(epilog="Example: fieldloom gateway run --data /var/lib/fieldloom")
+def run(data: Data) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    logs.configure("gateway")
+    try:
+        asyncio.run(serve(data))
+    except StartFailed as error:
+        _end(str(error))
+
+
+@app.command(epilog="Example: fieldloom gateway status --data /var/lib/fieldloom --json")
+def status(
+    data: Data, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
+) -> None:
+    """Ask a running gateway how it is."""
+    try:
+        url = f"http://127.0.0.1:{load(data).http_port}/api/v1/status"
+    except StartFailed as error:
+        _end(str(error))
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            told = json.load(answer)
+    except (urllib.error.URLError, TimeoutError):
+        _end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    for name, value in told.items():
+        typer.echo(f"{name:18}{json.dumps(value) if isinstance(value, dict) else value}")
+
+
+def _end(line: str) -> NoReturn:
+    print(f"fieldloom: {line}", file=sys.stderr)
+    raise typer.Exit(1)

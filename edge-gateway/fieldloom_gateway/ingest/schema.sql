@@ -1,0 +1,20 @@
+-- The gateway's disk. One transaction a group of messages holds ranges, outbox and dead letters together (decision 2).
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+-- Which seq of a (device, boot) have been received: spans as JSON.
+CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, boot INTEGER, seq INTEGER, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS device (
+  device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,
+  started_at INTEGER, seen INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS command (
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
+CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead_letter (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+  length INTEGER NOT NULL, reason TEXT NOT NULL
+);

@@ -1,0 +1,99 @@
+"""Takes what the adapter receives in groups, commits, and only then answers the devices. (T4, T5)"""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import structlog
+
+from fieldloom_contract import messages, topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.adapters.base import Message
+from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
+
+log = structlog.get_logger()
+
+GROUP = 500
+TIME_EVERY_S = 3600.0
+DISK_PAUSE_S = 1.0
+
+
+class Ingest:
+    """The way of a record from the adapter to the disk. `now` gives Unix ms; `on_new` says: the outbox has grown."""
+
+    def __init__(
+        self,
+        adapter: MqttAdapter,
+        store: Store,
+        writer: Executor,
+        now: Callable[[], int],
+        on_new: Callable[[], None],
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._writer = writer
+        self._now = now
+        self._on_new = on_new
+        self.counts: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Take groups until cancelled."""
+        async for message in self._adapter.receive():
+            await self._take([message, *self._adapter.pending(GROUP - 1)])
+
+    async def greet_all(self) -> None:
+        """Ask who is there: after a start of this gateway or of its broker nobody can know."""
+        request = messages.discovery_request(f"start-{self._now()}", self._now())
+        await self._adapter.publish(topics.DISCOVERY_REQUEST, request)
+
+    async def send(self, device: str, verb: str, payload: bytes) -> None:
+        """Send to a device that may not be there; what matters is sent again when it comes online."""
+        await self._adapter.publish(topics.device(device, verb), payload)
+
+    async def _take(self, group: list[Message]) -> None:
+        arrivals = [arrival for message in group if (arrival := self._arrival(message))]
+        try:
+            taken = await asyncio.get_running_loop().run_in_executor(
+                self._writer, self._store.take, arrivals, self._now()
+            )
+        except sqlite3.Error as error:
+            # Nothing of the group was taken and nothing is acknowledged: its senders send it again.
+            self.counts["disk_errors"] += 1
+            log.error("disk_refused_group", error=str(error), messages=len(group))  # noqa: TRY400
+            await asyncio.sleep(DISK_PAUSE_S)
+            return
+        self.counts.update(taken.counts)
+        self._on_new()
+        await self._answer(taken)
+
+    def _arrival(self, message: Message) -> Arrival | None:
+        try:
+            device, verb = topics.parse_device(message.topic)
+        except Rejected as error:
+            self.counts["unknown_topics"] += 1
+            log.warning("unknown_topic", topic=message.topic, reason=error.reason)
+            return None
+        return Arrival(device, verb, message.payload, message.topic)
+
+    async def _answer(self, taken: Taken) -> None:
+        newest: dict[tuple[str, int | None, int | None], Ack] = {}
+        for ack in taken.acks:
+            newest[(ack.device, ack.boot, ack.refused)] = ack
+        for ack in newest.values():
+            payload = messages.ack(ack.boot, ack.seq, ack.error, ack.refused)
+            await self.send(ack.device, topics.ACK, payload)
+        for device in sorted(taken.greeted):
+            await self._greet(device)
+
+    async def _greet(self, device: str) -> None:
+        loop = asyncio.get_running_loop()
+        ack = await loop.run_in_executor(self._writer, self._store.acknowledgement, device)
+        commands = await loop.run_in_executor(self._writer, self._store.commands, device)
+        await self.send(device, topics.TIME, messages.time(self._now()))
+        if ack is not None:
+            await self.send(device, topics.ACK, messages.ack(ack.boot, ack.seq))
+        for command in commands:
+            await self.send(device, topics.COMMAND, command)

@@ -1,0 +1,276 @@
+"""What a gateway has taken: a group of messages goes to the disk in one transaction, and only then is acknowledged.
+
+All of it runs on one thread; the uplink reads from another connection.
+"""
+
+import base64
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fieldloom_contract import messages, topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.limits import DEAD_LETTER_BYTES
+from fieldloom_contract.messages import Fault
+from fieldloom_contract.ranges import Ranges
+from fieldloom_contract.stream import fingerprint
+from fieldloom_gateway.ingest.dating import date
+
+KINDS = {
+    topics.TELEMETRY: "telemetry",
+    topics.EVENT: "event",
+    topics.RESULT: "result",
+    topics.REPORTED: "reported",
+}
+DEAD_LETTERS_KEPT = 10_000
+
+
+class Arrival(NamedTuple):
+    """A message of a device, as its topic and payload came in."""
+
+    device: str
+    verb: str
+    payload: bytes
+    topic: str
+
+
+class Ack(NamedTuple):
+    """What a device is to be told."""
+
+    device: str
+    boot: int | None
+    seq: int | None
+    error: str | None = None
+    refused: int | None = None
+
+
+@dataclass
+class Taken:
+    """What became of a group of messages."""
+
+    acks: list[Ack] = field(default_factory=list)
+    greeted: set[str] = field(default_factory=set)
+    """Devices that came online, or told that they are there: they get time, acknowledgement and waiting commands."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Store:
+    """The durable half of the ingest. Not thread-safe: one thread at a time calls it."""
+
+    def __init__(self, connection: sqlite3.Connection, outbox_bytes: int) -> None:
+        self._db = connection
+        self._limit = outbox_bytes
+        self._received: dict[tuple[str, int], Ranges] = {}
+        self._touched: set[tuple[str, int]] = set()
+        row = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()
+        self._bytes: int = row[0]
+
+    @property
+    def outbox_bytes(self) -> int:
+        """How much waits for the cloud."""
+        return self._bytes
+
+    def take(self, group: list[Arrival], now: int) -> Taken:
+        """Commit a group and return what is to be said. Raises sqlite3.Error; then nothing of the group was taken."""
+        taken = Taken()
+        with self._transaction():
+            for arrival in group:
+                self._take_one(arrival, now, taken)
+            self._write_ranges()
+        return taken
+
+    def acknowledgement(self, device: str) -> Ack | None:
+        """Return what a device that came online is told of its present boot."""
+        row = self._db.execute("SELECT boot FROM device WHERE device = ?", (device,)).fetchone()
+        return Ack(device, row[0], self._ranges(device, row[0]).end) if row else None
+
+    def commands(self, device: str) -> list[bytes]:
+        """Return the payloads of the commands that wait for a device."""
+        rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
+        return [row[0] for row in rows]
+
+    def take_down(self, stream: bytes, number: int, records: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
+        """Commit what the cloud sent, up to `number` of its stream; return (device, payload) of new commands."""
+        fresh: list[tuple[str, bytes]] = []
+        with self._transaction():
+            for record in records:
+                payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
+                row = (record["id"], record["device"], payload, record["expires"])
+                if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
+                    fresh.append((record["device"], payload))
+            self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
+        return fresh
+
+    def downstream(self, stream: bytes) -> int:
+        """Return the last number taken of a stream of the cloud, 0 for a new one."""
+        row = self._db.execute("SELECT number FROM downstream WHERE stream = ?", (stream,)).fetchone()
+        return row[0] if row else 0
+
+    def expire(self, now: int) -> int:
+        """Tell the cloud of commands whose time is over without a final result; return how many. (A3)"""
+        expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
+        if expired:
+            with self._transaction():
+                for command_id, device in expired:
+                    self._send_up({"kind": "expired", "device": device, "id": command_id, "ts": now, "at": now})
+                    self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+        return len(expired)
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return what is known of each device's presence."""
+        rows = self._db.execute("SELECT device, online, boot, session, seen FROM device ORDER BY device")
+        return [dict(zip(("id", "online", "boot", "session", "seen"), row, strict=True)) for row in rows]
+
+    def dead_letters(self) -> int:
+        """Return how many dead letters are kept."""
+        return int(self._db.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+
+    def trim(self, number: int) -> None:
+        """Forget what the cloud has: the outbox up to a number."""
+        row = self._db.execute(
+            "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE number <= ?", (number,)
+        ).fetchone()
+        self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
+        self._bytes -= row[0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit at the end, or undo all: what memory took is then forgotten and read again from the disk."""
+        before = self._bytes
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._received.clear()
+            self._touched.clear()
+            self._bytes = before
+            raise
+
+    def _take_one(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        taken.counts["messages"] += 1
+        try:
+            if arrival.verb in KINDS:
+                self._take_records(arrival, now, taken)
+            elif arrival.verb == topics.STATE:
+                self._take_state(arrival, now, taken)
+            elif arrival.verb == topics.DISCOVERY:
+                messages.parse_discovery(arrival.payload)
+                taken.greeted.add(arrival.device)
+            else:
+                raise Rejected("topic", "is not known to this gateway")
+        except Rejected as error:
+            self._bury(arrival, None, None, str(error), now)
+            taken.counts["unreadable"] += 1
+            if arrival.verb in KINDS:
+                self._refuse(arrival, str(error), taken)
+
+    def _take_records(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        if self._bytes + len(arrival.payload) > self._limit:
+            taken.counts["refused_full"] += 1
+            return
+        records, faults = messages.parse_records(arrival.verb, arrival.payload)
+        lives = {record["boot"] for record in records} | {fault.boot for fault in faults}
+        for record in records:
+            self._take_record(arrival, record, now, taken)
+        for fault in faults:
+            self._take_fault(arrival, fault, now, taken)
+        for boot in sorted(lives - {None}):
+            taken.acks.append(Ack(arrival.device, boot, self._ranges(arrival.device, boot).end))
+        unreadable = [fault for fault in faults if fault.seq is None]
+        if unreadable:
+            self._refuse(arrival, f"{unreadable[0].field}: {unreadable[0].reason}", taken)
+
+    def _take_record(self, arrival: Arrival, record: dict[str, Any], now: int, taken: Taken) -> None:
+        boot, seq = record["boot"], record["seq"]
+        if boot is not None and not self._is_new(arrival.device, boot, seq, record["first"]):
+            taken.counts["duplicates"] += 1
+            return
+        ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
+        told = {"kind": KINDS[arrival.verb], "device": arrival.device, **record, "ts": ts, "at": now}
+        del told["first"], told["up"]
+        if by_gateway:
+            told["clock"] = "gateway"
+        self._send_up(told)
+        taken.counts["records"] += 1
+        if told["kind"] == "result" and told["status"] in messages.FINAL_STATUSES:
+            self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
+
+    def _take_fault(self, arrival: Arrival, fault: Fault, now: int, taken: Taken) -> None:
+        if fault.seq is None or self._is_new(arrival.device, fault.boot, fault.seq, None):
+            self._bury(arrival, fault.boot, fault.seq, f"{fault.field}: {fault.reason}", now)
+            taken.counts["faults"] += 1
+
+    def _take_state(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        state = messages.parse_state(arrival.payload)
+        known = self._db.execute("SELECT session FROM device WHERE device = ?", (arrival.device,)).fetchone()
+        if not state["online"] and known is not None and known[0] != state["session"]:
+            return  # the last will of an earlier session says nothing about this one
+        up = state.get("up")
+        row = (
+            arrival.device,
+            state["online"],
+            state["boot"],
+            state["session"],
+            now - up if up is not None else self._started_at(arrival.device, state["boot"]),
+            now,
+        )
+        self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._send_up({**state, "kind": "state", "device": arrival.device, "seq": None, "ts": now, "at": now})
+        if state["online"]:
+            taken.greeted.add(arrival.device)
+
+    def _refuse(self, arrival: Arrival, reason: str, taken: Taken) -> None:
+        ack = self.acknowledgement(arrival.device)
+        boot, seq = (ack.boot, ack.seq) if ack else (None, None)
+        taken.acks.append(Ack(arrival.device, boot, seq, reason, fingerprint(arrival.payload)))
+
+    def _bury(self, arrival: Arrival, boot: int | None, seq: int | None, reason: str, now: int) -> None:
+        """Keep what could not be used, here and in the cloud: its first bytes, its length and the reason."""
+        kept = arrival.payload[:DEAD_LETTER_BYTES]
+        row = (now, arrival.topic, kept, len(arrival.payload), reason)
+        cursor = self._db.execute(
+            "INSERT INTO dead_letter (at, topic, payload, length, reason) VALUES (?, ?, ?, ?, ?)", row
+        )
+        self._db.execute("DELETE FROM dead_letter WHERE number <= ?", ((cursor.lastrowid or 0) - DEAD_LETTERS_KEPT,))
+        letter = {"topic": arrival.topic, "payload": base64.b64encode(kept).decode(), "length": len(arrival.payload)}
+        who = {"device": arrival.device, "boot": boot, "seq": seq}
+        self._send_up({"kind": "dead_letter", **who, "ts": now, "at": now, **letter, "reason": reason})
+
+    def _send_up(self, record: dict[str, Any]) -> None:
+        body = messages.dumps(record)
+        numbered = record.get("seq") is not None
+        row = (record["device"], record.get("boot") if numbered else None, record.get("seq"), body)
+        self._db.execute("INSERT INTO outbox (device, boot, seq, body) VALUES (?, ?, ?, ?)", row)
+        self._bytes += len(body)
+
+    def _is_new(self, device: str, boot: int, seq: int, first: int | None) -> bool:
+        had = self._ranges(device, boot)
+        self._touched.add((device, boot))
+        if first is not None:
+            had.settle(first)
+        return had.add(seq)
+
+    def _ranges(self, device: str, boot: int) -> Ranges:
+        had = self._received.get((device, boot))
+        if had is None:
+            query = "SELECT spans FROM received WHERE device = ? AND boot = ?"
+            row = self._db.execute(query, (device, boot)).fetchone()
+            had = self._received[(device, boot)] = Ranges(json.loads(row[0]) if row else [])
+        return had
+
+    def _write_ranges(self) -> None:
+        rows = [(device, boot, json.dumps(self._received[(device, boot)].spans)) for device, boot in self._touched]
+        self._db.executemany("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", rows)
+        self._touched.clear()
+
+    def _started_at(self, device: str, boot: int | None) -> int | None:
+        query = "SELECT started_at FROM device WHERE device = ? AND boot = ?"
+        row = self._db.execute(query, (device, boot)).fetchone()
+        return row[0] if row else None

@@ -1,0 +1,130 @@
+"""The two acknowledged streams between gateway and cloud, over one MQTT 5 connection."""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import structlog
+
+from fieldloom_contract import batch, messages, topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.stream import Sender
+from fieldloom_gateway.ingest.outbox import Outbox, encode
+from fieldloom_gateway.ingest.store import Store
+from fieldloom_runtime.mqtt import MqttLink
+
+log = structlog.get_logger()
+
+BATCH_BYTES = 64 * 1024
+WINDOW_RECORDS = 20_000
+WINDOW_BYTES = 1024 * 1024
+TICK_S = 0.25
+
+
+class Uplink:
+    """Sends the outbox up, several batches in flight, and takes what the cloud sends down.
+
+    `steady` gives ms of a monotonic clock; `deliver(device, payload)` hands a new command to its device.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        address: tuple[str, int],
+        tls: ssl.SSLContext,
+        outbox: Outbox,
+        store: Store,
+        writer: Executor,
+        steady: Callable[[], int],
+    ) -> None:
+        self._gateway = gateway
+        self._outbox = outbox
+        self._store = store
+        self._writer = writer
+        self._steady = steady
+        self._wake = asyncio.Event()
+        self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_RECORDS, WINDOW_BYTES)
+        reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
+        self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
+        self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the cloud's broker can be reached."""
+        return self._link.is_connected
+
+    def wake(self) -> None:
+        """Say that the outbox has grown."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the link and send, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(), name="uplink-link")
+            tasks.create_task(self._pump(), name="uplink-pump")
+
+    async def _pump(self) -> None:
+        trimmed = self._outbox.acknowledged
+        while True:
+            await self._send_all()
+            if self._outbox.acknowledged > trimmed:
+                trimmed = self._outbox.acknowledged
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._store.trim, trimmed)
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _send_all(self) -> None:
+        if not self._link.is_connected:
+            self._sender.disconnected()
+            return
+        while (message := self._sender.poll(self._steady())) is not None:
+            if not await self._link.publish(topics.up(self._gateway), message.payload):
+                return
+
+    async def _on_connected(self) -> None:
+        self._sender.connected(self._steady())
+        self.wake()
+
+    async def _hear(self, topic: str, payload: bytes) -> None:
+        try:
+            _, verb = topics.parse_gateway(topic)
+            if verb == "ack":
+                stream, number = batch.unpack_ack(payload)
+                self._sender.acknowledge(stream, number, self._steady())
+                self.wake()
+            else:
+                await self._take_down(batch.unpack(payload))
+        except Rejected as error:
+            log.warning("unreadable_from_cloud", topic=topic, field=error.field, reason=error.reason)
+
+    async def _take_down(self, sent: batch.Batch) -> None:
+        loop = asyncio.get_running_loop()
+        had = max(await loop.run_in_executor(self._writer, self._store.downstream, sent.stream), sent.first - 1)
+        if sent.offset <= had + 1:
+            last = max(had, sent.offset + len(sent.records) - 1)
+            fresh = [_command(record) for record in sent.records[had + 1 - sent.offset :]]
+            known = [record for record in fresh if record is not None]
+            commands = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
+            had = last
+            for command in commands:
+                self.new_commands.put_nowait(command)
+        await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
+
+
+def _command(text: bytes) -> dict[str, object] | None:
+    """Return a command of the cloud, checked as its device will check it; None, and said, for what is none."""
+    try:
+        record = json.loads(text)
+        topics.device_id(record["device"])
+        messages.command(record["id"], record["type"], record["parameters"], record["expires"])
+    except (ValueError, KeyError, TypeError, Rejected) as error:
+        log.warning("unusable_from_cloud", error=str(error))
+        return None
+    return dict(record)

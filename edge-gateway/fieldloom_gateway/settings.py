@@ -1,0 +1,56 @@
+"""The settings of a gateway: one file in its data folder, written by `fieldloom gateway init`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fieldloom_contract import topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_runtime.errors import StartFailed
+
+FILE = "gateway.json"
+
+
+class Settings(BaseModel):
+    """Everything that a gateway has to be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(description="The gateway's name, with a dot, as gw.site1; the CN of its certificate.")
+    ca: Path = Field(description="The CA's certificates, PEM.")
+    cert: Path
+    key: Path
+    cloud_host: str = "127.0.0.1"
+    cloud_port: int = Field(default=8884, ge=1, le=65535)
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = Field(default=8883, ge=1, le=65535, description="Where devices connect.")
+    local_port: int = Field(
+        default=18883, ge=1, le=65535, description="Where the gateway itself connects, on loopback."
+    )
+    http_port: int = Field(default=8090, ge=1, le=65535, description="Where the gateway tells its status, on loopback.")
+    outbox_bytes: int = Field(
+        default=256 * 2**20,
+        ge=2**16,
+        description="What may wait for the cloud; more is not acknowledged, so it stays upstream.",
+    )
+
+    @field_validator("id")
+    @classmethod
+    def _is_a_gateways_name(cls, value: str) -> str:
+        try:
+            return topics.gateway_id(value)
+        except Rejected as error:
+            raise ValueError(error.reason) from error
+
+
+def load(data: Path) -> Settings:
+    """Return the settings in a data folder. Raises StartFailed."""
+    path = data / FILE
+    try:
+        return Settings.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise StartFailed(f"{path} is missing", f"write it by `fieldloom gateway init --data {data}`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StartFailed(f"{path}: {where}: {first['msg']}", "correct the file") from None

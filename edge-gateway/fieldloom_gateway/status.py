@@ -1,0 +1,69 @@
+"""What a gateway tells of itself on loopback, with or without the cloud."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+def status_app(snapshot: Snapshot, devices: Callable[[], list[dict[str, Any]]]) -> FastAPI:
+    """Return the HTTP interface; `snapshot` and `devices` give the present state."""
+    app = FastAPI(title="Fieldloom gateway", docs_url=None, redoc_url=None)
+    registry = CollectorRegistry()
+    registry.register(_Metrics(snapshot))
+
+    @app.get("/api/v1/status")
+    def status() -> dict[str, Any]:
+        return snapshot()
+
+    @app.get("/api/v1/devices")
+    def list_devices() -> dict[str, Any]:
+        return {"items": devices(), "next": None}
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    def readyz(response: Response) -> dict[str, Any]:
+        ready = bool(snapshot()["broker_connected"])
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "reason": None if ready else "the broker of this gateway can't be reached"}
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class _Metrics(Collector):
+    """Reads the snapshot when it is scraped, so that nothing is counted twice."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
+        now = self._snapshot()
+        ingest = CounterMetricFamily(
+            "fieldloom_gateway_ingest", "Messages and records by what became of them.", labels=["outcome"]
+        )
+        for outcome, count in sorted(now["ingest"].items()):
+            ingest.add_metric([outcome], count)
+        adapter = CounterMetricFamily("fieldloom_gateway_mqtt", "What passed the MQTT adapter.", labels=["what"])
+        for what, count in sorted(now["mqtt"].items()):
+            adapter.add_metric([what], count)
+        gauges = [
+            GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
+            GaugeMetricFamily(
+                "fieldloom_gateway_outbox_records", "What waits for the cloud.", now["outbox"]["records"]
+            ),
+            GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
+            GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
+        ]
+        return [ingest, adapter, *gauges]

@@ -1,0 +1,100 @@
+"""The configuration of a mosquitto that a process writes and its host runs: mutual TLS, CN as identity (decision 7).
+
+mosquitto drops to its own user before it reads keys and rights, so the user that wrote them is named in the file.
+"""
+
+import os
+import pwd
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fieldloom_contract.limits import BROKER_PACKET_BYTES
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A port that takes only clients with a certificate of `ca`."""
+
+    host: str
+    port: int
+    ca: Path
+    cert: Path
+    key: Path
+    tls_1_2: bool = False
+    """Boards speak no newer one."""
+    client_id_is_identity: bool = False
+    """Ends a valid device's connecting with another's client id."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Who may do what; patterns hold for every identity and may name it by %u."""
+
+    patterns: tuple[tuple[str, str], ...] = ()
+    """(read | write, topic)"""
+    users: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """(read | write | readwrite, topic) by identity"""
+
+
+def write(folder: Path, listeners: list[Listener], rights: Rights) -> Path:
+    """Write mosquitto.conf and its rights into a folder, 0600 each, and return the path of mosquitto.conf."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    acl = folder / "rights.acl"
+    _write_private(acl, _rights(rights))
+    configuration = folder / "mosquitto.conf"
+    _write_private(configuration, _configuration(listeners, acl))
+    return configuration
+
+
+def _configuration(listeners: list[Listener], acl: Path) -> str:
+    lines = [
+        "per_listener_settings false",
+        "allow_anonymous false",
+        f"acl_file {acl}",
+        "persistence false",
+        "log_dest stderr",
+        "log_type error",
+        "log_type warning",
+        "set_tcp_nodelay true",
+        # QoS 0 below our own acknowledgement: what a slow reader misses is sent again.
+        "queue_qos0_messages false",
+        f"max_packet_size {BROKER_PACKET_BYTES}",
+    ]
+    if os.geteuid() == 0:
+        lines.append(f"user {pwd.getpwuid(0).pw_name}")
+    for listener in listeners:
+        lines += _listener(listener)
+    return "\n".join(lines) + "\n"
+
+
+def _listener(listener: Listener) -> list[str]:
+    lines = [
+        f"listener {listener.port} {listener.host}",
+        f"cafile {listener.ca}",
+        f"certfile {listener.cert}",
+        f"keyfile {listener.key}",
+        "require_certificate true",
+        "use_identity_as_username true",
+    ]
+    if listener.tls_1_2:
+        # mosquitto's tls_version is the only version from 2.0 on; without it 1.2 and 1.3 are both taken.
+        lines.append("ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
+    else:
+        lines.append("tls_version tlsv1.3")
+    if listener.client_id_is_identity:
+        lines.append("use_username_as_clientid true")
+    return lines
+
+
+def _rights(rights: Rights) -> str:
+    lines = [f"pattern {verb} {topic}" for verb, topic in rights.patterns]
+    for user, granted in rights.users.items():
+        lines += ["", f"user {user}", *(f"topic {verb} {topic}" for verb, topic in granted)]
+    return "\n".join(lines) + "\n"
+
+
+def _write_private(path: Path, text: str) -> None:
+    fresh = path.with_suffix(path.suffix + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.replace(path)
