@@ -1,0 +1,99 @@
+"""Wires the capabilities of the cloud to one application and serves it. (V3)"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import text
+
+from fieldloom_cloud import settings as configuration
+from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.errors import answer_problems
+from fieldloom_cloud.pki.authority import Authority
+from fieldloom_cloud.pki.routes import router as certificates
+from fieldloom_cloud.registry.routes import router as registry
+from fieldloom_runtime import parts
+from fieldloom_runtime.errors import StartFailed
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+def create_app(database: Database, authority: Authority) -> FastAPI:
+    """Return the HTTP interface over a database and a CA."""
+    app = FastAPI(title="Fieldloom", version="1", docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
+    app.state.database = database
+    app.state.authority = authority
+    answer_problems(app)
+    app.include_router(registry)
+    app.include_router(certificates)
+    _add_health(app, database)
+    return app
+
+
+def _add_health(app: FastAPI, database: Database) -> None:
+    registry = CollectorRegistry()
+    Gauge("fieldloom_cloud_up", "1 while the cloud serves.", registry=registry).set(1)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, bool]:
+        async with database.transaction() as session:
+            await session.execute(text("SELECT 1"))
+        return {"ready": True}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def serve(data: Path) -> None:
+    """Run the cloud of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
+    settings = configuration.load(data)
+    await asyncio.to_thread(migrate, data / configuration.DATABASE)
+    database = Database(data / configuration.DATABASE)
+    app = create_app(database, Authority(data / "pki"))
+    ordered: list[parts.Part] = [("database", _database(database)), ("api", _api(app, settings))]
+    await parts.run(ordered, parts.stop_on_signals())
+
+
+@asynccontextmanager
+async def _database(database: Database) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _api(app: FastAPI, settings: configuration.Settings) -> AsyncIterator[None]:
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        raise StartFailed(f"the API can't serve plain HTTP on {settings.host}", "set host to 127.0.0.1 in cloud.json")
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    with _listening(settings.host, settings.port) as listener:
+        # Signals are this process's: uvicorn's own handlers would stop the API alone.
+        task = asyncio.create_task(server._serve([listener]), name="api")  # noqa: SLF001
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        reason = f"the API can't listen on {host}:{port} ({error.strerror})"
+        raise StartFailed(reason, "free the port or set port in cloud.json") from error
+    return listener

@@ -1,0 +1,61 @@
+"""`fieldloom cloud`: prepare a cloud's data folder, serve it, migrate it."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from fieldloom_cloud import setup
+from fieldloom_cloud.app import serve as serve_app
+from fieldloom_cloud.database import migrate as migrate_database
+from fieldloom_cloud.settings import DATABASE
+from fieldloom_runtime import logs
+from fieldloom_runtime.errors import StartFailed
+
+app = typer.Typer(no_args_is_help=True, help="The cloud tier.")
+
+Data = Annotated[Path, typer.Option("--data", help="The cloud's data folder.")]
+
+
+@app.command(epilog="Example: fieldloom cloud init --data cloud --port 8080")
+def init(
+    data: Data,
+    port: Annotated[int, typer.Option(help="The API, on loopback.")] = 8080,
+    mqtt_port: Annotated[int, typer.Option(help="Where gateways connect.")] = 8884,
+    site: Annotated[str, typer.Option(help="The first site.")] = "default",
+) -> None:
+    """Create database, CA, the broker's configuration and an admin's token; what is there stays."""
+    try:
+        done = setup.init(data, port, mqtt_port, site)
+    except StartFailed as error:
+        _end(str(error))
+    typer.echo(f"The admin's token is in {done.token_file}, for its owner alone.")
+    typer.echo(
+        f"Run the broker by `mosquitto -c {done.broker}`, and the cloud by `fieldloom cloud serve --data {data}`."
+    )
+
+
+@app.command(epilog="Example: fieldloom cloud serve --data cloud")
+def serve(data: Data) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    logs.configure("cloud")
+    try:
+        asyncio.run(serve_app(data))
+    except StartFailed as error:
+        _end(str(error))
+
+
+@app.command(epilog="Example: fieldloom cloud migrate --data cloud")
+def migrate(data: Data) -> None:
+    """Bring the database to this version; `serve` does it too."""
+    try:
+        migrate_database(data / DATABASE)
+    except StartFailed as error:
+        _end(str(error))
+
+
+def _end(line: str) -> NoReturn:
+    print(f"fieldloom: {line}", file=sys.stderr)
+    raise typer.Exit(1)

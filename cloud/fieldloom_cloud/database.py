@@ -1,0 +1,86 @@
+"""SQL: one engine a process, a session and a transaction a request, migrations that belong to the package."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from fieldloom_runtime.errors import StartFailed
+
+
+class Base(DeclarativeBase):
+    """The base of all tables."""
+
+
+def now() -> datetime:
+    """Return the time, with its zone."""
+    return datetime.now(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """Return RFC 3339 UTC with milliseconds, as the API tells times; SQLite gives them back without a zone."""
+    return moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def migrate(path: Path) -> None:
+    """Bring a SQLite database to this code's version, creating it if it is missing. Raises StartFailed."""
+    config = Config()
+    config.set_main_option("script_location", "fieldloom_cloud:migrations")
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+    _refuse_newer(path, config)
+    command.upgrade(config, "head")
+    path.chmod(0o600)
+
+
+def _refuse_newer(path: Path, config: Config) -> None:
+    if not path.exists():
+        return
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        with engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except DatabaseError as error:
+        raise StartFailed(f"{path} can't be used ({error.orig})", "restore it from a copy") from None
+    finally:
+        engine.dispose()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StartFailed(
+            f"{path} has version {revision}, which this cloud does not know", "install the newer fieldloom-cloud again"
+        )
+
+
+class Database:
+    """An engine on a SQLite file: WAL, and a commit that returned survives a power cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.engine: AsyncEngine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        event.listen(self.engine.sync_engine, "connect", _make_durable)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Give a session whose work is committed at the end, or undone by an exception."""
+        async with self._sessions.begin() as session:
+            yield session
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.engine.dispose()
+
+
+def _make_durable(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,26 @@
+"""Certificates over HTTP."""
+
+from fastapi import APIRouter, Request
+
+from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.pki import service
+from fieldloom_cloud.pki.schemas import CertificateOut, CertificateRequest, IssuedOut
+from fieldloom_cloud.registry.schemas import Page
+
+router = APIRouter(prefix="/api/v1/certificates")
+
+
+@router.get("")
+async def list_certificates(transaction: Transaction, _: Viewer, subject: str | None = None) -> Page[CertificateOut]:
+    return Page[CertificateOut].model_validate({"items": await service.certificates(transaction, subject)})
+
+
+@router.post("", status_code=201)
+async def issue(body: CertificateRequest, request: Request, transaction: Transaction, _: Operator) -> IssuedOut:
+    issued = await service.issue(transaction, request.app.state.authority, body.csr, tuple(body.hosts))
+    return IssuedOut(**issued)
+
+
+@router.get("/{serial}")
+async def show_certificate(serial: str, transaction: Transaction, _: Viewer) -> CertificateOut:
+    return CertificateOut(**await service.certificate(transaction, serial))

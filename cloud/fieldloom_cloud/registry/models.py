@@ -1,0 +1,65 @@
+"""Tables of the registry."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fieldloom_cloud.database import Base, now
+
+
+class Site(Base):
+    """Where devices and gateways are."""
+
+    __tablename__ = "site"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Gateway(Base):
+    """A gateway; its records are taken for devices of its site."""
+
+    __tablename__ = "gateway"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    site: Mapped[str] = mapped_column(ForeignKey("site.id"), index=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Device(Base):
+    """A device as its owner knows it. (R1)"""
+
+    __tablename__ = "device"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    site: Mapped[str] = mapped_column(ForeignKey("site.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    type: Mapped[str] = mapped_column(String(64), default="", index=True)
+    manufacturer: Mapped[str] = mapped_column(String(200), default="")
+    model: Mapped[str] = mapped_column(String(200), default="")
+    firmware: Mapped[str] = mapped_column(String(64), default="", index=True)
+    status: Mapped[str] = mapped_column(String(16), default="unknown", index=True)
+    capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
+    version: Mapped[int] = mapped_column(default=1)
+    created: Mapped[datetime] = mapped_column(default=now)
+    updated: Mapped[datetime] = mapped_column(default=now)
+
+
+class Tag(Base):
+    """One tag of a device: a row each, so that an index serves the filter."""
+
+    __tablename__ = "device_tag"
+    __table_args__ = (Index("device_tag_by_value", "key", "value", "device"),)
+
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200))
+
+
+def public(device: Device, tags: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of a device that the API shows."""
+    names = ("id", "site", "name", "type", "manufacturer", "model", "firmware", "status", "capabilities", "version")
+    return {**{name: getattr(device, name) for name in names}, "tags": tags}

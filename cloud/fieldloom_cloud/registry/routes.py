@@ -1,0 +1,118 @@
+"""The registry over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from sqlakeyset.asyncio import select_page
+
+from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.registry import service
+from fieldloom_cloud.registry.schemas import (
+    DeviceIn,
+    DeviceOut,
+    DevicePatch,
+    GatewayIn,
+    GatewayOut,
+    Page,
+    SiteIn,
+    SiteOut,
+)
+
+router = APIRouter(prefix="/api/v1")
+
+IfMatch = Annotated[str | None, Header(description='The ETag of the version that is meant, as "3".')]
+
+
+@router.get("/sites")
+async def list_sites(transaction: Transaction, _: Viewer) -> Page[SiteOut]:
+    return Page[SiteOut].model_validate({"items": await service.sites(transaction)})
+
+
+@router.post("/sites", status_code=201)
+async def add_site(body: SiteIn, transaction: Transaction, _: Operator) -> SiteOut:
+    return SiteOut(**await service.add_site(transaction, body.id, body.name))
+
+
+@router.get("/gateways")
+async def list_gateways(transaction: Transaction, _: Viewer) -> Page[GatewayOut]:
+    return Page[GatewayOut].model_validate({"items": await service.gateways(transaction)})
+
+
+@router.post("/gateways", status_code=201)
+async def add_gateway(body: GatewayIn, transaction: Transaction, _: Operator) -> GatewayOut:
+    return GatewayOut(**await service.add_gateway(transaction, body.id, body.site))
+
+
+@router.get("/devices")
+async def list_devices(
+    transaction: Transaction,
+    _: Viewer,
+    site: str | None = None,
+    type: str | None = None,  # noqa: A002 - the name in the API
+    status: str | None = None,
+    firmware: str | None = None,
+    tag: Annotated[list[str] | None, Query(description="KEY:VALUE, may be repeated.")] = None,
+    q: Annotated[str | None, Query(description="Free text.", max_length=200)] = None,
+    sort: str = "id",
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=service.MAX_PAGE)] = 100,
+) -> Page[DeviceOut]:
+    wanted = service.Filter(site, type, status, firmware, tuple(_tag(text) for text in tag or []), q)
+    query = service.select_devices(wanted, sort)
+    if cursor is not None:
+        service.check_cursor(cursor, sort)
+    page: Any = await select_page(transaction, query, per_page=limit, page=cursor)
+    items = await service.shown(transaction, [row[0] for row in page])
+    following = page.paging.bookmark_next if page.paging.has_next else None
+    return Page[DeviceOut].model_validate({"items": items, "next": following})
+
+
+@router.post("/devices", status_code=201)
+async def add_device(body: DeviceIn, response: Response, transaction: Transaction, _: Operator) -> DeviceOut:
+    return _tagged(await service.add_device(transaction, body.model_dump(exclude_none=True)), response)
+
+
+@router.get("/devices/{device_id}")
+async def show_device(device_id: str, response: Response, transaction: Transaction, _: Viewer) -> DeviceOut:
+    return _tagged(await service.device(transaction, device_id), response)
+
+
+@router.patch("/devices/{device_id}")
+async def change_device(
+    device_id: str,
+    body: DevicePatch,
+    response: Response,
+    transaction: Transaction,
+    _: Operator,
+    if_match: IfMatch = None,
+) -> DeviceOut:
+    fields = body.model_dump(exclude_none=True)
+    return _tagged(await service.change_device(transaction, device_id, fields, _version(if_match)), response)
+
+
+@router.delete("/devices/{device_id}", status_code=204)
+async def remove_device(device_id: str, transaction: Transaction, _: Operator, if_match: IfMatch = None) -> None:
+    await service.remove_device(transaction, device_id, _version(if_match))
+
+
+def _tagged(device: dict[str, Any], response: Response) -> DeviceOut:
+    response.headers["ETag"] = f'"{device["version"]}"'
+    return DeviceOut(**device)
+
+
+def _version(if_match: str | None) -> int | None:
+    if if_match is None or if_match == "*":
+        return None
+    number = if_match.strip('"')
+    if not number.isdecimal():
+        reason = 'must be an ETag that this API gave, as "3"'
+        raise BadContent("If-Match can't be read.", [{"path": "If-Match", "reason": reason}])
+    return int(number)
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, colon, value = text.partition(":")
+    if not colon:
+        raise BadContent("The tag can't be read.", [{"path": "tag", "reason": "must be KEY:VALUE"}])
+    return key, value

@@ -1,0 +1,76 @@
+"""What the registry takes and gives over HTTP."""
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Item = TypeVar("Item")
+DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+GatewayName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.-]*\.[a-z0-9_.-]*$", max_length=64)]
+SiteName = DeviceName
+Text = Annotated[str, StringConstraints(max_length=200)]
+Word = Annotated[str, StringConstraints(max_length=64)]
+Tags = dict[Annotated[str, StringConstraints(min_length=1, max_length=64)], Text]
+
+
+class Strict(BaseModel):
+    """A body in which an unknown field or a wrong type is a fault."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SiteIn(Strict):
+    id: SiteName
+    name: Text = ""
+
+
+class SiteOut(BaseModel):
+    id: str
+    name: str
+    created: str
+
+
+class GatewayIn(Strict):
+    id: GatewayName
+    site: SiteName | None = Field(None, description="By default the only site.")
+
+
+class GatewayOut(BaseModel):
+    id: str
+    site: str
+    created: str
+
+
+class DevicePatch(Strict):
+    name: Text | None = None
+    type: Word | None = None
+    manufacturer: Text | None = None
+    model: Text | None = None
+    capabilities: list[Word] | None = Field(None, max_length=64)
+    tags: Tags | None = Field(None, max_length=64, description="Replaces all tags.")
+
+
+class DeviceIn(DevicePatch):
+    id: DeviceName
+    site: SiteName | None = Field(None, description="By default the only site.")
+
+
+class DeviceOut(BaseModel):
+    id: str
+    site: str
+    name: str
+    type: str
+    manufacturer: str
+    model: str
+    firmware: str
+    status: str
+    capabilities: list[str]
+    tags: dict[str, str]
+    version: int
+    created: str
+    updated: str
+
+
+class Page(BaseModel, Generic[Item]):
+    items: list[Item]
+    next: str | None = None

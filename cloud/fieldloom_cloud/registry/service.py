@@ -1,0 +1,184 @@
+"""The registry: sites, gateways and devices. Every call is part of the caller's transaction. (R1)"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlakeyset import BadBookmark, unserialize_bookmark
+from sqlalchemy import Select, delete, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fieldloom_cloud.database import iso, now
+from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
+from fieldloom_cloud.registry.models import Device, Gateway, Site, Tag, public
+
+MAX_PAGE = 500
+SORTED_BY = ("id", "name", "type", "status", "firmware", "updated")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which devices; None takes all."""
+
+    site: str | None = None
+    type: str | None = None
+    status: str | None = None
+    firmware: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    q: str | None = None
+
+
+async def add_site(session: AsyncSession, site_id: str, name: str) -> dict[str, Any]:
+    """Add a site. Raises Duplicate."""
+    site = Site(id=site_id, name=name or site_id)
+    await _add(session, site, f"site {site_id} is there already")
+    return {"id": site.id, "name": site.name, "created": iso(site.created)}
+
+
+async def sites(session: AsyncSession) -> list[dict[str, Any]]:
+    """Return all sites."""
+    found = await session.scalars(select(Site).order_by(Site.id))
+    return [{"id": site.id, "name": site.name, "created": iso(site.created)} for site in found]
+
+
+async def add_gateway(session: AsyncSession, gateway_id: str, site: str | None) -> dict[str, Any]:
+    """Add a gateway to a site. Raises Duplicate and BadContent."""
+    gateway = Gateway(id=gateway_id, site=await _site(session, site))
+    await _add(session, gateway, f"gateway {gateway_id} is there already")
+    return {"id": gateway.id, "site": gateway.site, "created": iso(gateway.created)}
+
+
+async def gateways(session: AsyncSession) -> list[dict[str, Any]]:
+    """Return all gateways."""
+    found = await session.scalars(select(Gateway).order_by(Gateway.id))
+    return [{"id": gateway.id, "site": gateway.site, "created": iso(gateway.created)} for gateway in found]
+
+
+async def is_known(session: AsyncSession, identity: str) -> bool:
+    """Whether a certificate's subject is a device or a gateway of ours. (P2)"""
+    return bool(await session.get(Gateway, identity) or await session.get(Device, identity))
+
+
+async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:
+    """Register a device. Raises Duplicate and BadContent."""
+    tags = fields.pop("tags", None) or {}
+    device = Device(**{**fields, "site": await _site(session, fields.get("site"))})
+    await _add(session, device, f"device {device.id} is there already")
+    await _set_tags(session, device.id, tags)
+    return _shown(device, tags)
+
+
+async def device(session: AsyncSession, device_id: str) -> dict[str, Any]:
+    """Return a device. Raises NotFound."""
+    found = await _device(session, device_id)
+    return _shown(found, (await _tags(session, [device_id])).get(device_id, {}))
+
+
+async def change_device(
+    session: AsyncSession, device_id: str, fields: dict[str, Any], version: int | None
+) -> dict[str, Any]:
+    """Change the given fields; with a version only if it is the present one. Raises NotFound and StaleVersion."""
+    found = await _device(session, device_id, version)
+    tags = fields.pop("tags", None)
+    for name, value in fields.items():
+        setattr(found, name, value)
+    if tags is not None:
+        await _set_tags(session, device_id, tags)
+    found.version += 1
+    found.updated = now()
+    await session.flush()
+    return await device(session, device_id)
+
+
+async def remove_device(session: AsyncSession, device_id: str, version: int | None) -> None:
+    """Remove a device; its telemetry stays. Raises NotFound and StaleVersion."""
+    await session.delete(await _device(session, device_id, version))
+
+
+def select_devices(wanted: Filter, sort: str) -> Select[Device]:
+    """Return the query of a filter, in an order that ends in the id, as keyset pages need. Raises BadContent."""
+    descending = sort.startswith("-")
+    name = sort.removeprefix("-")
+    if name not in SORTED_BY:
+        reason = f"must be one of {', '.join(SORTED_BY)}, with a - before it for descending"
+        raise BadContent("The order is not known.", [{"path": "sort", "reason": reason}])
+    query = select(Device)
+    for field in ("site", "type", "status", "firmware"):
+        value = getattr(wanted, field)
+        if value is not None:
+            query = query.where(getattr(Device, field) == value)
+    for key, value in wanted.tags:
+        query = query.where(Device.id.in_(select(Tag.device).where(Tag.key == key, Tag.value == value)))
+    if wanted.q:
+        told = [Device.id, Device.name, Device.type, Device.manufacturer, Device.model]
+        query = query.where(or_(*(column.icontains(wanted.q, autoescape=True) for column in told)))
+    column = getattr(Device, name)
+    order = [column.desc() if descending else column]
+    if name != "id":
+        order.append(Device.id.desc() if descending else Device.id)
+    return query.order_by(*order)
+
+
+def check_cursor(cursor: str, sort: str) -> None:
+    """Refuse a cursor that no page of this order gave: SQLite would compare a number with a text. Raises BadContent."""
+    first = datetime if sort.removeprefix("-") == "updated" else str
+    kinds = [first] if sort.removeprefix("-") == "id" else [first, str]
+    try:
+        place = unserialize_bookmark(cursor).place or ()
+    except (BadBookmark, ValueError, TypeError):
+        place = ()
+    if [type(value) for value in place] != kinds:
+        reason = "is not one that this list gave in this order"
+        raise BadContent("The cursor can't be used.", [{"path": "cursor", "reason": reason}])
+
+
+async def shown(session: AsyncSession, found: Sequence[Device]) -> list[dict[str, Any]]:
+    """Return a page of devices as the API shows them."""
+    tags = await _tags(session, [device.id for device in found])
+    return [_shown(device, tags.get(device.id, {})) for device in found]
+
+
+def _shown(device: Device, tags: dict[str, str]) -> dict[str, Any]:
+    return {**public(device, tags), "created": iso(device.created), "updated": iso(device.updated)}
+
+
+async def _add(session: AsyncSession, row: Site | Gateway | Device, otherwise: str) -> None:
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError:
+        raise Duplicate(otherwise) from None
+
+
+async def _device(session: AsyncSession, device_id: str, version: int | None = None) -> Device:
+    found = await session.get(Device, device_id)
+    if found is None:
+        raise NotFound(f"there is no device {device_id}")
+    if version is not None and found.version != version:
+        raise StaleVersion(f"device {device_id} is at version {found.version}, not {version}")
+    return found
+
+
+async def _site(session: AsyncSession, site: str | None) -> str:
+    known = list(
+        await session.scalars(select(Site.id).limit(2) if site is None else select(Site.id).filter_by(id=site))
+    )
+    if len(known) == 1:
+        return known[0]
+    reason = "must be named, since there is not just one" if site is None else "is not known"
+    raise BadContent("The site can't be told.", [{"path": "site", "reason": reason}])
+
+
+async def _tags(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, str]]:
+    tags: dict[str, dict[str, str]] = {}
+    for tag in await session.scalars(select(Tag).where(Tag.device.in_(devices))):
+        tags.setdefault(tag.device, {})[tag.key] = tag.value
+    return tags
+
+
+async def _set_tags(session: AsyncSession, device_id: str, tags: dict[str, str]) -> None:
+    await session.execute(delete(Tag).where(Tag.device == device_id))
+    session.add_all([Tag(device=device_id, key=key, value=value) for key, value in tags.items()])
+    await session.flush()

@@ -1,0 +1,34 @@
+"""The settings of a cloud process: one file in its data folder, written by `fieldloom cloud init`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldloom_runtime.errors import StartFailed
+
+FILE = "cloud.json"
+DATABASE = "cloud.db"
+
+
+class Settings(BaseModel):
+    """Everything that a cloud process has to be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Where the API listens; plain HTTP is for loopback alone.")
+    port: int = Field(default=8080, ge=1, le=65535)
+    mqtt_host: str = Field(default="127.0.0.1", description="Where gateways connect.")
+    mqtt_port: int = Field(default=8884, ge=1, le=65535)
+
+
+def load(data: Path) -> Settings:
+    """Return the settings in a data folder. Raises StartFailed."""
+    path = data / FILE
+    try:
+        return Settings.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise StartFailed(f"{path} is missing", f"write it by `fieldloom cloud init --data {data}`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StartFailed(f"{path}: {where}: {first['msg']}", "correct the file") from None

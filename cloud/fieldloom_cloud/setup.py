@@ -1,0 +1,69 @@
+"""What `fieldloom cloud init` prepares: settings, database, CA, the broker's configuration, a token. (P1, A2)"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fieldloom_cloud.auth import service as auth
+from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.pki.authority import Authority, new_request, write_key
+from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.settings import DATABASE, FILE, Settings
+from fieldloom_contract import topics
+from fieldloom_runtime.broker import Listener, Rights, write
+
+IDENTITY = "svc.cloud"
+TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where to go on from."""
+
+    token_file: Path
+    broker: Path
+
+
+def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
+    """Prepare a data folder; what is there already stays as it is. Raises StartFailed."""
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = Settings(port=port, mqtt_port=mqtt_port)
+    (data / FILE).write_text(settings.model_dump_json(indent=2) + "\n")
+    migrate(data / DATABASE)
+    authority = Authority.create(data / "pki")
+    _issue_own(authority, data / "pki", settings.mqtt_host)
+    if not (data / TOKEN_FILE).exists():
+        token = asyncio.run(_first_rows(data / DATABASE, site))
+        (data / TOKEN_FILE).touch(mode=0o600)
+        (data / TOKEN_FILE).write_text(token + "\n")
+    return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca))
+
+
+def _issue_own(authority: Authority, folder: Path, host: str) -> None:
+    if not (folder / f"{IDENTITY}.pem").exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_key(folder / f"{IDENTITY}.key", key)
+        issued = authority.issue(new_request(IDENTITY, key), IDENTITY, (host, "localhost"))
+        (folder / f"{IDENTITY}.pem").write_text(issued.pem)
+
+
+async def _first_rows(path: Path, site: str) -> str:
+    database = Database(path)
+    try:
+        async with database.transaction() as session:
+            if not await registry.sites(session):
+                await registry.add_site(session, site, site)
+            return await auth.add_token(session, "first admin", "admin")
+    finally:
+        await database.close()
+
+
+def _write_broker(data: Path, settings: Settings, ca: Path) -> Path:
+    cert, key = data / "pki" / f"{IDENTITY}.pem", data / "pki" / f"{IDENTITY}.key"
+    listener = Listener(settings.mqtt_host, settings.mqtt_port, ca, cert, key)
+    writes = tuple(("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state"))
+    reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down"))
+    return write(data / "broker", [listener], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))

@@ -1,0 +1,47 @@
+"""A cloud process with its own data folder, and clients with tokens."""
+
+import subprocess
+
+import httpx2
+import pytest
+
+from fixtures.processes import FIELDLOOM, Process, free_port, wait_for_port
+
+
+class Cloud:
+    """One cloud process, prepared by the command as a user would."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "cloud"
+        self.port = free_port()
+        self.mqtt_port = free_port()
+        command = [FIELDLOOM, "cloud", "init", "--data", self.data, "--port", self.port, "--mqtt-port", self.mqtt_port]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
+        self.process = Process([FIELDLOOM, "cloud", "serve", "--data", self.data], folder / "cloud.log")
+
+    def start(self):
+        self.process.start()
+        wait_for_port(self.port)
+        return self
+
+    @property
+    def token(self):
+        return (self.data / "admin.token").read_text().strip()
+
+    def client(self, token=None):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    cloud = Cloud(tmp_path_factory.mktemp("cloud")).start()
+    yield cloud
+    cloud.process.stop()
+
+
+@pytest.fixture
+def api(cloud):
+    with cloud.client(cloud.token) as client:
+        yield client

@@ -1,0 +1,102 @@
+"""A cloud that can't start says what is wrong and what to do, in one line; migrations go both ways. (V3)"""
+
+import contextlib
+import socket
+import sqlite3
+import subprocess
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from cloud.conftest import Cloud
+from fieldloom_cloud.database import Base, migrate
+from fixtures.processes import FIELDLOOM, Process
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    return Cloud(tmp_path)
+
+
+def last_line(cloud):
+    process = Process(cloud.process.command, cloud.folder / "start.log").start()
+    assert process.popen.wait(30) == 1
+    lines = [line for line in process.log.read_text().splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_port_in_use(stopped):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", stopped.port))
+        taken.listen()
+
+        assert "free the port or set port in cloud.json" in last_line(stopped)
+
+
+def test_missing_settings(stopped):
+    (stopped.data / "cloud.json").unlink()
+
+    assert "cloud.json is missing: write it by `fieldloom cloud init" in last_line(stopped)
+
+
+def test_a_missing_ca(stopped):
+    (stopped.data / "pki" / "intermediate.key").unlink()
+
+    assert "intermediate.key is missing" in last_line(stopped)
+
+
+def test_plain_http_is_for_loopback_alone(stopped):
+    (stopped.data / "cloud.json").write_text('{"host": "0.0.0.0"}')
+
+    assert "can't serve plain HTTP on 0.0.0.0" in last_line(stopped)
+
+
+def test_a_database_newer_than_the_code(stopped):
+    with contextlib.closing(sqlite3.connect(stopped.data / "cloud.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    assert "has version 9999, which this cloud does not know" in last_line(stopped)
+
+
+def test_a_damaged_database(stopped):
+    (stopped.data / "cloud.db").write_bytes(b"no database" * 500)
+
+    assert "restore it from a copy" in last_line(stopped)
+
+
+def test_sigterm_stops_it_in_order(stopped):
+    stopped.start()
+
+    assert stopped.process.stop() == 0
+    assert "Traceback" not in stopped.process.log.read_text()
+
+
+def test_init_again_keeps_the_token(stopped):
+    token = stopped.token
+    again = [FIELDLOOM, "cloud", "init", "--data", stopped.data, "--port", stopped.port]
+
+    done = subprocess.run([str(part) for part in again], capture_output=True, text=True, check=True)
+
+    assert stopped.token == token
+    assert token not in done.stdout
+
+
+def test_migrations_go_down_and_up_and_match_the_models(tmp_path):
+    path = tmp_path / "cloud.db"
+    migrate(path)
+    config = Config()
+    config.set_main_option("script_location", "fieldloom_cloud:migrations")
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
+
+    command.downgrade(config, "base")
+    command.upgrade(config, "head")
+
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
