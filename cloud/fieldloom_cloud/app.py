@@ -14,23 +14,30 @@ from sqlalchemy import text
 from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.errors import answer_problems
+from fieldloom_cloud.ingest.routes import router as ingest
+from fieldloom_cloud.ingest.worker import open_worker
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.routes import router as registry
+from fieldloom_cloud.timeseries.routes import router as telemetry
+from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 
 MAX_BODY_BYTES = 64 * 1024
 
 
-def create_app(database: Database, authority: Authority) -> FastAPI:
+def create_app(database: Database, authority: Authority, series: TimeSeries) -> FastAPI:
     """Return the HTTP interface over a database and a CA."""
     app = FastAPI(title="Fieldloom", version="1", docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
     app.state.database = database
     app.state.authority = authority
+    app.state.series = series
     answer_problems(app)
     app.include_router(registry)
     app.include_router(certificates)
+    app.include_router(telemetry)
+    app.include_router(ingest)
     _add_health(app, database)
     return app
 
@@ -59,16 +66,24 @@ async def serve(data: Path) -> None:
     settings = configuration.load(data)
     await asyncio.to_thread(migrate, data / configuration.DATABASE)
     database = Database(data / configuration.DATABASE)
-    app = create_app(database, Authority(data / "pki"))
-    ordered: list[parts.Part] = [("database", _database(database)), ("api", _api(app, settings))]
-    await parts.run(ordered, parts.stop_on_signals())
+    authority = Authority(data / "pki")
+    series = TimeSeries(data)
+    worker = open_worker(data, configuration.IDENTITY, (settings.mqtt_host, settings.mqtt_port), database, series)
+    stop = parts.stop_on_signals()
+    ordered: list[parts.Part] = [
+        ("stores", _stores(database, series)),
+        ("ingest", parts.Background("ingest", worker.run, stop)),
+        ("api", _api(create_app(database, authority, series), settings)),
+    ]
+    await parts.run(ordered, stop)
 
 
 @asynccontextmanager
-async def _database(database: Database) -> AsyncIterator[None]:
+async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        series.close()
         await database.close()
 
 

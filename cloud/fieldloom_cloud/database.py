@@ -32,6 +32,11 @@ def iso(moment: datetime) -> str:
     return moment.replace(tzinfo=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def from_ms(ts: int) -> str:
+    """Return Unix ms as the API tells times."""
+    return iso(datetime.fromtimestamp(ts / 1000, UTC))
+
+
 def migrate(path: Path) -> None:
     """Bring a SQLite database to this code's version, creating it if it is missing. Raises StartFailed."""
     config = Config()

@@ -8,6 +8,7 @@ from fieldloom_runtime.errors import StartFailed
 
 FILE = "cloud.json"
 DATABASE = "cloud.db"
+IDENTITY = "svc.cloud"  # the CN of the cloud's own certificate
 
 
 class Settings(BaseModel):

@@ -10,11 +10,10 @@ from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
-from fieldloom_cloud.settings import DATABASE, FILE, Settings
+from fieldloom_cloud.settings import DATABASE, FILE, IDENTITY, Settings, load
 from fieldloom_contract import topics
 from fieldloom_runtime.broker import Listener, Rights, write
 
-IDENTITY = "svc.cloud"
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
 
 
@@ -30,8 +29,9 @@ def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
     """Prepare a data folder; what is there already stays as it is. Raises StartFailed."""
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings = Settings(port=port, mqtt_port=mqtt_port)
-    (data / FILE).write_text(settings.model_dump_json(indent=2) + "\n")
+    if not (data / FILE).exists():
+        (data / FILE).write_text(Settings(port=port, mqtt_port=mqtt_port).model_dump_json(indent=2) + "\n")
+    settings = load(data)
     migrate(data / DATABASE)
     authority = Authority.create(data / "pki")
     _issue_own(authority, data / "pki", settings.mqtt_host)

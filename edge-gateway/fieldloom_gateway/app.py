@@ -28,6 +28,8 @@ from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.tls import client_context
 
 EXPIRE_EVERY_S = 1.0
+REPEAT_EVERY_S = 5.0
+TIME_EVERY_S = 3600.0
 
 
 def unix_ms() -> int:
@@ -72,6 +74,8 @@ class Gateway:
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
             ("commands", parts.Background("commands", self._deliver_commands, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
+            ("time", parts.Background("time", self._tell_time, stop)),
+            ("repeats", parts.Background("repeats", self._repeat_commands, stop)),
             ("status", self._status()),
         ]
         await parts.run(ordered, stop)
@@ -106,6 +110,16 @@ class Gateway:
             loop = asyncio.get_running_loop()
             if await loop.run_in_executor(self._writer, self._store.expire, unix_ms()):
                 self._uplink.wake()
+
+    async def _tell_time(self) -> None:
+        while True:
+            await asyncio.sleep(TIME_EVERY_S)
+            await self._ingest.tell_time()
+
+    async def _repeat_commands(self) -> None:
+        while True:
+            await asyncio.sleep(REPEAT_EVERY_S)
+            await self._ingest.repeat_commands()
 
     @asynccontextmanager
     async def _disk(self) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,6 +63,18 @@ def test_a_change_with_a_stale_etag_is_a_412(api, device):
     assert api.get(path).json()["tags"] == {"floor": "2"}
 
 
+def test_of_many_changes_of_one_version_one_wins(cloud, api, device):
+    def change(number):
+        with cloud.client(cloud.token) as client:
+            path = f"/api/v1/devices/{device['id']}"
+            return client.patch(path, json={"name": f"n{number}"}, headers={"If-Match": '"1"'}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(change, range(8)))
+
+    assert statuses == [200, *[412] * 7]
+
+
 def test_pages_follow_a_cursor_without_gap_or_repeat(api):
     names = [f"page-{number:02}" for number in range(25)]
     for name in reversed(names):
@@ -94,6 +107,8 @@ def test_devices_are_found_by_tag_and_free_text(api, device):
         (("POST", "/api/v1/devices", {"id": "ok", "colour": "red"}), "colour"),
         (("POST", "/api/v1/devices", {"id": "ok", "site": "nowhere"}), "site"),
         (("POST", "/api/v1/gateways", {"id": "nodot"}), "id"),
+        (("POST", "/api/v1/gateways", {"id": "svc.cloud"}), "id"),
+        (("POST", "/api/v1/gateways", {"id": "."}), "id"),
         (("GET", "/api/v1/devices?sort=colour", None), "sort"),
         (("GET", "/api/v1/devices?tag=floor", None), "tag"),
         (("GET", "/api/v1/devices?cursor=forged", None), "cursor"),

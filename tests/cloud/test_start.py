@@ -76,13 +76,13 @@ def test_sigterm_stops_it_in_order(stopped):
     assert "Traceback" not in stopped.process.log.read_text()
 
 
-def test_init_again_keeps_the_token(stopped):
-    token = stopped.token
-    again = [FIELDLOOM, "cloud", "init", "--data", stopped.data, "--port", stopped.port]
+def test_init_again_changes_nothing(stopped):
+    token, settings = stopped.token, (stopped.data / "cloud.json").read_text()
+    again = [FIELDLOOM, "cloud", "init", "--data", stopped.data]
 
     done = subprocess.run([str(part) for part in again], capture_output=True, text=True, check=True)
 
-    assert stopped.token == token
+    assert (stopped.token, (stopped.data / "cloud.json").read_text()) == (token, settings)
     assert token not in done.stdout
 
 

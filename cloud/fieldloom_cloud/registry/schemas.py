@@ -2,11 +2,27 @@
 
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from fieldloom_contract import topics
+from fieldloom_contract.errors import Rejected
 
 Item = TypeVar("Item")
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
-GatewayName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.-]*\.[a-z0-9_.-]*$", max_length=64)]
+SERVICES = "svc."  # names of the cloud's own processes, which have rights that no gateway has
+
+
+def _gateway(name: str) -> str:
+    try:
+        topics.gateway_id(name)
+    except Rejected as error:
+        raise ValueError(error.reason) from None
+    if name.startswith(SERVICES) or not name.strip("."):
+        raise ValueError("must be a gateway's, as gw.site1; svc. is the cloud's own")
+    return name
+
+
+GatewayName = Annotated[str, AfterValidator(_gateway)]
 SiteName = DeviceName
 Text = Annotated[str, StringConstraints(max_length=200)]
 Word = Annotated[str, StringConstraints(max_length=64)]

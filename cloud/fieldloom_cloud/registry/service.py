@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlakeyset import BadBookmark, unserialize_bookmark
-from sqlalchemy import Select, delete, or_, select
+from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,6 +61,20 @@ async def is_known(session: AsyncSession, identity: str) -> bool:
     return bool(await session.get(Gateway, identity) or await session.get(Device, identity))
 
 
+async def devices_of_gateway(session: AsyncSession, gateway_id: str) -> set[str]:
+    """Return the devices that a gateway may speak for: those of its site."""
+    site = select(Gateway.site).where(Gateway.id == gateway_id).scalar_subquery()
+    return set(await session.scalars(select(Device.id).where(Device.site == site)))
+
+
+async def set_presence(session: AsyncSession, device_id: str, state: dict[str, Any]) -> None:
+    """Take over what a device's state says of it. It is no change of its owner's, so the version stays."""
+    found = await session.get(Device, device_id)
+    if found is not None:
+        found.status = "online" if state.get("online") else "offline"
+        found.firmware = str(state.get("firmware") or found.firmware)[:64]
+
+
 async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:
     """Register a device. Raises Duplicate and BadContent."""
     tags = fields.pop("tags", None) or {}
@@ -82,13 +96,16 @@ async def change_device(
     """Change the given fields; with a version only if it is the present one. Raises NotFound and StaleVersion."""
     found = await _device(session, device_id, version)
     tags = fields.pop("tags", None)
-    for name, value in fields.items():
-        setattr(found, name, value)
+    # Compared by the database, in the change itself: two callers with one version must not both win.
+    change = update(Device).where(Device.id == device_id)
+    if version is not None:
+        change = change.where(Device.version == version)
+    done = await session.execute(change.values(**fields, version=Device.version + 1, updated=now()))
+    if not cast("CursorResult[Any]", done).rowcount:
+        raise StaleVersion(f"device {device_id} was changed meanwhile")
     if tags is not None:
         await _set_tags(session, device_id, tags)
-    found.version += 1
-    found.updated = now()
-    await session.flush()
+    await session.refresh(found)
     return await device(session, device_id)
 
 

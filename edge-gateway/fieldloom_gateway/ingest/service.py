@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Any
 
 import structlog
 
@@ -17,7 +18,6 @@ from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
 log = structlog.get_logger()
 
 GROUP = 500
-TIME_EVERY_S = 3600.0
 DISK_PAUSE_S = 1.0
 
 
@@ -53,12 +53,24 @@ class Ingest:
         """Send to a device that may not be there; what matters is sent again when it comes online."""
         await self._adapter.publish(topics.device(device, verb), payload)
 
+    async def tell_time(self) -> None:
+        """Send the time to all devices that are online: a board has no clock of its own."""
+        for device in await self._in_store(self._store.online):
+            await self.send(device, topics.TIME, messages.time(self._now()))
+
+    async def repeat_commands(self) -> None:
+        """Send again what waits for devices that are online; they execute an id once."""
+        for device in await self._in_store(self._store.online):
+            for command in await self._in_store(self._store.commands, device):
+                await self.send(device, topics.COMMAND, command)
+
+    async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
+
     async def _take(self, group: list[Message]) -> None:
         arrivals = [arrival for message in group if (arrival := self._arrival(message))]
         try:
-            taken = await asyncio.get_running_loop().run_in_executor(
-                self._writer, self._store.take, arrivals, self._now()
-            )
+            taken = await self._in_store(self._store.take, arrivals, self._now())
         except sqlite3.Error as error:
             # Nothing of the group was taken and nothing is acknowledged: its senders send it again.
             self.counts["disk_errors"] += 1
@@ -89,9 +101,8 @@ class Ingest:
             await self._greet(device)
 
     async def _greet(self, device: str) -> None:
-        loop = asyncio.get_running_loop()
-        ack = await loop.run_in_executor(self._writer, self._store.acknowledgement, device)
-        commands = await loop.run_in_executor(self._writer, self._store.commands, device)
+        ack = await self._in_store(self._store.acknowledgement, device)
+        commands = await self._in_store(self._store.commands, device)
         await self.send(device, topics.TIME, messages.time(self._now()))
         if ack is not None:
             await self.send(device, topics.ACK, messages.ack(ack.boot, ack.seq))

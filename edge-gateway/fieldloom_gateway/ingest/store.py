@@ -93,6 +93,10 @@ class Store:
         rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
         return [row[0] for row in rows]
 
+    def online(self) -> list[str]:
+        """Return the devices that are online, as far as they have told."""
+        return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
+
     def take_down(self, stream: bytes, number: int, records: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
         """Commit what the cloud sent, up to `number` of its stream; return (device, payload) of new commands."""
         fresh: list[tuple[str, bytes]] = []

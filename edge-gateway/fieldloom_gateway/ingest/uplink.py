@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import sqlite3
 import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -22,6 +23,7 @@ BATCH_BYTES = 64 * 1024
 WINDOW_RECORDS = 20_000
 WINDOW_BYTES = 1024 * 1024
 TICK_S = 0.25
+NEW_COMMANDS = 1000
 
 
 class Uplink:
@@ -49,7 +51,7 @@ class Uplink:
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_RECORDS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
-        self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(NEW_COMMANDS)
 
     @property
     def is_connected(self) -> bool:
@@ -103,6 +105,9 @@ class Uplink:
                 await self._take_down(batch.unpack(payload))
         except Rejected as error:
             log.warning("unreadable_from_cloud", topic=topic, field=error.field, reason=error.reason)
+        except sqlite3.Error as error:
+            # Not acknowledged, so the cloud sends it again.
+            log.error("disk_refused_commands", error=str(error))  # noqa: TRY400
 
     async def _take_down(self, sent: batch.Batch) -> None:
         loop = asyncio.get_running_loop()
@@ -114,7 +119,9 @@ class Uplink:
             commands = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
             had = last
             for command in commands:
-                self.new_commands.put_nowait(command)
+                # A command that finds no room is on the disk, and goes out when those that wait are sent again.
+                if not self.new_commands.full():
+                    self.new_commands.put_nowait(command)
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 

@@ -1,0 +1,67 @@
+"""Tables of what came up and is no series: events, dead letters, latest values, and the SQL store's own guards."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Index, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fieldloom_cloud.database import Base
+
+
+class IngestStream(Base):
+    """How far a gateway's stream is stored."""
+
+    __tablename__ = "ingest_stream"
+
+    stream: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
+class Received(Base):
+    """Which seq of a (device, boot) are stored: spans as JSON."""
+
+    __tablename__ = "ingest_received"
+
+    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    boot: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    spans: Mapped[list[list[int]]] = mapped_column(JSON)
+
+
+class Event(Base):
+    """An event of a device; results of commands and reports of twins are events too. (E1)"""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("event_by_device", "device", "ts"), Index("event_by_type", "type", "ts"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(String(64))
+    boot: Mapped[int | None] = mapped_column(BigInteger)
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    type: Mapped[str] = mapped_column(String(64))
+    ts: Mapped[int] = mapped_column(BigInteger)
+    gateway: Mapped[str] = mapped_column(String(64))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class DeadLetter(Base):
+    """What could not be used, with the reason. (T1)"""
+
+    __tablename__ = "dead_letter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(String(64), index=True)
+    gateway: Mapped[str] = mapped_column(String(64))
+    ts: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text)
+    record: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Latest(Base):
+    """The newest value of a metric, texts too."""
+
+    __tablename__ = "latest"
+
+    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    metric: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ts: Mapped[int] = mapped_column(BigInteger)
+    value: Mapped[Any] = mapped_column(JSON)

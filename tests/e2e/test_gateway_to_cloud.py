@@ -1,0 +1,180 @@
+"""Device to cloud over real processes, each of them killed: gateway, its broker, cloud, the cloud's broker. (T5)
+
+The device is an MQTT client with the contract's own Sender, so it behaves as a board does.
+"""
+
+import asyncio
+import contextlib
+import random
+import ssl
+import subprocess
+import time
+
+import aiomqtt
+import pytest
+
+from cloud.conftest import Cloud
+from fieldloom_cli.identity import new_key_and_request, write
+from fieldloom_contract import messages, topics
+from fieldloom_contract.stream import Item, Sender
+from fieldloom_runtime.tls import client_context
+from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port
+
+GATEWAY = "gw.e2e"
+READINGS = 600
+ROUNDS = 4
+
+
+class System:
+    """A cloud, a gateway and their brokers, set up by the commands of the README."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.cloud = Cloud(folder)
+        self.cloud_broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "cloud-broker.log")
+        self.cloud_broker.start()
+        wait_for_port(self.cloud.mqtt_port)
+        self.cloud.start()
+        self.mqtt_port = free_port()
+        with self.cloud.client(self.cloud.token) as api:
+            api.post("/api/v1/gateways", json={"id": GATEWAY})
+            api.post("/api/v1/devices", json={"id": "dev-1"})
+            files = self._enrol(api, GATEWAY, hosts=["127.0.0.1"])
+            device = self._enrol(api, "dev-1")
+        data = folder / "gateway"
+        http_port = free_port()
+        command = [FIELDLOOM, "gateway", "init", "--data", data, "--id", GATEWAY, "--ca", files["ca"]]
+        command += ["--cert", files["cert"], "--key", files["key"], "--cloud-port", self.cloud.mqtt_port]
+        command += ["--mqtt-port", self.mqtt_port, "--local-port", free_port(), "--http-port", http_port]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
+        self.gateway_broker = mosquitto(data / "broker" / "mosquitto.conf", folder / "gateway-broker.log").start()
+        wait_for_port(self.mqtt_port)
+        self.gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], folder / "gateway.log").start()
+        wait_for_port(http_port)
+        self.tls = client_context(device["ca"], device["cert"], device["key"], ssl.TLSVersion.TLSv1_2)
+
+    def _enrol(self, api, name, **server):
+        key, csr = new_key_and_request(name)
+        answer = api.post("/api/v1/certificates", json={"csr": csr.decode(), **server})
+        assert answer.status_code == 201, answer.text
+        return write(self.folder / name, key, answer.json()["certificate"], answer.json()["ca"])
+
+    @property
+    def processes(self):
+        return [self.gateway, self.gateway_broker, self.cloud.process, self.cloud_broker]
+
+    def stop(self):
+        for process in self.processes:
+            process.stop()
+
+    def stored(self):
+        with self.cloud.client(self.cloud.token) as api:
+            answer = api.get("/api/v1/telemetry", params={"device": "dev-1", "limit": 10_000})
+        return [value for one in answer.json()["series"] for _, value in one["points"]]
+
+
+class Device:
+    """What a board does, on CPython: keeps what is not acknowledged and sends it until it is."""
+
+    def __init__(self, system):
+        self.system = system
+        self.items = []
+        self.taken = 0
+        self.acknowledged = 0
+        self.sender = Sender(self, self.encode, random.random, message_bytes=4096)
+
+    def peek(self, after, records, size):
+        return [item for item in self.items if after is None or item.seq > after[1]][:records]
+
+    def first(self, life):
+        return self.items[0].seq if self.items else None
+
+    def discard(self, life, seq):
+        before = len(self.items)
+        self.items = [item for item in self.items if item.seq > seq]
+        return before - len(self.items)
+
+    @staticmethod
+    def encode(items, first):
+        return messages.frame([item.body for item in items], first)
+
+    async def measure(self):
+        for seq in range(1, READINGS + 1):
+            record = {"boot": 7, "seq": seq, "ts": time.time_ns() // 1_000_000, "values": {"reading": seq}}
+            self.items.append(Item(7, seq, topics.TELEMETRY, messages.dumps(record)))
+            self.taken = seq
+            await asyncio.sleep(0.02)
+
+    async def report(self):
+        while self.taken < READINGS or self.items:
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                await self.connection()
+            self.sender.disconnected()
+            await asyncio.sleep(0.1)
+
+    async def connection(self):
+        client = aiomqtt.Client(
+            "127.0.0.1", self.system.mqtt_port, identifier="dev-1", tls_context=self.system.tls, timeout=5
+        )
+        async with client:
+            await client.subscribe(topics.device("dev-1", topics.ACK))
+            self.sender.connected(self.now())
+            hearing = asyncio.create_task(self.hear(client))
+            try:
+                while (self.taken < READINGS or self.items) and not hearing.done():
+                    while (message := self.sender.poll(self.now())) is not None:
+                        await client.publish(topics.device("dev-1", message.kind), message.payload)
+                    await asyncio.sleep(0.02)
+            finally:
+                hearing.cancel()
+                with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
+                    await hearing
+
+    async def hear(self, client):
+        async for message in client.messages:
+            ack = messages.parse_ack(message.payload)
+            if ack["boot"] == 7:
+                self.acknowledged = max(self.acknowledged, ack["seq"])
+                self.sender.acknowledge(7, ack["seq"], self.now())
+
+    @staticmethod
+    def now():
+        return time.monotonic_ns() // 1_000_000
+
+
+@pytest.fixture
+def system(tmp_path):
+    system = System(tmp_path)
+    yield system
+    system.stop()
+
+
+async def sabotage(system, rng):
+    """Kill each process once a round in seeded order, two at once in every third round; nothing waits for calm."""
+    for round_number in range(ROUNDS):
+        order = rng.sample(system.processes, 4)
+        groups = [order[:2], order[2:]] if round_number % 3 == 2 else [[process] for process in order]
+        for victims in groups:
+            await asyncio.sleep(rng.uniform(0.2, 1.0))
+            for process in victims:
+                process.kill()
+            for process in victims:
+                process.start()
+
+
+async def test_nothing_is_lost_and_nothing_is_stored_twice_whatever_is_killed(system):
+    device = Device(system)
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
+        tasks.create_task(device.measure())
+        tasks.create_task(device.report())
+        tasks.create_task(sabotage(system, random.Random(20261124)))
+
+    assert device.acknowledged == READINGS
+    stored = []
+    async with asyncio.timeout(60):
+        while len(stored) < READINGS:
+            with contextlib.suppress(Exception):  # the cloud may be starting
+                stored = await asyncio.to_thread(system.stored)
+            await asyncio.sleep(0.25)
+    assert sorted(stored) == [float(seq) for seq in range(1, READINGS + 1)]
