@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.errors import answer_problems
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.worker import open_worker
@@ -38,6 +39,7 @@ def create_app(database: Database, authority: Authority, series: TimeSeries) -> 
     app.include_router(certificates)
     app.include_router(telemetry)
     app.include_router(ingest)
+    app.include_router(commands)
     _add_health(app, database)
     return app
 
@@ -73,6 +75,7 @@ async def serve(data: Path) -> None:
     ordered: list[parts.Part] = [
         ("stores", _stores(database, series)),
         ("ingest", parts.Background("ingest", worker.run, stop)),
+        ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
         ("api", _api(create_app(database, authority, series), settings)),
     ]
     await parts.run(ordered, stop)

@@ -178,3 +178,61 @@ async def test_nothing_is_lost_and_nothing_is_stored_twice_whatever_is_killed(sy
                 stored = await asyncio.to_thread(system.stored)
             await asyncio.sleep(0.25)
     assert sorted(stored) == [float(seq) for seq in range(1, READINGS + 1)]
+
+
+async def test_a_command_reaches_its_device_and_its_result_comes_back_over_kills(system):
+    def api(method, path, **request):
+        with system.cloud.client(system.cloud.token) as client:
+            return client.request(method, f"/api/v1{path}", **request)
+
+    wish = {"type": "write", "parameters": {"name": "relay", "value": True}}
+    once = {"Idempotency-Key": "only-once"}
+    sent = await asyncio.to_thread(api, "POST", "/devices/dev-1/commands", json=wish, headers=once)
+    again = await asyncio.to_thread(api, "POST", "/devices/dev-1/commands", json=wish, headers=once)
+    assert (sent.status_code, again.json()["id"]) == (202, sent.json()["id"])
+    path = f"/commands/{sent.json()['id']}"
+    await status(api, path, "sent")
+    for process in (system.cloud.process, system.gateway):
+        process.kill()
+        process.start()
+
+    client = aiomqtt.Client("127.0.0.1", system.mqtt_port, identifier="dev-1", tls_context=system.tls)
+    async with client, asyncio.timeout(30):
+        await client.subscribe(topics.device("dev-1", topics.COMMAND))
+        await client.subscribe(topics.device("dev-1", topics.TIME))
+        heard = topics.TIME
+        while heard != topics.COMMAND:  # the gateway may still be starting: a board says again that it is there
+            await client.publish(topics.device("dev-1", topics.STATE), messages.state(True, 7, "s"))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    message = await anext(aiter(client.messages))
+                    heard = topics.parse_device(str(message.topic))[1]
+        command = messages.parse_command(message.payload)
+        assert (command["id"], command["parameters"]) == (sent.json()["id"], wish["parameters"])
+        for seq, word in enumerate(("accepted", "succeeded"), start=1):
+            told = {"boot": 7, "seq": seq, "ts": time.time_ns() // 1_000_000, "id": command["id"], "status": word}
+            told["result"] = {"value": True} if word == "succeeded" else None
+            await client.publish(topics.device("dev-1", topics.RESULT), messages.dumps(told))
+
+        done = await status(api, path, "succeeded")
+    assert done["result"] == {"value": True}
+
+
+async def status(api, path, wanted, seconds=30):
+    """Wait until a command has a status, over a cloud that may be starting."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(Exception):
+                command = (await asyncio.to_thread(api, "GET", path)).json()
+                if command["status"] == wanted:
+                    return command
+            await asyncio.sleep(0.1)
+
+
+def test_a_command_that_no_device_would_take_is_refused(system):
+    with system.cloud.client(system.cloud.token) as api:
+        long = api.post("/api/v1/devices/dev-1/commands", json={"type": "write", "parameters": {"value": "x" * 5000}})
+        nobody = api.post("/api/v1/devices/nobody/commands", json={"type": "read"})
+
+    assert (long.status_code, nobody.status_code) == (422, 404)
+    assert "4096" in long.json()["errors"][0]["reason"]

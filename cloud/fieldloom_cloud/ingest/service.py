@@ -7,10 +7,12 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.database import Database
+from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.ingest.models import DeadLetter, Event, IngestStream, Latest, Received
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract.ranges import Ranges
+from fieldloom_engine import commands
 
 MAX_LISTED = 500
 
@@ -67,6 +69,10 @@ async def _store(session: AsyncSession, gateway: str, record: dict[str, Any]) ->
     elif kind == "state":
         await registry.set_presence(session, device, record)
     else:
+        if kind == "result":
+            await dispatch.hear(session, record["id"], device, record["status"], record)
+        elif kind == "expired":
+            await dispatch.hear(session, record["id"], device, commands.GATEWAY_EXPIRED)
         kinds = {"event": record.get("type", ""), "result": "command.result", "reported": "twin.reported"}
         own = {"device", "boot", "seq", "ts", "at", "kind", "type"}
         data = record["data"] if kind == "event" else {name: value for name, value in record.items() if name not in own}

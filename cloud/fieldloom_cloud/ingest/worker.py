@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from fieldloom_cloud.database import Database
+from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.registry import service as registry
@@ -23,6 +24,7 @@ from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
 
+READS = ("fl/v1/g/+/up/+", "fl/v1/g/+/down/ack", "fl/v1/g/+/state")
 KINDS = {"telemetry", "event", "result", "reported", "state", "expired", "dead_letter"}
 
 
@@ -35,7 +37,8 @@ class Worker:
         self._database = database
         self._series = series
         self._records: Records | None = None
-        self._link = MqttLink(*address, identity, tls, ("fl/v1/g/+/up/+",), self._hear)
+        self._link = MqttLink(*address, identity, tls, READS, self._hear)
+        self.downlink = Downlink(database, self._link.publish)
         self.counts: Counter[str] = Counter()
 
     @property
@@ -50,7 +53,10 @@ class Worker:
 
     async def _hear(self, topic: str, payload: bytes) -> None:
         try:
-            gateway, _ = topics.parse_gateway(topic)
+            gateway, verb = topics.parse_gateway(topic)
+            if not verb.startswith("up/"):
+                await self._hear_of_gateway(gateway, verb, payload)
+                return
             sent = batch.unpack(payload)
         except Rejected as error:
             self.counts["unreadable"] += 1
@@ -65,6 +71,12 @@ class Worker:
             return
         self.counts["batches"] += 1
         await self._link.publish(topics.gateway(gateway, "ack"), batch.pack_ack(sent.stream, number))
+
+    async def _hear_of_gateway(self, gateway: str, verb: str, payload: bytes) -> None:
+        if verb == "down/ack":
+            await self.downlink.acknowledge(gateway, payload)
+        else:
+            self.downlink.greet(gateway)
 
     async def _store(self, gateway: str, sent: batch.Batch) -> int:
         async with self._database.transaction() as session:

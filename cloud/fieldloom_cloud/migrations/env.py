@@ -5,12 +5,13 @@ from sqlalchemy import create_engine
 
 from fieldloom_cloud.auth import models as auth
 from fieldloom_cloud.database import Base
+from fieldloom_cloud.dispatch import models as dispatch
 from fieldloom_cloud.ingest import models as ingest
 from fieldloom_cloud.pki import models as pki
 from fieldloom_cloud.registry import models as registry
 
 # Importing a capability's models is what makes its tables known.
-TABLES_OF = (auth, ingest, pki, registry)
+TABLES_OF = (auth, dispatch, ingest, pki, registry)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 with engine.connect() as connection:

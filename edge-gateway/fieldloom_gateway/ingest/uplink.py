@@ -93,6 +93,8 @@ class Uplink:
     async def _on_connected(self) -> None:
         self._sender.connected(self._steady())
         self.wake()
+        # What the cloud has for this gateway need not wait for its next resend.
+        await self._link.publish(topics.gateway(self._gateway, "state"), messages.dumps({"online": True}))
 
     async def _hear(self, topic: str, payload: bytes) -> None:
         try:

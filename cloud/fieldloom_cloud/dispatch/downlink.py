@@ -1,0 +1,88 @@
+"""The acknowledged stream down to each gateway, over the ingest's connection."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from fieldloom_cloud.database import Database
+from fieldloom_cloud.dispatch import service
+from fieldloom_contract import batch, topics
+from fieldloom_contract.stream import Item, Sender
+
+TICK_S = 0.1
+BATCH_BYTES = 64 * 1024
+
+Publish = Callable[[str, bytes], Awaitable[bool]]
+
+
+class _Queue:
+    """What one gateway has not acknowledged, as a Sender's store."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    def peek(self, after: tuple[bytes, int] | None, records: int, size: int) -> list[Item]:  # noqa: ARG002 - the Sender cuts
+        return [item for item in self.items if after is None or item.seq > after[1]][:records]
+
+    def first(self, life: bytes) -> int | None:
+        return self.items[0].seq if self.items and self.items[0].life == life else None
+
+    def discard(self, life: bytes, seq: int) -> int:
+        kept = [item for item in self.items if item.life != life or item.seq > seq]
+        freed = len(self.items) - len(kept)
+        self.items = kept
+        return freed
+
+
+class Downlink:
+    """Sends what waits in SQL to the gateways; a gateway that speaks up again is served at once."""
+
+    def __init__(self, database: Database, publish: Publish) -> None:
+        self._database = database
+        self._publish = publish
+        self._queues: dict[str, _Queue] = {}
+        self._senders: dict[str, Sender] = {}
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await self._load()
+            for gateway, sender in self._senders.items():
+                while (message := sender.poll(_now())) is not None:
+                    await self._publish(topics.gateway(gateway, "down"), message.payload)
+            await asyncio.sleep(TICK_S)
+
+    def greet(self, gateway: str) -> None:
+        """Take note that a gateway has come online: what it may have missed goes out again."""
+        if gateway in self._senders:
+            self._senders[gateway].connected(_now())
+
+    async def acknowledge(self, gateway: str, payload: bytes) -> None:
+        """Take a gateway's acknowledgement. Raises Rejected."""
+        stream, number = batch.unpack_ack(payload)
+        async with self._database.transaction() as session:
+            await service.acknowledged(session, gateway, stream, number)
+        if gateway in self._senders:
+            self._senders[gateway].acknowledge(stream, number, _now())
+
+    async def _load(self) -> None:
+        async with self._database.transaction() as session:
+            rows = await service.waiting(session)
+        held: dict[str, list[Item]] = {}
+        for row in rows:
+            held.setdefault(row.gateway, []).append(Item(row.stream, row.number, "command", row.body))
+        for gateway, items in held.items():
+            if gateway not in self._senders:
+                self._queues[gateway] = _Queue()
+                self._senders[gateway] = Sender(self._queues[gateway], _encode, random.random, BATCH_BYTES)
+                self._senders[gateway].connected(_now())
+            self._queues[gateway].items = items
+
+
+def _encode(items: list[Item], first: int) -> bytes:
+    return batch.pack(items[0].life, items[0].seq, first, [], [item.body for item in items])
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,126 @@
+"""Commands in SQL: made together with what has to be sent down, and moved on by what comes up. (A3)"""
+
+import os
+import secrets
+import time
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fieldloom_cloud.database import from_ms
+from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
+from fieldloom_cloud.errors import BadContent, NotFound
+from fieldloom_cloud.registry import service as registry
+from fieldloom_contract import messages
+from fieldloom_contract.batch import STREAM_BYTES
+from fieldloom_contract.errors import Rejected
+from fieldloom_engine import commands
+
+EXPIRES_MS = 300_000
+MAX_LISTED = 500
+
+
+class Wish(NamedTuple):
+    """What a caller asks of a device; `expires` in Unix ms, None for five minutes from now."""
+
+    device: str
+    type: str
+    parameters: dict[str, Any]
+    expires: int | None
+    token: str
+    idempotency_key: str | None
+
+
+class Waiting(NamedTuple):
+    """A record of the stream down to a gateway."""
+
+    gateway: str
+    stream: bytes
+    number: int
+    body: bytes
+
+
+async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
+    """Make a command for every gateway of its device's site: one has the device. Raises NotFound and BadContent."""
+    if wish.idempotency_key is not None:
+        query = select(Command).filter_by(token=wish.token, idempotency_key=wish.idempotency_key)
+        before = await session.scalar(query)
+        if before is not None:
+            return _shown(before)
+    device = await registry.device(session, wish.device)
+    expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS
+    fields = {"type": wish.type, "parameters": wish.parameters, "expires": expires}
+    command = Command(id=secrets.token_hex(8), device=wish.device, status=commands.PENDING, **fields)
+    command.token, command.idempotency_key = wish.token, wish.idempotency_key
+    try:
+        messages.command(command.id, wish.type, wish.parameters, expires)
+    except Rejected as error:
+        raise BadContent("No device would take this.", [{"path": error.field, "reason": error.reason}]) from None
+    session.add(command)
+    body = messages.dumps({"kind": "command", "device": wish.device, "id": command.id, **fields})
+    for gateway in await registry.gateways(session):
+        if gateway["site"] == device["site"]:
+            await _queue(session, gateway["id"], command.id, body)
+    await session.flush()
+    return _shown(command)
+
+
+async def _queue(session: AsyncSession, gateway: str, command_id: str, body: bytes) -> None:
+    down = await session.get(DownStream, gateway)
+    if down is None:
+        down = DownStream(gateway=gateway, stream=os.urandom(STREAM_BYTES), number=0)
+        session.add(down)
+    down.number += 1
+    session.add(DownRecord(gateway=gateway, number=down.number, command=command_id, body=body))
+
+
+async def waiting(session: AsyncSession) -> list[Waiting]:
+    """Return all that gateways have not acknowledged, in order."""
+    query = select(DownRecord, DownStream.stream).join(DownStream, DownStream.gateway == DownRecord.gateway)
+    rows = await session.execute(query.order_by(DownRecord.gateway, DownRecord.number))
+    return [Waiting(record.gateway, stream, record.number, record.body) for record, stream in rows]
+
+
+async def acknowledged(session: AsyncSession, gateway: str, stream: bytes, number: int) -> None:
+    """Take note that a gateway has all up to a number of its stream on its disk."""
+    down = await session.get(DownStream, gateway)
+    if down is None or down.stream != stream:
+        return
+    done = (DownRecord.gateway == gateway) & (DownRecord.number <= number)
+    for command_id in await session.scalars(select(DownRecord.command).where(done)):
+        await hear(session, command_id, None, commands.GATEWAY_HAS_IT)
+    await session.execute(delete(DownRecord).where(done))
+
+
+async def hear(
+    session: AsyncSession, command_id: str, device: str | None, word: str, told: dict[str, Any] | None = None
+) -> None:
+    """Move a command on by a word of its device or of a gateway; a word on another's command says nothing."""
+    command = await session.get(Command, command_id)
+    if command is None or (device is not None and command.device != device):
+        return
+    after = commands.step(command.status, word)
+    if after != command.status and told is not None:
+        command.result, command.error = told.get("result"), told.get("error")
+    command.status = after
+
+
+async def command(session: AsyncSession, command_id: str) -> dict[str, Any]:
+    """Return a command. Raises NotFound."""
+    found = await session.get(Command, command_id)
+    if found is None:
+        raise NotFound(f"there is no command {command_id}")
+    return _shown(found)
+
+
+async def commands_of(session: AsyncSession, device: str) -> list[dict[str, Any]]:
+    """Return the newest commands of a device. Raises NotFound."""
+    await registry.device(session, device)
+    query = select(Command).where(Command.device == device).order_by(Command.created.desc()).limit(MAX_LISTED)
+    return [_shown(row) for row in await session.scalars(query)]
+
+
+def _shown(row: Command) -> dict[str, Any]:
+    names = ("id", "device", "type", "parameters", "status", "result", "error")
+    return {**{name: getattr(row, name) for name in names}, "expires": from_ms(row.expires)}
