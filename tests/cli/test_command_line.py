@@ -57,7 +57,7 @@ def test_help_names_every_group_and_imports_no_tier():
     done = fieldloom("--help")
 
     assert done.returncode == 0
-    for group in ("cloud", "command", "demo", "device", "gateway", "sim", "telemetry"):
+    for group in ("cloud", "command", "device", "gateway", "telemetry"):
         assert group in done.stdout
     probe = (
         "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
@@ -69,12 +69,12 @@ def test_help_names_every_group_and_imports_no_tier():
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
-def test_without_a_demo_it_says_how_to_start_one(tmp_path):
+def test_without_a_cloud_it_says_how_to_name_one(tmp_path):
     done = fieldloom("device", "list", "--data", tmp_path / "none")
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "fieldloom demo --data" in done.stderr
+    assert "FIELDLOOM_API" in done.stderr
 
 
 def test_a_cloud_that_does_not_answer_is_one_line():
