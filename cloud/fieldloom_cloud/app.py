@@ -1,12 +1,10 @@
 """Wires the capabilities of the cloud to one application and serves it. (V3)"""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
@@ -24,8 +22,10 @@ from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.http import serving
 
 MAX_BODY_BYTES = 64 * 1024
+STOP_GRACE_S = 5
 
 
 def create_app(database: Database, authority: Authority, series: TimeSeries) -> FastAPI:
@@ -94,24 +94,6 @@ async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]
 async def _api(app: FastAPI, settings: configuration.Settings) -> AsyncIterator[None]:
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise StartFailed(f"the API can't serve plain HTTP on {settings.host}", "set host to 127.0.0.1 in cloud.json")
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
-    with _listening(settings.host, settings.port) as listener:
-        # Signals are this process's: uvicorn's own handlers would stop the API alone.
-        task = asyncio.create_task(server._serve([listener]), name="api")  # noqa: SLF001
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await task
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = f"the API can't listen on {host}:{port} ({error.strerror})"
-        raise StartFailed(reason, "free the port or set port in cloud.json") from error
-    return listener
+    way_out = "free the port or set port in cloud.json"
+    async with serving(app, "the API", (settings.host, settings.port), way_out, STOP_GRACE_S):
+        yield

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.settings import read
 
 FILE = "cloud.json"
 DATABASE = "cloud.db"
@@ -24,12 +24,4 @@ class Settings(BaseModel):
 
 def load(data: Path) -> Settings:
     """Return the settings in a data folder. Raises StartFailed."""
-    path = data / FILE
-    try:
-        return Settings.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        raise StartFailed(f"{path} is missing", f"write it by `fieldloom cloud init --data {data}`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StartFailed(f"{path}: {where}: {first['msg']}", "correct the file") from None
+    return read(Settings, data / FILE, f"fieldloom cloud init --data {data}")

@@ -1,18 +1,15 @@
 """Wires the ports of a gateway and runs it: disk, adapter, ingest, uplink, status. (V3)"""
 
 import asyncio
-import socket
 import sqlite3
 import ssl
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import uvicorn
 
 from fieldloom_contract import topics
 from fieldloom_gateway import settings as configuration
@@ -24,12 +21,13 @@ from fieldloom_gateway.ingest.store import Store
 from fieldloom_gateway.ingest.uplink import Uplink
 from fieldloom_gateway.status import status_app
 from fieldloom_runtime import parts
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
 
 EXPIRE_EVERY_S = 1.0
 REPEAT_EVERY_S = 5.0
 TIME_EVERY_S = 3600.0
+STOP_GRACE_S = 2
 
 
 def unix_ms() -> int:
@@ -140,31 +138,10 @@ class Gateway:
         finally:
             await self._adapter.close()
 
-    @asynccontextmanager
-    async def _status(self) -> AsyncIterator[None]:
+    def _status(self) -> AbstractAsyncContextManager[None]:
         app = status_app(self.snapshot, self.devices)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
-        with _listening("127.0.0.1", self._settings.http_port) as listener:
-            # Signals are this process's: uvicorn's own handlers would stop the status page alone.
-            task = asyncio.create_task(server._serve([listener]), name="status")  # noqa: SLF001
-            try:
-                yield
-            finally:
-                server.should_exit = True
-                await task
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StartFailed(
-            f"the status page can't listen on {host}:{port} ({error.strerror})", "free the port or set http_port"
-        ) from error
-    return listener
+        address = ("127.0.0.1", self._settings.http_port)
+        return serving(app, "the status page", address, "free the port or set http_port", STOP_GRACE_S)
 
 
 async def serve(data: Path) -> None:

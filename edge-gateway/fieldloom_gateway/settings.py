@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.settings import read
 
 FILE = "gateway.json"
 
@@ -45,12 +45,4 @@ class Settings(BaseModel):
 
 def load(data: Path) -> Settings:
     """Return the settings in a data folder. Raises StartFailed."""
-    path = data / FILE
-    try:
-        return Settings.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        raise StartFailed(f"{path} is missing", f"write it by `fieldloom gateway init --data {data}`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StartFailed(f"{path}: {where}: {first['msg']}", "correct the file") from None
+    return read(Settings, data / FILE, f"fieldloom gateway init --data {data}")

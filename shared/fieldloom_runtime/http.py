@@ -1,0 +1,41 @@
+"""An HTTP interface as a part of a process: its port is bound before it counts as started. (V3)"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from fieldloom_runtime.errors import StartFailed
+
+
+@asynccontextmanager
+async def serving(app: Any, name: str, address: tuple[str, int], way_out: str, grace_s: int) -> AsyncIterator[None]:
+    """Serve an ASGI application at an address; open requests get `grace_s` seconds at the end. Raises StartFailed.
+
+    `name` and `way_out` tell the user which interface has no port, and what to do about it.
+    """
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_s)
+    server = uvicorn.Server(config)
+    with _listening(name, address, way_out) as listener:
+        # Signals are this process's: uvicorn's own handlers would stop the interface alone.
+        task = asyncio.create_task(server._serve([listener]), name=name)  # noqa: SLF001
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+
+def _listening(name: str, address: tuple[str, int], way_out: str) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        host, port = address
+        raise StartFailed(f"{name} can't listen on {host}:{port} ({error.strerror})", way_out) from error
+    return listener
