@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from fieldloom_contract import messages
-from fieldloom_contract.stream import Item, Receiver, Sender
+from fieldloom_contract.receiver import Receiver
+from fieldloom_contract.stream import Item, Sender
 
 BATCH = 10
 ROUNDS = 5

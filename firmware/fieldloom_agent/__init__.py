@@ -1,0 +1,4 @@
+"""The firmware agent: measures, keeps what it measured until the gateway has it, does what it is told. (F1 to F3)
+
+Runs on MicroPython 1.22 and later, in a heap of 64 KB with TLS; imports the contract and nothing else of Fieldloom.
+"""

@@ -20,14 +20,19 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name + " is not JSON")
 
 
+try:
+    json.loads("0", parse_constant=_refuse_constant)
+    _STRICT = True
+except TypeError:  # MicroPython takes no hooks, knows no NaN when it reads, and reads bytes without a copy
+    _STRICT = False
+
+
 def loads(payload: bytes) -> Any:
     """Decode strict JSON (RFC 8259). Raises ValueError, on NaN and infinities and on too deep a nesting too."""
-    text = payload.decode()
     try:
-        try:
-            return json.loads(text, parse_constant=_refuse_constant)
-        except TypeError:  # MicroPython takes no hooks, and knows no NaN when it reads
-            return json.loads(text)
+        if _STRICT:
+            return json.loads(payload.decode(), parse_constant=_refuse_constant)
+        return json.loads(payload)
     except RuntimeError as error:  # CPython's RecursionError is one too
         raise ValueError("nested too deeply") from error
 

@@ -8,7 +8,8 @@ function of its seed, and `run(seed)` returns the CRC-32 of its trace, the same 
 from binascii import crc32
 
 from fieldloom_contract.ranges import Ranges
-from fieldloom_contract.stream import Item, Receiver, Sender, fingerprint
+from fieldloom_contract.receiver import Receiver
+from fieldloom_contract.stream import Item, Sender, fingerprint
 
 STEPS = 400
 STEP_MS = 250

@@ -6,71 +6,17 @@ The device is an MQTT client with the contract's own Sender, so it behaves as a 
 import asyncio
 import contextlib
 import random
-import ssl
-import subprocess
 import time
 
 import aiomqtt
 import pytest
 
-from cloud.conftest import Cloud
-from fieldloom_cli.identity import new_key_and_request, write
+from e2e.system import System
 from fieldloom_contract import messages, topics
 from fieldloom_contract.stream import Item, Sender
-from fieldloom_runtime.tls import client_context
-from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port
 
-GATEWAY = "gw.e2e"
 READINGS = 600
 ROUNDS = 4
-
-
-class System:
-    """A cloud, a gateway and their brokers, set up by the commands of the README."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.cloud = Cloud(folder)
-        self.cloud_broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "cloud-broker.log")
-        self.cloud_broker.start()
-        wait_for_port(self.cloud.mqtt_port)
-        self.cloud.start()
-        self.mqtt_port = free_port()
-        with self.cloud.client(self.cloud.token) as api:
-            api.post("/api/v1/gateways", json={"id": GATEWAY})
-            api.post("/api/v1/devices", json={"id": "dev-1"})
-            files = self._enrol(api, GATEWAY, hosts=["127.0.0.1"])
-            device = self._enrol(api, "dev-1")
-        data = folder / "gateway"
-        http_port = free_port()
-        command = [FIELDLOOM, "gateway", "init", "--data", data, "--id", GATEWAY, "--ca", files["ca"]]
-        command += ["--cert", files["cert"], "--key", files["key"], "--cloud-port", self.cloud.mqtt_port]
-        command += ["--mqtt-port", self.mqtt_port, "--local-port", free_port(), "--http-port", http_port]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
-        self.gateway_broker = mosquitto(data / "broker" / "mosquitto.conf", folder / "gateway-broker.log").start()
-        wait_for_port(self.mqtt_port)
-        self.gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], folder / "gateway.log").start()
-        wait_for_port(http_port)
-        self.tls = client_context(device["ca"], device["cert"], device["key"], ssl.TLSVersion.TLSv1_2)
-
-    def _enrol(self, api, name, **server):
-        key, csr = new_key_and_request(name)
-        answer = api.post("/api/v1/certificates", json={"csr": csr.decode(), **server})
-        assert answer.status_code == 201, answer.text
-        return write(self.folder / name, key, answer.json()["certificate"], answer.json()["ca"])
-
-    @property
-    def processes(self):
-        return [self.gateway, self.gateway_broker, self.cloud.process, self.cloud_broker]
-
-    def stop(self):
-        for process in self.processes:
-            process.stop()
-
-    def stored(self):
-        with self.cloud.client(self.cloud.token) as api:
-            answer = api.get("/api/v1/telemetry", params={"device": "dev-1", "limit": 10_000})
-        return [value for one in answer.json()["series"] for _, value in one["points"]]
 
 
 class Device:
@@ -114,7 +60,7 @@ class Device:
 
     async def connection(self):
         client = aiomqtt.Client(
-            "127.0.0.1", self.system.mqtt_port, identifier="dev-1", tls_context=self.system.tls, timeout=5
+            "127.0.0.1", self.system.mqtt_port, identifier="dev-1", tls_context=self.system.tls("dev-1"), timeout=5
         )
         async with client:
             await client.subscribe(topics.device("dev-1", topics.ACK))
@@ -145,6 +91,7 @@ class Device:
 @pytest.fixture
 def system(tmp_path):
     system = System(tmp_path)
+    system.enrol_device("dev-1")
     yield system
     system.stop()
 
@@ -152,7 +99,7 @@ def system(tmp_path):
 async def sabotage(system, rng):
     """Kill each process once a round in seeded order, two at once in every third round; nothing waits for calm."""
     for round_number in range(ROUNDS):
-        order = rng.sample(system.processes, 4)
+        order = rng.sample(list(system.processes.values()), 4)
         groups = [order[:2], order[2:]] if round_number % 3 == 2 else [[process] for process in order]
         for victims in groups:
             await asyncio.sleep(rng.uniform(0.2, 1.0))
@@ -175,7 +122,7 @@ async def test_nothing_is_lost_and_nothing_is_stored_twice_whatever_is_killed(sy
     async with asyncio.timeout(60):
         while len(stored) < READINGS:
             with contextlib.suppress(Exception):  # the cloud may be starting
-                stored = await asyncio.to_thread(system.stored)
+                stored = await asyncio.to_thread(system.stored, "dev-1")
             await asyncio.sleep(0.25)
     assert sorted(stored) == [float(seq) for seq in range(1, READINGS + 1)]
 
@@ -192,11 +139,11 @@ async def test_a_command_reaches_its_device_and_its_result_comes_back_over_kills
     assert (sent.status_code, again.json()["id"]) == (202, sent.json()["id"])
     path = f"/commands/{sent.json()['id']}"
     await status(api, path, "sent")
-    for process in (system.cloud.process, system.gateway):
+    for process in (system.processes["cloud"], system.processes["gateway-1"]):
         process.kill()
         process.start()
 
-    client = aiomqtt.Client("127.0.0.1", system.mqtt_port, identifier="dev-1", tls_context=system.tls)
+    client = aiomqtt.Client("127.0.0.1", system.mqtt_port, identifier="dev-1", tls_context=system.tls("dev-1"))
     async with client, asyncio.timeout(30):
         await client.subscribe(topics.device("dev-1", topics.COMMAND))
         await client.subscribe(topics.device("dev-1", topics.TIME))

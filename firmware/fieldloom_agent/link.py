@@ -1,0 +1,144 @@
+"""MQTT 3.1.1 over TLS: umqtt packs and unpacks, the stream moves the bytes. (F1)"""
+
+import struct
+
+from umqtt.simple import MQTTClient
+
+from fieldloom_agent.tls import TlsStream
+from fieldloom_contract.limits import MAX_DOWN_BYTES
+
+KEEP_ALIVE_S = 30
+BUFFER = 512
+LONGEST = MAX_DOWN_BYTES + 256  # a message of the contract, its topic and its header
+CONNACK, PUBLISH, SUBACK = 0x20, 0x30, 0x90
+
+
+class _Memory:
+    """Umqtt's socket: what it writes leaves as one TLS record, what it reads is one whole packet."""
+
+    def __init__(self):
+        self.out = bytearray()
+        self.packet = None
+        self.at = 0
+
+    def write(self, data, length=None):
+        self.out += data if length is None else data[:length]
+
+    def read(self, count):
+        self.at += count
+        return self.packet[self.at - count : self.at]
+
+    def setblocking(self, flag):
+        pass
+
+
+class Link:
+    """One connection to a gateway's broker. Raises OSError and ValueError when it fails; then it is to be closed.
+
+    Heap: 512 bytes to receive in, more while a longer message comes in.
+    """
+
+    def __init__(self, device, context):
+        self._device = device
+        self._context = context
+        self._stream = TlsStream()
+        self._memory = _Memory()
+        self._packer = MQTTClient(device, "")
+        self._packer.sock = self._memory
+        self._packer.set_callback(self._deliver)
+        self._buffer = bytearray(BUFFER)
+        self._message = None
+
+    async def open(self, host, port, will, topics):
+        """Connect, with a last will (topic, payload), and subscribe to topics."""
+        await self._stream.open(host, port, self._context)
+        body = b"\x00\x04MQTT\x04\x06" + struct.pack("!H", KEEP_ALIVE_S)  # a clean session, with a will
+        for part in (self._device, will[0], will[1]):
+            body += struct.pack("!H", len(part)) + (part if isinstance(part, bytes) else part.encode())
+        await self._stream.write(_packet(0x10, body))
+        packet = await self._expect(CONNACK)
+        if packet[3]:
+            raise OSError("the broker refuses this board: " + str(packet[3]))
+        body = b"\x00\x01"
+        for topic in topics:
+            body += struct.pack("!H", len(topic)) + topic.encode() + b"\x00"
+        await self._stream.write(_packet(0x82, body))
+        packet = await self._expect(SUBACK)
+        if max(packet[4 : 4 + len(topics)]) > 2:
+            raise OSError("the broker refuses a subscription")
+
+    async def send(self, topic, payload):
+        """Publish, QoS 0."""
+        self._packer.publish(topic.encode(), payload)
+        await self._flush()
+
+    async def ping(self):
+        """Ask for a sign of life."""
+        self._packer.ping()
+        await self._flush()
+
+    async def receive(self):
+        """Return (topic, payload) of the next message, None for a packet that is none; good until the next call."""
+        packet = await self._packet()
+        self._message = None
+        if packet is not None:
+            self._memory.packet, self._memory.at = packet, 0
+            self._packer.wait_msg()
+        return self._message
+
+    def close(self):
+        """End the connection."""
+        self._stream.close()
+        self._memory.out = bytearray()
+
+    async def _flush(self):
+        out = self._memory.out
+        self._memory.out = bytearray()
+        await self._stream.write(out)
+
+    def _deliver(self, topic, payload):
+        self._message = (str(topic, "utf-8"), payload)
+
+    async def _expect(self, kind):
+        packet = await self._packet()
+        if packet is None or packet[0] & 0xF0 != kind:
+            raise OSError("the broker answers out of turn")
+        return packet
+
+    async def _packet(self):
+        """Return the next packet as a view; one beyond the contract's limits is passed over, and None."""
+        if len(self._buffer) > BUFFER:
+            self._buffer = bytearray(BUFFER)
+        head = memoryview(self._buffer)
+        await self._stream.read_into(head[:2])
+        length, shift, at = self._buffer[1] & 0x7F, 7, 2
+        while self._buffer[at - 1] & 0x80:
+            await self._stream.read_into(head[at : at + 1])
+            length |= (self._buffer[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+        if at + length > LONGEST:
+            await self._skip(length)
+            return None
+        if at + length > BUFFER:
+            self._buffer = bytearray(at + length)
+            self._buffer[:at] = head[:at]
+        view = memoryview(self._buffer)[: at + length]
+        await self._stream.read_into(view[at:])
+        return view
+
+    async def _skip(self, length):
+        print("a message of", length, "bytes is over the limit")
+        view = memoryview(self._buffer)
+        while length:
+            part = min(length, len(view))
+            await self._stream.read_into(view[:part])
+            length -= part
+
+
+def _packet(kind, body):
+    size, head = len(body), bytes([kind])
+    while size > 0x7F:
+        head += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return head + bytes([size]) + body

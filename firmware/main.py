@@ -1,0 +1,5 @@
+"""Starts the agent."""
+
+from fieldloom_agent.agent import main
+
+main()

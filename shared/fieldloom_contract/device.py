@@ -1,0 +1,72 @@
+"""What a device says and hears; the rest of the contract's messages is no business of a board, nor of its memory."""
+
+from fieldloom_contract.compat import Any
+from fieldloom_contract.fields import (
+    dumps,
+    mapping,
+    number,
+    optional_number,
+    optional_text,
+    read_object,
+    text,
+)
+from fieldloom_contract.limits import MAX_DOWN_BYTES
+
+
+def frame(bodies: list[bytes], first: int | None) -> bytes:
+    """Join encoded records to one message; `first`, the oldest seq still held, is told on the first of them."""
+    joined = b",".join(bodies)
+    if first is not None:
+        joined = b'{"first":' + str(first).encode() + b"," + joined[1:]
+    return joined if len(bodies) == 1 else b"[" + joined + b"]"
+
+
+def state(online: bool, boot: int, session: str, facts: dict[str, Any] | None = None) -> bytes:
+    """Build a state message; offline, it is the last will."""
+    message: dict[str, Any] = {"online": online, "boot": boot, "session": session}
+    message.update(facts or {})
+    return dumps(message)
+
+
+def parse_ack(payload: bytes) -> dict[str, Any]:
+    """Return {"boot", "seq", "error", "refused"}; boot and seq may be None in an error. Raises Rejected."""
+    message = read_object(payload, MAX_DOWN_BYTES)
+    error = optional_text(message, "error")
+    refused = optional_number(message, "refused", 0)
+    boot = seq = None
+    if error is None or message.get("boot") is not None:
+        boot, seq = number(message, "boot", 1, 2**31 - 1), number(message, "seq", 0)
+    return {"boot": boot, "seq": seq, "error": error, "refused": refused}
+
+
+def parse_time(payload: bytes) -> int:
+    """Return Unix milliseconds. Raises Rejected."""
+    return number(read_object(payload, MAX_DOWN_BYTES), "ts", 0)
+
+
+def parse_command(payload: bytes) -> dict[str, Any]:
+    """Return {"id", "type", "parameters", "expires"}. Raises Rejected."""
+    message = read_object(payload, MAX_DOWN_BYTES)
+    parameters = {} if message.get("parameters") is None else mapping(message, "parameters")
+    return {
+        "id": text(message, "id"),
+        "type": text(message, "type"),
+        "parameters": parameters,
+        "expires": number(message, "expires", 0),
+    }
+
+
+def parse_desired(payload: bytes) -> dict[str, Any]:
+    """Return {"version", "values"}. Raises Rejected."""
+    message = read_object(payload, MAX_DOWN_BYTES)
+    return {"version": number(message, "version", 0), "values": mapping(message, "values")}
+
+
+def parse_discovery_request(payload: bytes) -> str:
+    """Return the request's id. Raises Rejected."""
+    return text(read_object(payload, MAX_DOWN_BYTES), "request_id")
+
+
+def discovery(request_id: str, device: dict[str, Any]) -> bytes:
+    """Build the answer to a discovery request: what `state` says, type and capabilities."""
+    return dumps({"request_id": request_id, "device": device})

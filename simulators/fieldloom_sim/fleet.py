@@ -1,0 +1,145 @@
+"""A fleet of virtual boards: their folders, and the loader process that runs them. (F7)"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fieldloom_sim import firmware
+from fieldloom_sim.firmware import Identity
+from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
+
+ROM_FILE = "rom.img"
+HEAP = "128k"
+DRIVERS = [{"driver": "simulated", "name": "climate"}, {"driver": "switch", "name": "relay"}]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Where a board connects."""
+
+    id: str
+    host: str
+    port: int
+
+
+class LoaderFailed(Exception):  # noqa: N818 - it reads as what happened
+    """The loader process has ended."""
+
+
+class Fleet:
+    """Boards by name, each with a folder below one of the fleet's. Used from one thread.
+
+    `wrapper` is a command that the loader runs under, as `["faketime", "2000-01-01"]`.
+    """
+
+    def __init__(self, folder: Path, wrapper: tuple[str, ...] = ()) -> None:
+        self.folder = folder.resolve()
+        self._wrapper = wrapper
+        self._files = firmware.build()
+        self._added: dict[str, dict[str, Any]] = {}
+        self._loader: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The loader's process, None while there is none."""
+        return None if self._loader is None else self._loader.pid
+
+    def start(self) -> None:
+        """Start the loader, and every board that was added before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / ROM_FILE).write_bytes(firmware.build_rom())
+        command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(self.folder / ROM_FILE)]
+        with (self.folder / "loader.log").open("ab") as log:
+            self._loader = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        for request in self._added.values():
+            self._ask(request)
+
+    def stop(self) -> None:
+        """End the loader and all boards."""
+        if self._loader is not None and self._loader.stdin and self._loader.stdout:
+            self._loader.stdin.close()
+            self._loader.wait(10)
+            self._loader.stdout.close()
+        self._loader = None
+
+    def add(self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, **settings: Any) -> None:
+        """Switch a board on; it gets a new flash unless its folder has one. `settings` go into its configuration."""
+        folder = self.path(identity.device)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / FLASH_FILE).exists():
+            self.write_flash(identity, gateways, **settings)
+        request = {"do": "add", "board": identity.device, "folder": str(folder), "heap": heap}
+        self._added[identity.device] = request
+        self._ask(request)
+
+    def write_flash(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
+        """Write a board's flash anew: what it held is gone. The board has to be off."""
+        configuration = {
+            "type": "climate",
+            "interval": 1000,
+            "drivers": DRIVERS,
+            "wifi": {"ssid": "virtual"},
+            "gateways": [vars(gateway) for gateway in gateways],
+            **settings,
+        }
+        image = firmware.flash_image(self._files | firmware.personal(identity, configuration))
+        path = self.path(identity.device) / FLASH_FILE
+        path.touch(mode=0o600)
+        with path.open("r+b") as file:  # in place: the loader shares this file as memory
+            file.write(image)
+
+    def path(self, board: str) -> Path:
+        """Return a board's folder."""
+        return self.folder / board
+
+    def off(self, board: str) -> None:
+        """Cut a board's power."""
+        self._ask({"do": "off", "board": board})
+
+    def on(self, board: str) -> None:
+        """Give it back."""
+        self._ask({"do": "on", "board": board})
+
+    def reset(self, board: str) -> None:
+        """Press the reset button."""
+        self._ask({"do": "reset", "board": board})
+
+    def status(self) -> dict[str, Any]:
+        """Return {board: {"pid", "starts"}}; pid is None while a board has no power. Raises LoaderFailed."""
+        return self._ask({"do": "status"})
+
+    def acknowledged(self, board: str) -> dict[int, int]:
+        """Return, by boot, up to which seq a board got an acknowledgement."""
+        highest: dict[int, int] = {}
+        path = self.path(board) / ACKS_FILE
+        for line in path.read_bytes().splitlines() if path.exists() else []:
+            try:
+                ack = json.loads(line)
+            except ValueError:  # a board that was killed while it wrote
+                continue
+            highest[ack["boot"]] = max(highest.get(ack["boot"], 0), ack["seq"])
+        return highest
+
+    def console(self, board: str) -> str:
+        """Return what a board has printed."""
+        path = self.path(board) / CONSOLE_FILE
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._loader is None or self._loader.stdin is None or self._loader.stdout is None:
+            raise LoaderFailed("the loader is not running")
+        try:
+            self._loader.stdin.write(json.dumps(request).encode() + b"\n")
+            self._loader.stdin.flush()
+        except OSError as error:
+            raise LoaderFailed(f"the loader has ended ({error})") from None
+        line = self._loader.stdout.readline()
+        if not line:
+            raise LoaderFailed("the loader has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer

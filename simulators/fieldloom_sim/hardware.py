@@ -1,0 +1,195 @@
+"""What a virtual board's `machine`, `network` and `esp32` stand for, held by the loader and asked over a line. (F7)
+
+As hard on the firmware as an ESP32: the clock starts in 2000 after a power cut and runs on over a reset, the watchdog
+can't be stopped, only set anew.
+"""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Whole seconds since 2000."""
+
+    def __init__(self) -> None:
+        self.set(0)
+
+    def set(self, seconds: int) -> None:
+        """Set."""
+        self._start, self._since = seconds, time.monotonic()
+
+    def seconds(self) -> int:
+        """Return the time now."""
+        return self._start + int(time.monotonic() - self._since)
+
+
+class Watchdog:
+    """Resets the board when it is not fed in time."""
+
+    def __init__(self) -> None:
+        self.timeout_s: float | None = None
+        self.bites_at: float | None = None
+
+    def arm(self, timeout: int) -> "Watchdog":
+        """Start, or set another time-out in ms."""
+        self.timeout_s = timeout / 1000
+        self.feed()
+        return self
+
+    def feed(self) -> None:
+        """Wait anew."""
+        if self.timeout_s is not None:
+            self.bites_at = time.monotonic() + self.timeout_s
+
+
+class Pin:
+    """A pin whose level anybody may set."""
+
+    IN, OUT, PULL_DOWN, PULL_UP = 1, 3, 1, 2
+
+    def __init__(self, number: int, *_: Any, value: int | None = None) -> None:
+        self.number = number
+        self._level = 1 if value else 0
+
+    def value(self, level: Any = None) -> int | None:
+        """Return the level, or set it."""
+        if level is None:
+            return self._level
+        self._level = 1 if level else 0
+        return None
+
+
+class RTC:
+    """`machine.RTC`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def datetime(self, parts: list[int] | None = None) -> tuple[int, ...] | None:
+        """Return (year, month, day, weekday, hours, minutes, seconds, subseconds), or set them."""
+        if parts is None:
+            now = EPOCH + timedelta(seconds=self._clock.seconds())
+            return now.year, now.month, now.day, now.weekday(), now.hour, now.minute, now.second, 0
+        year, month, day, _, hour, minute, second, _ = parts
+        told = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        self._clock.set(int((told - EPOCH).total_seconds()))
+        return None
+
+
+class Machine:
+    """`machine`."""
+
+    PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
+    Pin = Pin
+
+    def __init__(self, clock: Clock, watchdog: Watchdog, cause: int) -> None:
+        self._clock = clock
+        self._watchdog = watchdog
+        self._cause = cause
+
+    def RTC(self) -> RTC:  # noqa: N802 - the name is MicroPython's
+        """Return the clock."""
+        return RTC(self._clock)
+
+    def WDT(self, timeout: int = 5000) -> Watchdog:  # noqa: N802 - the name is MicroPython's
+        """Start the watchdog."""
+        return self._watchdog.arm(timeout)
+
+    def reset_cause(self) -> int:
+        """Return why the board has started."""
+        return self._cause
+
+    def reset(self) -> None:
+        """Start anew."""
+        raise ResetRequested
+
+
+class Station:
+    """`network.WLAN`: in the net as soon as it was told to connect."""
+
+    def __init__(self) -> None:
+        self._connected = False
+
+    def active(self, *_: Any) -> bool:
+        """Switch the radio."""
+        return True
+
+    def connect(self, *_: Any) -> None:
+        """Join."""
+        self._connected = True
+
+    def isconnected(self) -> bool:
+        """Whether it has joined."""
+        return self._connected
+
+    def status(self, what: str) -> int | None:
+        """Return the signal, in dBm."""
+        return -50 if what == "rssi" else None
+
+
+class Network:
+    """`network`."""
+
+    STA_IF = 0
+
+    def __init__(self) -> None:
+        self._station = Station()
+
+    def WLAN(self, _: int = 0) -> Station:  # noqa: N802 - the name is MicroPython's
+        """Return the one interface."""
+        return self._station
+
+
+class Esp32:
+    """`esp32`: the memory of the IDF outside the Python heap, as (total, free, largest, lowest) a region."""
+
+    HEAP_DATA = 4
+
+    def idf_heap_info(self, _: int) -> list[tuple[int, int, int, int]]:
+        """Return a plausible figure: a virtual board has no such memory."""
+        return [(200_000, 120_000, 100_000, 90_000)]
+
+
+class ResetRequested(Exception):  # noqa: N818 - it reads as what happened
+    """The firmware has called `machine.reset`."""
+
+
+class Hardware:
+    """All of one board's, from one start to the next."""
+
+    def __init__(self, clock: Clock, cause: int) -> None:
+        self.watchdog = Watchdog()
+        self.machine = Machine(clock, self.watchdog, cause)
+        self.network = Network()
+        self.esp32 = Esp32()
+        self.time = clock.seconds
+        self._things: list[Any] = [self]
+
+    def time_ns(self) -> int:
+        """Return ns since 2000."""
+        return int(self.time()) * 10**9
+
+    def answer(self, question: bytes) -> bytes:
+        """Answer `[number, name]` or `[number, null, positional, named]` by `[value, number, error]`.
+
+        Raises ResetRequested.
+        """
+        number, name, *arguments = json.loads(question)
+        thing = self._things[number]
+        try:
+            told = getattr(thing, name) if name else thing(*arguments[0], **arguments[1])
+        except (AttributeError, TypeError, ValueError) as error:
+            return _line(None, None, str(error))
+        if told is None or isinstance(told, int | float | str | list | tuple):
+            return _line(told, None, None)
+        if told not in self._things:
+            self._things.append(told)
+        return _line(None, self._things.index(told), None)
+
+
+def _line(*answer: Any) -> bytes:
+    return json.dumps(answer).encode() + b"\n"

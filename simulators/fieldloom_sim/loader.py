@@ -1,0 +1,250 @@
+"""The loader: one process that holds the MicroPython VM once and forks every virtual board from it. (F7)
+
+It reads a request a line (JSON) on standard input and answers each with a line on standard output; it ends, and its
+boards with it, when that input ends. A board whose process is killed gets its power back by itself.
+
+| request | does |
+|---|---|
+| `{"do": "add", "board", "folder", "heap"}` | takes a board with its folder and switches it on |
+| `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
+| `{"do": "reset", "board"}` | presses its reset button |
+| `{"do": "status"}` | answers `{NAME: {"pid": PID or null, "starts": N}}` |
+"""
+
+import ctypes
+import gc
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import micropython_run
+
+from fieldloom_sim.hardware import Clock, Hardware, Machine, ResetRequested
+
+FLASH_FILE = "flash.img"
+ACKS_FILE = "acks.ndjson"
+CONSOLE_FILE = "console.log"
+CONSOLE_BYTES = 256 * 1024  # a longer one is begun anew at the next start
+POWER_BACK_S = 0.5
+PR_SET_PDEATHSIG = 1
+# What a VM runs first: the ROM with the stand-ins, in place.
+START = """
+import gc, sys, uctypes, vfs
+gc.threshold(1024)
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at({address}, {size})), "/rom")
+sys.path.insert(0, "/rom")
+import board
+"""
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Memory:
+    """A file as memory that this process shares with every board that it forks."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0)
+        self.size = len(self._mapped)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._mapped))
+
+
+class Board:
+    """One board: a flash that stays, and a process as long as there is power."""
+
+    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.pid: int | None = None
+        self.pidfd = -1
+        self.starts = 0
+        self.power_on_at: float | None = None
+        self.cause = Machine.PWRON_RESET
+        self.control = socket.socket()
+        self._clock = Clock()
+        self.hardware = Hardware(self._clock, self.cause)
+        self._rom = rom
+        self._heap = heap
+        self._pending = b""
+        self._flash = Memory(folder / FLASH_FILE)
+
+    def start(self) -> None:
+        """Fork a VM that becomes this board."""
+        if self.cause == Machine.PWRON_RESET:
+            self._clock = Clock()
+        self.hardware = Hardware(self._clock, self.cause)
+        self.cause = Machine.PWRON_RESET  # of the next start, unless something else becomes its cause
+        self.control, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(theirs.fileno())
+        theirs.close()
+        self.control.setblocking(False)
+        self.pidfd = os.pidfd_open(self.pid)
+        self.power_on_at = None
+        self._pending = b""
+        self.starts += 1
+
+    @property
+    def bites_at(self) -> float | None:
+        """When the watchdog resets the board, by the monotonic clock."""
+        return None if self.pid is None else self.hardware.watchdog.bites_at
+
+    def kill(self, cause: int) -> None:
+        """End the process as a power cut or a reset does; `cause` is what the next start will be told."""
+        self.cause = cause
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> bool:
+        """Take note that the process is gone, and say whether it ended by itself."""
+        _, status = os.waitpid(self.pid or 0, 0)
+        os.close(self.pidfd)
+        self.control.close()
+        self.pid = None
+        return os.WIFEXITED(status)
+
+    def hear(self) -> None:
+        """Answer what the board asks of its hardware."""
+        try:
+            asked = self.control.recv(4096)
+        except BlockingIOError:
+            return
+        *questions, self._pending = (self._pending + asked).split(b"\n")
+        for question in questions:
+            try:
+                self.control.send(self.hardware.answer(question))
+            except ResetRequested:
+                self.kill(Machine.SOFT_RESET)
+            except OSError:  # it has no power any more
+                return
+
+    def _become(self, control: int) -> None:
+        try:
+            die_with_parent()
+            console = self.folder / CONSOLE_FILE
+            fresh = os.O_TRUNC if console.exists() and console.stat().st_size > CONSOLE_BYTES else 0
+            append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            files = [
+                os.open(os.devnull, os.O_RDONLY),
+                os.open(console, append | fresh, 0o600),
+                control,
+                os.open(self.folder / ACKS_FILE, append, 0o600),
+            ]
+            high = [os.dup(number) for number in files]
+            for target, source in zip((0, 1, 3, 4), high, strict=True):
+                os.dup2(source, target)
+            os.dup2(1, 2)
+            os.closerange(5, 4096)
+            os.putenv("TZ", "UTC")
+            script = START.format(address=self._rom.address, size=self._rom.size)
+            flash = json.dumps({"flash": self._flash.address, "size": self._flash.size})
+            micropython_run.run_main(["micropython", "-X", f"heapsize={self._heap}", "-c", script, flash])
+        finally:
+            os._exit(1)
+
+
+class Loader:
+    """Waits for requests, for what boards tell and for their ends."""
+
+    def __init__(self, rom: Memory) -> None:
+        self._rom = rom
+        self._boards: dict[str, Board] = {}
+        self._selector = selectors.DefaultSelector()
+        self._requests = b""
+
+    def serve(self) -> None:
+        """Serve until standard input ends."""
+        self._selector.register(0, selectors.EVENT_READ, self._take_requests)
+        while True:
+            for key, _ in self._selector.select(self._next_deadline()):
+                key.data()
+            self._pass_deadlines()
+
+    def _take_requests(self) -> None:
+        chunk = os.read(0, 65536)
+        if not chunk:
+            raise SystemExit(0)
+        self._requests += chunk
+        *lines, self._requests = self._requests.split(b"\n")
+        for line in lines:
+            os.write(1, json.dumps(self._answer(json.loads(line))).encode() + b"\n")
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["do"] == "status":
+            return {name: {"pid": board.pid, "starts": board.starts} for name, board in self._boards.items()}
+        if request["do"] == "add":
+            board = Board(request["board"], Path(request["folder"]), self._rom, request["heap"])
+            self._boards[board.name] = board
+            self._start(board)
+            return {}
+        board = self._boards[request["board"]]
+        actions: dict[str, Callable[[Board], None]] = {"off": self._off, "on": self._on, "reset": self._reset}
+        actions[request["do"]](board)
+        return {}
+
+    def _start(self, board: Board) -> None:
+        board.start()
+        self._selector.register(board.control, selectors.EVENT_READ, board.hear)
+        self._selector.register(board.pidfd, selectors.EVENT_READ, lambda: self._ended(board))
+
+    def _ended(self, board: Board) -> None:
+        self._selector.unregister(board.control)
+        self._selector.unregister(board.pidfd)
+        wait: float | None = POWER_BACK_S if board.cause == Machine.PWRON_RESET else 0.0
+        if board.reap():
+            # A main.py that ends leaves a board at its prompt, until the watchdog bites.
+            board.cause, wait = Machine.WDT_RESET, board.hardware.watchdog.timeout_s
+        board.power_on_at = None if wait is None else time.monotonic() + wait
+
+    def _off(self, board: Board) -> None:
+        board.kill(Machine.PWRON_RESET)
+        if board.pid is not None:
+            self._ended(board)
+        board.power_on_at = None
+
+    def _on(self, board: Board) -> None:
+        if board.pid is None:
+            self._start(board)
+
+    def _reset(self, board: Board) -> None:
+        board.kill(Machine.HARD_RESET)
+
+    def _next_deadline(self) -> float | None:
+        times = [at for board in self._boards.values() for at in (board.power_on_at, board.bites_at) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _pass_deadlines(self) -> None:
+        now = time.monotonic()
+        for board in self._boards.values():
+            if board.bites_at is not None and now >= board.bites_at:
+                board.kill(Machine.WDT_RESET)
+                board.hardware.watchdog.bites_at = None
+            if board.power_on_at is not None and now >= board.power_on_at:
+                self._start(board)
+
+
+def main() -> None:
+    """Serve on standard input and output; the argument is the ROM's file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    # What is frozen is never touched by a collection, so its pages stay shared with every board.
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    Loader(Memory(Path(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The source of umqtt.simple, fetched once from the package index; pip can't install it. (F1)"""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+REQUIREMENT = "micropython-umqtt.simple==1.3.4"
+SHA256 = "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f"
+SOURCE = "umqtt/simple.py"
+
+
+class FetchFailed(Exception):  # noqa: N818 - it reads as what happened
+    """The source could not be fetched, or is not the one that was reviewed."""
+
+
+def fetch(lib: Path) -> Path:
+    """Put umqtt/simple.py into a folder unless it is there, and return its path. Raises FetchFailed."""
+    target = lib / SOURCE
+    if target.exists():
+        return target
+    with TemporaryDirectory() as scratch:
+        archive = _download(Path(scratch))
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != SHA256:
+            raise FetchFailed(f"{REQUIREMENT} has the SHA-256 {digest}, not {SHA256}: it is not the reviewed file")
+        with tarfile.open(archive) as packed:
+            member = next(name for name in packed.getnames() if name.endswith(SOURCE))
+            source = packed.extractfile(member)
+            content = source.read() if source else b""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(content)
+    fresh.replace(target)
+    return target
+
+
+def _download(folder: Path) -> Path:
+    command = [sys.executable, "-m", "unearth", REQUIREMENT, "--download", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FetchFailed(f"{REQUIREMENT} can't be fetched ({done.stderr.strip()}): is the package index reachable?")
+    return next(folder.glob("*.tar.gz"))
+
+
+if __name__ == "__main__":
+    try:
+        print(fetch(Path(__file__).parents[2] / "firmware" / "lib"))
+    except FetchFailed as error:
+        sys.exit(str(error))

@@ -1,0 +1,42 @@
+"""A virtual board, from power-on to main.py: host's file system out, flash and stand-ins in, boot.py, main.py. (F7)
+
+Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address) and `size`.
+"""
+
+import json
+import os
+import sys
+
+import standins
+import vfs
+from flash import Flash
+from probe import watch_acknowledgements
+
+
+def run(path):
+    """Run a file of the flash as a board does at its start; a missing one is no fault."""
+    try:
+        with open(path) as file:
+            source = file.read()
+    except OSError:
+        return
+    exec(compile(source, path, "exec"), {"__name__": "__main__"})
+
+
+def start(spec):
+    """Become the board."""
+    standins.install()
+    vfs.umount("/")
+    vfs.umount("/rom")
+    # Program and read size are what the ESP32 port uses on its partition.
+    vfs.mount(vfs.VfsLfs2(Flash(spec["flash"], spec["size"]), progsize=32, readsize=32), "/")
+    os.chdir("/")
+    sys.path[:] = ["", ".frozen", "/lib"]
+    for name in ("board", "standins", "flash", "probe"):
+        sys.modules.pop(name, None)
+    run("boot.py")
+    watch_acknowledgements()
+    run("main.py")
+
+
+start(json.loads(sys.argv[1]))

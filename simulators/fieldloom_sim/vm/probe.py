@@ -1,0 +1,15 @@
+"""Tells the host each acknowledgement that the firmware gets, before the firmware acts on it."""
+
+
+def watch_acknowledgements():
+    """Write {"boot", "seq"} a line to file descriptor 4, which the loader left open for it."""
+    from fieldloom_contract.stream import Sender
+
+    acknowledged = Sender.acknowledge
+    out = open(4, "wb")
+
+    def acknowledge(self, life, seq, now):
+        out.write(b'{"boot":%d,"seq":%d}\n' % (life, seq))
+        return acknowledged(self, life, seq, now)
+
+    Sender.acknowledge = acknowledge

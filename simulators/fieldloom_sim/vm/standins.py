@@ -1,0 +1,101 @@
+"""What an ESP32 has and the unix port lacks or does otherwise: machine, network, esp32, time, socket.
+
+The first three are held by the loader (`hardware.py`), a line each way on file descriptor 3, so that they take next to
+nothing of the board's heap, as C code takes nothing on a board. As hard on the firmware as the board is: time counts
+whole seconds from 2000, `setblocking(True)` waits without an end.
+"""
+
+import io
+import json
+import socket as host_socket
+import sys
+import time as host_time
+
+YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
+
+wire = open(3, "r+b")
+
+
+def ask(*question):
+    """Return what the loader answers: a value, or a Thing for what stays there."""
+    wire.write(json.dumps(question) + "\n")
+    value, thing, error = json.loads(wire.readline())
+    if error is not None:
+        raise AttributeError(error)
+    return value if thing is None else Thing(thing)
+
+
+class Thing:
+    """A module, a class, an object or a function that the loader holds."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def __getattr__(self, name):
+        return ask(self._number, name)
+
+    def __call__(self, *positional, **named):
+        return ask(self._number, None, positional, named)
+
+
+class Time:
+    """`time` as ESP32 has it."""
+
+    sleep, sleep_ms, sleep_us = host_time.sleep, host_time.sleep_ms, host_time.sleep_us
+    ticks_ms, ticks_us, ticks_cpu = host_time.ticks_ms, host_time.ticks_us, host_time.ticks_cpu
+    ticks_add, ticks_diff = host_time.ticks_add, host_time.ticks_diff
+
+    def gmtime(seconds=None):
+        """Count from 2000."""
+        return host_time.gmtime((Time.time() if seconds is None else seconds) + YEAR_2000)[:8]
+
+    def mktime(parts):
+        """Count from 2000; a board knows no zones, and the loader sets TZ to UTC."""
+        return int(host_time.mktime(tuple(parts[:8]) + (-1,))) - YEAR_2000
+
+
+class Socket(io.IOBase):
+    """A TCP socket. asyncio polls it by its file descriptor."""
+
+    def __init__(self, *arguments):
+        self._socket = host_socket.socket(*arguments)
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+    def setblocking(self, flag):
+        """Set; True forgets every time-out."""
+        self._socket.settimeout(None if flag else 0)
+
+    def readinto(self, buffer):
+        """Read what is there."""
+        return self._socket.readinto(buffer)
+
+    def write(self, buffer):
+        """Write what fits."""
+        return self._socket.write(buffer)
+
+    def ioctl(self, request, argument):
+        """Answer MP_STREAM_GET_FILENO (10) and MP_STREAM_CLOSE (4)."""
+        if request == 10:
+            return self._socket.fileno()
+        return self._socket.close() or 0 if request == 4 else -1
+
+
+class Network:
+    """`socket` with our sockets in it."""
+
+    getaddrinfo = host_socket.getaddrinfo
+    AF_INET, SOCK_STREAM, SOL_SOCKET = host_socket.AF_INET, host_socket.SOCK_STREAM, host_socket.SOL_SOCKET
+    socket = Socket
+
+
+def install():
+    """Put the stand-ins where `import` finds them."""
+    hardware = Thing(0)
+    for name in ("machine", "network", "esp32"):
+        sys.modules[name] = getattr(hardware, name)
+    Time.time, Time.time_ns = hardware.time, hardware.time_ns
+    Time.localtime = Time.gmtime
+    sys.modules["time"] = sys.modules["utime"] = Time
+    sys.modules["socket"] = sys.modules["usocket"] = Network

@@ -1,0 +1,98 @@
+"""Commands on the real VM: executed once, whatever is repeated and whenever the power goes. (F3, A2, A3)"""
+
+import json
+
+from firmware.vm import run
+
+IMPORTS = """
+from fieldloom_agent.commands import PENDING, Commands
+from fieldloom_agent.journal import Journal
+from fieldloom_contract.errors import Rejected
+"""
+SETTING = """
+told, done = [], []
+class Cut(BaseException):
+    pass
+def act(parameters):
+    done.append(parameters["n"])
+def fail(parameters):
+    raise OSError("stuck")
+def refuse(parameters):
+    raise Rejected("value", "must be true or false")
+def cut(parameters):
+    raise Cut()
+def reboot(parameters):
+    return PENDING
+table = {"act": act, "fail": fail, "refuse": refuse, "cut": cut, "reboot": reboot}
+def report(*result):
+    told.append(list(result))
+def start():
+    return Commands(Journal(), table, report, lambda: 1000)
+def command(name, kind, n=0, expires=2000):
+    return json.dumps({"id": name, "type": kind, "parameters": {"n": n}, "expires": expires}).encode()
+commands = start()
+"""
+
+
+def results(script):
+    return json.loads(run(IMPORTS, SETTING + script + "\nprint(json.dumps([told, done]))"))
+
+
+def test_a_repeated_id_is_answered_with_what_happened_and_not_executed_again():
+    told, done = results("""
+for _ in range(2):
+    commands.take(command("a", "act", 5))
+commands = start()
+commands.take(command("a", "act", 5))
+""")
+
+    assert done == [5]
+    assert told == [["a", "accepted", None, None]] + [["a", "succeeded", None, None]] * 3
+
+
+def test_what_a_reset_interrupts_has_failed_but_a_reboot_has_succeeded():
+    told, _ = results("""
+try:
+    commands.take(command("a", "cut"))
+except Cut:
+    pass
+commands.take(command("b", "reboot"))
+commands.take(command("b", "reboot"))
+commands = start()
+commands.resume()
+start().resume()
+""")
+
+    assert told[2:] == [["a", "failed", None, "interrupted"], ["b", "succeeded", None, None]]
+
+
+def test_what_can_not_be_done_is_told_with_its_reason():
+    told, done = results("""
+commands.take(command("a", "fly"))
+commands.take(command("b", "refuse"))
+commands.take(command("c", "fail"))
+commands.take(command("d", "act", expires=999))
+""")
+
+    assert done == []
+    assert told == [
+        ["a", "rejected", None, "type: fly is not known to this board"],
+        ["b", "accepted", None, None],
+        ["b", "rejected", None, "value: must be true or false"],
+        ["c", "accepted", None, None],
+        ["c", "failed", None, "OSError('stuck',)"],
+        ["d", "expired", None, None],
+    ]
+
+
+def test_the_newest_64_ids_are_remembered():
+    told, done = results("""
+for number in range(70):
+    commands.take(command("c%d" % number, "act", number))
+commands = start()
+for number in range(6, 70):
+    commands.take(command("c%d" % number, "act", number))
+""")
+
+    assert done == list(range(70))
+    assert len(told) == 140 + 64
