@@ -12,8 +12,8 @@ import typer
 from pydantic import ValidationError
 
 from fieldloom_gateway.app import serve
-from fieldloom_gateway.deploy.broker import write_broker
-from fieldloom_gateway.settings import FILE, Settings, load
+from fieldloom_gateway.deploy.folder import prepare
+from fieldloom_gateway.settings import Settings, load
 from fieldloom_runtime import logs
 from fieldloom_runtime.errors import StartFailed
 
@@ -56,10 +56,7 @@ def init(
     except ValidationError as error:
         first = error.errors()[0]
         _end(f"--{first['loc'][0]}: {first['msg']}")
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (data / FILE).touch(mode=0o600)
-    (data / FILE).write_text(settings.model_dump_json(indent=2) + "\n")
-    broker = write_broker(settings, data)
+    broker = prepare(settings, data)
     typer.echo(f"Run the broker by `mosquitto -c {broker}`, and the gateway by `fieldloom gateway run --data {data}`.")
 
 

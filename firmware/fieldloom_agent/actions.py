@@ -3,7 +3,7 @@
 import asyncio
 
 from fieldloom_agent.commands import PENDING
-from fieldloom_agent.settings import MAX_INTERVAL_MS, MIN_INTERVAL_MS
+from fieldloom_agent.settings import MAX_INTERVAL_MS
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import number, text
 
@@ -51,9 +51,10 @@ class Actions:
         return {"values": driver.read()}
 
     def set_interval(self, parameters):
-        """Measure at another interval from now on, over a reset too."""
-        interval = number(parameters, "interval", MIN_INTERVAL_MS, MAX_INTERVAL_MS)
-        self._settings.change("interval", interval)
+        """Measure at another interval from now on, over a reset too; 0 pauses it until the next start."""
+        interval = number(parameters, "interval", 0, MAX_INTERVAL_MS)
+        if interval:
+            self._settings.change("interval", interval)
         self._settings.interval = interval
         return {"interval": interval}
 

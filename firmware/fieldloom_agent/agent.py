@@ -33,6 +33,7 @@ BACK_OFF_MAX_MS = 60000
 DISCOVERY_MS = 3000
 MESSAGE_BYTES = 1024
 RESTART_MS = 500
+PAUSE_MS = 1000
 
 
 class Agent:
@@ -173,16 +174,24 @@ class Agent:
         }
 
     async def measure(self):
-        """Read the sensors at the interval."""
+        """Read the sensors at the interval, which a command may change at any time."""
+        due = self.clock.up()
         while True:
-            began = self.clock.up()
-            values = {}
-            for driver in self.drivers.values():
-                if driver.measures:
-                    values.update(driver.read())
-            if values:
-                self.record(topics.TELEMETRY, {"values": values})
-            await asyncio.sleep_ms(max(1, self.settings.interval - (self.clock.up() - began)))
+            now, interval = self.clock.up(), self.settings.interval
+            due = min(due, now + interval) if interval else now + PAUSE_MS
+            if now >= due:
+                self.sample()
+                due = max(due + interval, now)
+            await asyncio.sleep_ms(min(max(1, due - now), PAUSE_MS))
+
+    def sample(self):
+        """Put what the sensors measure now into the stream."""
+        values = {}
+        for driver in self.drivers.values():
+            if driver.measures:
+                values.update(driver.read())
+        if values:
+            self.record(topics.TELEMETRY, {"values": values})
 
     def record(self, kind, content):
         """Put a record into the stream, dated."""

@@ -7,12 +7,11 @@ from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_contract.topics import device_id
 
 CHANGES = "/settings.json"
-MIN_INTERVAL_MS = 10
 MAX_INTERVAL_MS = 86400000
 
 
 class Settings:
-    """Checked settings. `interval` is in ms; `gateways` is the ordered list of {"id", "host", "port"}."""
+    """Checked settings: `interval` in ms, 0 for no measuring; `gateways`, in order, as {"id", "host", "port"}."""
 
     def __init__(self):
         with open("/config.json", "rb") as file:
@@ -25,7 +24,7 @@ class Settings:
         told.update(self._changes)
         self.device = device_id(told.get("device"))
         self.type = text(told, "type")
-        self.interval = number(told, "interval", MIN_INTERVAL_MS, MAX_INTERVAL_MS)
+        self.interval = number(told, "interval", 0, MAX_INTERVAL_MS)
         self.drivers = told.get("drivers", [])
         self.wifi = mapping(told, "wifi") if told.get("wifi") else None
         self.led = told.get("led")

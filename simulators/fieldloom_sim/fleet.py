@@ -68,30 +68,27 @@ class Fleet:
         self._loader = None
 
     def add(self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, **settings: Any) -> None:
-        """Switch a board on; it gets a new flash unless its folder has one. `settings` go into its configuration."""
+        """Switch a board on: with a new flash, or with its old one brought up to date.
+
+        `settings` go into its configuration.
+        """
         folder = self.path(identity.device)
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / FLASH_FILE).exists():
-            self.write_flash(identity, gateways, **settings)
+        files = self._contents(identity, gateways, settings)
+        known = (folder / FLASH_FILE).exists()
+        old = (folder / FLASH_FILE).read_bytes() if known else b""
+        self._write(identity.device, firmware.update_image(old, files) if known else firmware.flash_image(files))
         request = {"do": "add", "board": identity.device, "folder": str(folder), "heap": heap}
         self._added[identity.device] = request
         self._ask(request)
 
-    def write_flash(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
-        """Write a board's flash anew: what it held is gone. The board has to be off."""
-        configuration = {
-            "type": "climate",
-            "interval": 1000,
-            "drivers": DRIVERS,
-            "wifi": {"ssid": "virtual"},
-            "gateways": [vars(gateway) for gateway in gateways],
-            **settings,
-        }
-        image = firmware.flash_image(self._files | firmware.personal(identity, configuration))
-        path = self.path(identity.device) / FLASH_FILE
-        path.touch(mode=0o600)
-        with path.open("r+b") as file:  # in place: the loader shares this file as memory
-            file.write(image)
+    def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
+        """Flash a board that is off anew: what it held is gone."""
+        self._write(identity.device, firmware.flash_image(self._contents(identity, gateways, settings)))
+
+    def names(self) -> list[str]:
+        """Return all boards that have a folder, those of earlier runs too."""
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{FLASH_FILE}"))
 
     def path(self, board: str) -> Path:
         """Return a board's folder."""
@@ -129,6 +126,17 @@ class Fleet:
         """Return what a board has printed."""
         path = self.path(board) / CONSOLE_FILE
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def _contents(self, identity: Identity, gateways: list[Gateway], settings: dict[str, Any]) -> dict[str, bytes]:
+        told = {"type": "climate", "interval": 1000, "drivers": DRIVERS, "wifi": {"ssid": "virtual"}}
+        told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
+        return self._files | firmware.personal(identity, told)
+
+    def _write(self, board: str, image: bytes) -> None:
+        path = self.path(board) / FLASH_FILE
+        path.touch(mode=0o600)
+        with path.open("r+b") as file:  # in place: the loader shares this file as memory
+            file.write(image)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._loader is None or self._loader.stdin is None or self._loader.stdout is None:

@@ -57,7 +57,7 @@ def test_help_names_every_group_and_imports_no_tier():
     done = fieldloom("--help")
 
     assert done.returncode == 0
-    for group in ("cloud", "command", "device", "gateway", "telemetry"):
+    for group in ("cloud", "command", "demo", "device", "gateway", "telemetry"):
         assert group in done.stdout
     probe = (
         "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"

@@ -39,7 +39,8 @@ class Api:
             told: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             raise CommandFailed(
-                f"no demo.json in {self.data}: set FIELDLOOM_API and FIELDLOOM_TOKEN to a cloud's address and token"
+                f"no demo.json in {self.data}: start one by `fieldloom demo --data {self.data}`, "
+                "or set FIELDLOOM_API and FIELDLOOM_TOKEN to a cloud's address and token"
             ) from None
         return told
 

@@ -1,0 +1,1 @@
+"""`fieldloom demo`: the whole system on one machine, until Ctrl-C."""

@@ -1,0 +1,145 @@
+"""`fieldloom demo`: starts the system, keeps it up, proves at the end that nothing was lost."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from fieldloom_cloud import census
+from fieldloom_runtime.errors import StartFailed
+from fieldloom_sim.demo.system import DemoSystem
+
+LOOK_EVERY_S = 0.5
+DRAIN_S = 30.0
+SETTLE_S = 1.0
+
+app = typer.Typer(help="The whole system on this machine: boards, gateway, cloud.")
+
+
+class Interrupted(Exception):  # noqa: N818 - it reads as what happened
+    """Somebody wants the demo to end."""
+
+
+@app.command(epilog="Example: fieldloom demo --devices 5 --data /tmp/demo --seconds 60")
+def demo(
+    devices: Annotated[int, typer.Option(min=1, max=1000, help="How many virtual boards.")] = 20,
+    gateways: Annotated[int, typer.Option(min=1, max=7, help="How many gateways.")] = 1,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the API listens, on loopback.")] = 8080,
+    data: Annotated[Path, typer.Option(help="Where all data is kept, and continued by the next start.")] = Path("data"),
+    seconds: Annotated[float | None, typer.Option(min=0, help="End after so many seconds; else by Ctrl-C.")] = None,
+) -> None:
+    """Run boards, gateway and cloud on this machine until Ctrl-C, real firmware and real brokers included."""
+    screen = Console(stderr=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    with screen.status("preparing") as status:
+        system = DemoSystem(data, port, lambda line: _show(screen, status, line))
+        try:
+            started = time.monotonic()
+            system.start(devices, gateways)
+            _show(screen, status, f"all is up after {time.monotonic() - started:.1f} s")
+            _tell(screen, system, data)
+            _keep(system, status, seconds)
+            _end(system, status)
+        except StartFailed as error:
+            system.stop()
+            screen.print(f"fieldloom: {error}", style="red", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+        except Interrupted:
+            status.update("stopping")
+            system.stop()
+            raise typer.Exit(130) from None
+    verdict = _verdict(system)
+    print(verdict)
+    sys.exit(0 if verdict == "lost=0 duplicated=0" else 1)
+
+
+def _interrupt(*_: object) -> None:
+    raise Interrupted
+
+
+def _show(screen: Console, status: Status, line: str) -> None:
+    if screen.is_terminal:
+        status.update(line)
+    elif not line.startswith("boards: ") or " of " not in line:
+        screen.print(line, highlight=False)
+
+
+def _tell(screen: Console, system: DemoSystem, data: Path) -> None:
+    option = "" if data == Path("data") else f" --data {data}"
+    screen.print(f"API        {system.url}/api/v1, its token is in {data / 'demo.json'}", highlight=False)
+    for line in ("device list", "telemetry query --device board-1", "command send board-1 identify --wait 10"):
+        screen.print(f"try        fieldloom {line}{option}", highlight=False, soft_wrap=True)
+    screen.print("stop       Ctrl-C", highlight=False)
+
+
+def _keep(system: DemoSystem, status: Status, seconds: float | None) -> None:
+    ends = None if seconds is None else time.monotonic() + seconds
+    try:
+        while ends is None or time.monotonic() < ends:
+            status.update(f"{len(system.boards)} boards report")
+            system.keep_alive()
+            time.sleep(LOOK_EVERY_S)
+    except Interrupted:
+        return
+
+
+def _end(system: DemoSystem, status: Status) -> None:
+    """Stop measuring, let the buffers drain, stop all; what does not drain in time waits on the boards' flash."""
+    status.update("draining the buffers")
+    _drain(system)
+    status.update("stopping")
+    system.stop()
+
+
+def _drain(system: DemoSystem) -> None:
+    deadline = time.monotonic() + DRAIN_S
+    paused: set[str] = set()
+    calm_since: float | None = None
+    before: dict[str, dict[int, int]] = {}
+    while time.monotonic() < deadline:
+        system.keep_alive()
+        for board in set(system.boards) - paused:
+            if _pause(system, board):
+                paused.add(board)
+        now = {board: system.fleet.acknowledged(board) for board in system.boards}
+        if now != before or len(paused) < len(system.boards) or not _outboxes_are_empty(system):
+            calm_since = None
+        elif calm_since is None:
+            calm_since = time.monotonic()
+        elif time.monotonic() - calm_since >= SETTLE_S:
+            return
+        before = now
+        time.sleep(LOOK_EVERY_S)
+
+
+def _pause(system: DemoSystem, board: str) -> bool:
+    body = {"type": "set_interval", "parameters": {"interval": 0}}
+    try:
+        sent = system.client.post(f"/api/v1/devices/{board}/commands", json=body)
+    except httpx2.TransportError:  # it is being started again
+        return False
+    return sent.is_success
+
+
+def _outboxes_are_empty(system: DemoSystem) -> bool:
+    try:
+        return all(httpx2.get(url, timeout=5).json()["outbox"]["records"] == 0 for url in system.status_pages)
+    except httpx2.TransportError:
+        return False
+
+
+def _verdict(system: DemoSystem) -> str:
+    counted = census.take(system.data / "cloud")
+    lost = sum(
+        len(counted.lost((board, boot), seq))
+        for board in system.fleet.names()
+        for boot, seq in system.fleet.acknowledged(board).items()
+    )
+    return f"lost={lost} duplicated={counted.duplicated}"

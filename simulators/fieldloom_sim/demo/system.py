@@ -1,0 +1,206 @@
+"""Builds the demo's system in a data folder and keeps it running: CA, brokers, cloud, gateways, boards."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from fieldloom_cloud import setup
+from fieldloom_cloud.settings import FILE as CLOUD_FILE
+from fieldloom_cloud.settings import Settings as CloudSettings
+from fieldloom_gateway.deploy.folder import prepare
+from fieldloom_gateway.settings import Settings as GatewaySettings
+from fieldloom_runtime.errors import StartFailed
+from fieldloom_sim.demo.identities import Identities
+from fieldloom_sim.demo.ports import Ports, is_free
+from fieldloom_sim.demo.supervisor import Child, Supervisor
+from fieldloom_sim.firmware import Identity
+from fieldloom_sim.fleet import Fleet, Gateway, LoaderFailed
+
+READY_S = 60.0
+BOARD_EVERY_S = 0.025  # boards that start at once would pay for each other's handshakes
+POLL_S = 0.1
+SITE = "default"
+
+Say = Callable[[str], None]
+
+
+class DemoSystem:
+    """The whole system of a demo. `say(line)` tells the user how far it is."""
+
+    def __init__(self, data: Path, port: int, say: Say) -> None:
+        self.data = data.resolve()
+        self.boards: dict[str, Identity] = {}
+        self._port = port
+        self._cloud_mqtt_port = 0
+        self._token = ""
+        self.client = httpx2.Client()
+        self._say = say
+        self._supervisor = Supervisor(self.data / "logs")
+        self._ports = Ports(self.data / "ports.json")
+        self._fleet = Fleet(self.data / "boards")
+        self._gateways: dict[str, tuple[Gateway, int]] = {}
+        self._told: dict[str, Any] = {}
+
+    @property
+    def fleet(self) -> Fleet:
+        """The boards."""
+        return self._fleet
+
+    @property
+    def url(self) -> str:
+        """The cloud's address."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def status_pages(self) -> list[str]:
+        """The gateways' own addresses of their status."""
+        return [f"http://127.0.0.1:{http}/api/v1/status" for _, http in self._gateways.values()]
+
+    def start(self, devices: int, gateways: int) -> None:
+        """Start all of it, and wait until every board has an acknowledgement. Raises StartFailed."""
+        if not is_free(self._port):
+            raise StartFailed(f"port {self._port} is in use", "choose another one by --port")
+        self._start_cloud()
+        identities = Identities(self.data, self.client)
+        for number in range(1, gateways + 1):
+            self._start_gateway(number, identities.gateway(f"gw.demo-{number}"))
+        names = [f"board-{number}" for number in range(1, devices + 1)]
+        self.boards = {name: identities.device(name) for name in names}
+        self._start_boards()
+        self.publish()
+
+    def keep_alive(self) -> None:
+        """Start again what has died, and tell its new process in demo.json."""
+        for name in self._supervisor.revive():
+            self._say(f"{name} has died and was started again")
+        try:
+            self._fleet.status()
+        except LoaderFailed:
+            self._say("the loader of the boards has died and was started again")
+            self._fleet.stop()
+            self._fleet.start()
+        self.publish()
+
+    def publish(self) -> None:
+        """Write demo.json if anything in it has changed."""
+        told = {
+            "api": self.url,
+            "token": self._token,
+            "ca": str(self.data / "cloud" / "pki" / "ca.pem"),
+            "gateways": [
+                {
+                    "id": gateway.id,
+                    "mqtt": {"host": gateway.host, "port": gateway.port},
+                    "coap": None,
+                    "http": f"http://127.0.0.1:{http}",
+                }
+                for gateway, http in self._gateways.values()
+            ],
+            "devices": [
+                {"id": name, "cert": str(board.cert), "key": str(board.key), "serial": None}
+                for name, board in self.boards.items()
+            ],
+            "processes": self._supervisor.pids() | {name: one["pid"] for name, one in self._fleet.status().items()},
+        }
+        if told == self._told:
+            return
+        fresh = self.data / "demo.json.new"
+        fresh.touch(mode=0o600)  # it holds the admin's token
+        fresh.write_text(json.dumps(told, indent=2) + "\n")
+        fresh.replace(self.data / "demo.json")
+        self._told = told
+
+    def stop(self) -> None:
+        """Stop all of it, in reverse order."""
+        self._fleet.stop()
+        self._supervisor.stop()
+        self.client.close()
+        (self.data / "demo.json").unlink(missing_ok=True)
+
+    def _start_cloud(self) -> None:
+        folder = self.data / "cloud"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._cloud_mqtt_port = self._ports.get("cloud-mqtt")
+        settings = CloudSettings(port=self._port, mqtt_port=self._cloud_mqtt_port)
+        (folder / CLOUD_FILE).write_text(settings.model_dump_json(indent=2) + "\n")
+        prepared = setup.init(folder, self._port, self._cloud_mqtt_port, SITE)
+        self._token = prepared.token_file.read_text().strip()
+        self.client = httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self._token}"}, timeout=20)
+        self._supervisor.start("cloud-broker", _mosquitto(prepared.broker))
+        cloud = self._supervisor.start("cloud", _fieldloom("cloud", "serve", "--data", str(folder)))
+        self._wait("the cloud", cloud, lambda: httpx2.get(f"{self.url}/readyz", timeout=5).is_success)
+
+    def _start_gateway(self, number: int, identity: Identity) -> None:
+        name = f"gateway-{number}"
+        data = self.data / name
+        gateway = Gateway(identity.device, "127.0.0.1", self._ports.get(f"{name}-mqtt"))
+        http = self._ports.get(f"{name}-http")
+        settings = GatewaySettings(
+            id=gateway.id,
+            ca=identity.ca,
+            cert=identity.cert,
+            key=identity.key,
+            cloud_port=self._cloud_mqtt_port,
+            mqtt_port=gateway.port,
+            local_port=self._ports.get(f"{name}-local"),
+            http_port=http,
+        )
+        broker = prepare(settings, data)
+        self._supervisor.start(f"{name}-broker", _mosquitto(broker))
+        child = self._supervisor.start(name, _fieldloom("gateway", "run", "--data", str(data)))
+        status = f"http://127.0.0.1:{http}/api/v1/status"
+        self._wait(name, child, lambda: bool(httpx2.get(status, timeout=5).json()["broker_connected"]))
+        self._gateways[name] = (gateway, http)
+
+    def _start_boards(self) -> None:
+        self._fleet.start()
+        gateways = [gateway for gateway, _ in self._gateways.values()]
+        before = {name: self._fleet.acknowledged(name) for name in self.boards}
+        for number, identity in enumerate(self.boards.values()):
+            # Each board has its own first gateway, and the others to go to.
+            first = number % len(gateways)
+            self._fleet.add(identity, gateways[first:] + gateways[:first])
+            time.sleep(BOARD_EVERY_S)
+        waiting = set(self.boards)
+        deadline = time.monotonic() + READY_S
+        while waiting and time.monotonic() < deadline:
+            waiting = {name for name in waiting if self._fleet.acknowledged(name) == before[name]}
+            self._say(f"boards: {len(self.boards) - len(waiting)} of {len(self.boards)} report")
+            time.sleep(POLL_S if waiting else 0)
+        if waiting:
+            board = min(waiting)
+            console = self._fleet.path(board) / "console.log"
+            raise StartFailed(f"{len(waiting)} boards, {board} among them, do not report", f"see {console}")
+
+    def _wait(self, name: str, child: Child, is_ready: Callable[[], bool]) -> None:
+        self._say(f"{name} is starting")
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if not child.is_alive:
+                raise StartFailed(f"{name} has ended: {child.last_words()}", f"see {child.log}")
+            with suppress(httpx2.TransportError):
+                if is_ready():
+                    self._say(f"{name} is ready")
+                    return
+            time.sleep(POLL_S)
+        raise StartFailed(f"{name} is not ready after {READY_S:.0f} s", f"see {child.log}")
+
+
+def _fieldloom(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from fieldloom_cli.main import main; main()", *arguments]
+
+
+def _mosquitto(configuration: Path) -> list[str]:
+    # Debian puts it where a user's PATH does not look.
+    program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        raise StartFailed("mosquitto is not installed", "run `make setup`, or install it by your package manager")
+    return [program, "-c", str(configuration)]
