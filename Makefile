@@ -1,5 +1,5 @@
 # Every target works from a clean clone; the work is done by scripts/.
-.PHONY: setup demo test lint bench bench-setup
+.PHONY: setup demo test lint bench bench-setup chaos
 
 setup:
 	@scripts/setup
@@ -13,6 +13,10 @@ test: setup
 
 lint: setup
 	@scripts/check
+
+# The long runs: kills over hours; an argument by ARGS, as in: make chaos ARGS="-k zero_loss"
+chaos: setup
+	@scripts/uv run pytest -m chaos $(ARGS)
 
 bench-setup: setup
 

@@ -22,6 +22,7 @@ class System:
         cloud_broker.start()
         wait_for_port(self.cloud.mqtt_port)
         self.cloud.start()
+        self.status_pages = []
         self.gateways = [self._add_gateway(number) for number in range(1, gateways + 1)]
         self.mqtt_port = self.gateways[0].port
 
@@ -41,6 +42,7 @@ class System:
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log")).start()
         wait_for_port(ports["--http-port"])
         self.processes |= {f"gateway-{number}": gateway, f"gateway-{number}-broker": broker}
+        self.status_pages.append(f"http://127.0.0.1:{ports['--http-port']}/api/v1/status")
         return Gateway(name, "127.0.0.1", ports["--mqtt-port"])
 
     def api(self):

@@ -43,6 +43,7 @@ class Records:
 
     async def _commit(self, gateway: str, sent: Incoming, fresh: list[dict[str, Any]]) -> int:
         async with self._database.transaction() as session:
+            await _store_latest(session, [record for record in fresh if record["kind"] == "telemetry"])
             for record in fresh:
                 await _store(session, gateway, record)
             last, touched = self._guard.remember(sent)
@@ -64,11 +65,9 @@ async def _store(session: AsyncSession, gateway: str, record: dict[str, Any]) ->
     kind, device = record["kind"], record["device"]
     if kind == "dead_letter":
         session.add(DeadLetter(device=device, gateway=gateway, ts=record["at"], reason=record["reason"], record=record))
-    elif kind == "telemetry":
-        await _store_latest(session, record)
     elif kind == "state":
         await registry.set_presence(session, device, record)
-    else:
+    elif kind != "telemetry":
         if kind == "result":
             await dispatch.hear(session, record["id"], device, record["status"], record)
         elif kind == "expired":
@@ -80,15 +79,21 @@ async def _store(session: AsyncSession, gateway: str, record: dict[str, Any]) ->
         session.add(Event(**where, type=kinds.get(kind, f"command.{kind}"), ts=record["ts"], data=data))
 
 
-async def _store_latest(session: AsyncSession, record: dict[str, Any]) -> None:
-    for metric, value in record["values"].items():
-        row = insert(Latest).values(device=record["device"], metric=metric, ts=record["ts"], value=value)
-        newer = row.on_conflict_do_update(
+async def _store_latest(session: AsyncSession, telemetry: list[dict[str, Any]]) -> None:
+    """Keep the newest value of each metric: one statement a batch, however many records it holds."""
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in sorted(telemetry, key=lambda record: int(record["ts"])):
+        for metric, value in record["values"].items():
+            row = {"device": record["device"], "metric": metric, "ts": record["ts"], "value": value}
+            newest[record["device"], metric] = row
+    if newest:
+        insertion = insert(Latest)
+        newer = insertion.on_conflict_do_update(
             index_elements=[Latest.device, Latest.metric],
-            set_={"ts": row.excluded.ts, "value": row.excluded.value},
-            where=row.excluded.ts >= Latest.ts,
+            set_={"ts": insertion.excluded.ts, "value": insertion.excluded.value},
+            where=insertion.excluded.ts >= Latest.ts,
         )
-        await session.execute(newer)
+        await session.execute(newer, list(newest.values()))
 
 
 async def latest(session: AsyncSession, device: str) -> dict[str, Any]:
