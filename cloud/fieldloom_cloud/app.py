@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from fieldloom_cloud import settings as configuration
+from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.errors import answer_problems
 from fieldloom_cloud.ingest.routes import router as ingest
-from fieldloom_cloud.ingest.worker import open_worker
+from fieldloom_cloud.ingest.worker import Worker, open_worker
+from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.routes import router as registry
@@ -28,39 +32,45 @@ MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
 
 
-def create_app(database: Database, authority: Authority, series: TimeSeries) -> FastAPI:
-    """Return the HTTP interface over a database and a CA."""
+def create_app(database: Database, authority: Authority, series: TimeSeries, worker: Worker) -> FastAPI:
+    """Return the HTTP interface over the stores, the CA and the ingest worker."""
     app = FastAPI(title="Fieldloom", version="1", docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
     app.state.database = database
     app.state.authority = authority
     app.state.series = series
+    app.state.wake_downlink = worker.downlink.wake
     answer_problems(app)
+    app.include_router(tokens)
     app.include_router(registry)
     app.include_router(certificates)
     app.include_router(telemetry)
     app.include_router(ingest)
     app.include_router(commands)
-    _add_health(app, database)
+    _add_health(app, database, worker)
     return app
 
 
-def _add_health(app: FastAPI, database: Database) -> None:
-    registry = CollectorRegistry()
-    Gauge("fieldloom_cloud_up", "1 while the cloud serves.", registry=registry).set(1)
+def _add_health(app: FastAPI, database: Database, worker: Worker) -> None:
+    figures = registry_of(worker)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
     @app.get("/readyz")
-    async def readyz() -> dict[str, bool]:
-        async with database.transaction() as session:
-            await session.execute(text("SELECT 1"))
-        return {"ready": True}
+    async def readyz(response: Response) -> dict[str, Any]:
+        reason = None if worker.is_connected else "the broker of this cloud can't be reached"
+        try:
+            async with database.transaction() as session:
+                await session.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            reason = f"the database can't be used ({error})"
+        response.status_code = 200 if reason is None else 503
+        return {"ready": reason is None, "reason": reason}
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
 
 
 async def serve(data: Path) -> None:
@@ -76,7 +86,7 @@ async def serve(data: Path) -> None:
         ("stores", _stores(database, series)),
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
-        ("api", _api(create_app(database, authority, series), settings)),
+        ("api", _api(create_app(database, authority, series, worker), settings)),
     ]
     await parts.run(ordered, stop)
 

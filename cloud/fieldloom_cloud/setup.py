@@ -56,7 +56,7 @@ async def _first_rows(path: Path, site: str) -> str:
         async with database.transaction() as session:
             if not await registry.sites(session):
                 await registry.add_site(session, site, site)
-            return await auth.add_token(session, "first admin", "admin")
+            return str((await auth.add_token(session, "first admin", "admin"))["token"])
     finally:
         await database.close()
 

@@ -57,7 +57,7 @@ def test_help_names_every_group_and_imports_no_tier():
     done = fieldloom("--help")
 
     assert done.returncode == 0
-    for group in ("cloud", "command", "demo", "device", "gateway", "telemetry"):
+    for group in ("cloud", "command", "demo", "device", "gateway", "telemetry", "token"):
         assert group in done.stdout
     probe = (
         "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
@@ -158,3 +158,12 @@ def test_telemetry_is_shown_as_a_table(cloud, tmp_path):
 
     assert "21.5" in done.stdout
     assert cloud[1][0][1] == "/api/v1/telemetry?device=board-1&window=1m"
+
+
+def test_a_new_token_is_printed_alone_so_that_a_script_can_keep_it(cloud, tmp_path):
+    cloud[0]["POST /api/v1/tokens"] = (201, {"id": "t1", "name": "dashboard", "role": "viewer", "token": "fl_secret"})
+
+    done = fieldloom("token", "create", "dashboard", "--data", tmp_path)
+
+    assert done.stdout == "fl_secret\n"
+    assert cloud[1][0][2] == {"name": "dashboard", "role": "viewer"}

@@ -18,6 +18,7 @@ OWN = {
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
     "device": ("fieldloom_cli.device", "Devices: list them, give a new one its identity."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
+    "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
 }
 
 

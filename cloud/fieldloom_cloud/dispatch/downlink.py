@@ -4,13 +4,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service
 from fieldloom_contract import batch, topics
 from fieldloom_contract.stream import Item, Sender
 
-TICK_S = 0.1
+RESEND_EVERY_S = 0.5
 BATCH_BYTES = 64 * 1024
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
@@ -43,20 +44,32 @@ class Downlink:
         self._publish = publish
         self._queues: dict[str, _Queue] = {}
         self._senders: dict[str, Sender] = {}
+        self._new = asyncio.Event()
+        self._new.set()  # what earlier processes have left
 
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
-            await self._load()
+            if self._new.is_set():
+                self._new.clear()
+                await self._load()
             for gateway, sender in self._senders.items():
                 while (message := sender.poll(_now())) is not None:
                     await self._publish(topics.gateway(gateway, "down"), message.payload)
-            await asyncio.sleep(TICK_S)
+            with suppress(TimeoutError):
+                # While something is in flight, its resend is looked after; else a new command wakes this up.
+                async with asyncio.timeout(RESEND_EVERY_S if self.waiting else None):
+                    await self._new.wait()
+
+    def wake(self) -> None:
+        """Take note that there are new commands in SQL."""
+        self._new.set()
 
     def greet(self, gateway: str) -> None:
         """Take note that a gateway has come online: what it may have missed goes out again."""
         if gateway in self._senders:
             self._senders[gateway].connected(_now())
+            self._new.set()
 
     async def acknowledge(self, gateway: str, payload: bytes) -> None:
         """Take a gateway's acknowledgement. Raises Rejected."""
@@ -65,6 +78,11 @@ class Downlink:
             await service.acknowledged(session, gateway, stream, number)
         if gateway in self._senders:
             self._senders[gateway].acknowledge(stream, number, _now())
+
+    @property
+    def waiting(self) -> int:
+        """How many records gateways have not acknowledged."""
+        return sum(len(queue.items) for queue in self._queues.values())
 
     async def _load(self) -> None:
         async with self._database.transaction() as session:

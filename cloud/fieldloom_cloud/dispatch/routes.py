@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.dispatch import service
-from fieldloom_cloud.registry.schemas import Page
+from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 
 router = APIRouter(prefix="/api/v1")
 
@@ -35,16 +35,27 @@ async def send(
     body: CommandIn,
     transaction: Transaction,
     caller: Operator,
+    request: Request,
+    after: BackgroundTasks,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> CommandOut:
     expires = None if body.expires is None else round(body.expires.timestamp() * 1000)
     wish = service.Wish(device_id, body.type, body.parameters, expires, caller.token, idempotency_key)
-    return CommandOut(**await service.send(transaction, wish))
+    sent = await service.send(transaction, wish)
+    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
+    return CommandOut(**sent)
 
 
 @router.get("/devices/{device_id}/commands")
-async def list_commands(device_id: str, transaction: Transaction, _: Viewer) -> Page[CommandOut]:
-    return Page[CommandOut].model_validate({"items": await service.commands_of(transaction, device_id)})
+async def list_commands(
+    device_id: str,
+    transaction: Transaction,
+    _: Viewer,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+) -> Page[CommandOut]:
+    found, following = await service.commands_of(transaction, device_id, Asked(limit=limit, cursor=cursor))
+    return Page[CommandOut].model_validate({"items": found, "next": following})
 
 
 @router.get("/commands/{command_id}")

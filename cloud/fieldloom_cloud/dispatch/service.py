@@ -3,11 +3,13 @@
 import os
 import secrets
 import time
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fieldloom_cloud import pages
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
 from fieldloom_cloud.errors import BadContent, NotFound
@@ -18,7 +20,6 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_engine import commands
 
 EXPIRES_MS = 300_000
-MAX_LISTED = 500
 
 
 class Wish(NamedTuple):
@@ -114,11 +115,14 @@ async def command(session: AsyncSession, command_id: str) -> dict[str, Any]:
     return _shown(found)
 
 
-async def commands_of(session: AsyncSession, device: str) -> list[dict[str, Any]]:
-    """Return the newest commands of a device. Raises NotFound."""
+async def commands_of(
+    session: AsyncSession, device: str, asked: pages.Asked
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of a device's commands, the newest first, and the next page's cursor. Raises NotFound."""
     await registry.device(session, device)
-    query = select(Command).where(Command.device == device).order_by(Command.created.desc()).limit(MAX_LISTED)
-    return [_shown(row) for row in await session.scalars(query)]
+    query = select(Command).where(Command.device == device).order_by(Command.created.desc(), Command.id.desc())
+    found, following = await pages.read(session, query, asked, [datetime, str])
+    return [_shown(row) for row in found], following
 
 
 def _shown(row: Command) -> dict[str, Any]:

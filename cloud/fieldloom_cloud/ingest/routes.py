@@ -1,16 +1,19 @@
 """Events, latest values and dead letters over HTTP."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Transaction, Viewer
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.ingest import service
+from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import service as registry
 
 router = APIRouter(prefix="/api/v1")
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
 class Value(BaseModel):
@@ -22,6 +25,26 @@ class LatestValues(BaseModel):
     metrics: dict[str, Value]
 
 
+class EventOut(BaseModel):
+    id: int
+    device: str
+    boot: int | None
+    seq: int | None
+    type: str
+    ts: str
+    gateway: str
+    data: dict[str, Any]
+
+
+class DeadLetterOut(BaseModel):
+    id: int
+    device: str
+    gateway: str
+    ts: str
+    reason: str
+    record: dict[str, Any] = Field(description="What is left of it: `payload` is base64, at most 4 KiB of `length`.")
+
+
 @router.get("/devices/{device_id}/latest")
 async def latest(device_id: str, transaction: Transaction, _: Viewer) -> LatestValues:
     await registry.device(transaction, device_id)
@@ -30,12 +53,25 @@ async def latest(device_id: str, transaction: Transaction, _: Viewer) -> LatestV
 
 
 @router.get("/events")
-async def list_events(transaction: Transaction, _: Viewer, device: str | None = None) -> dict[str, Any]:
-    found = await service.events(transaction, device)
-    return {"items": [{**one, "ts": from_ms(one["ts"])} for one in found], "next": None}
+async def list_events(
+    transaction: Transaction,
+    _: Viewer,
+    device: str | None = None,
+    type: str | None = None,  # noqa: A002 - the name in the API
+    cursor: str | None = None,
+    limit: Limit = 100,
+) -> Page[EventOut]:
+    found, following = await service.events(transaction, device, type, Asked(limit=limit, cursor=cursor))
+    return Page[EventOut].model_validate({"items": [_dated(one) for one in found], "next": following})
 
 
 @router.get("/dead-letters")
-async def list_dead_letters(transaction: Transaction, _: Viewer) -> dict[str, Any]:
-    found = await service.dead_letters(transaction)
-    return {"items": [{**one, "ts": from_ms(one["ts"])} for one in found], "next": None}
+async def list_dead_letters(
+    transaction: Transaction, _: Viewer, device: str | None = None, cursor: str | None = None, limit: Limit = 100
+) -> Page[DeadLetterOut]:
+    found, following = await service.dead_letters(transaction, device, Asked(limit=limit, cursor=cursor))
+    return Page[DeadLetterOut].model_validate({"items": [_dated(one) for one in found], "next": following})
+
+
+def _dated(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "ts": from_ms(one["ts"])}

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fieldloom_cloud import pages
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.guard import Guard, Incoming
@@ -13,8 +14,6 @@ from fieldloom_cloud.ingest.models import DeadLetter, Event, IngestStream, Lates
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
-
-MAX_LISTED = 500
 
 
 class Records:
@@ -102,17 +101,27 @@ async def latest(session: AsyncSession, device: str) -> dict[str, Any]:
     return {row.metric: {"ts": row.ts, "value": row.value} for row in rows}
 
 
-async def events(session: AsyncSession, device: str | None) -> list[dict[str, Any]]:
-    """Return the newest events, of one device or of all."""
-    query = select(Event).order_by(Event.id.desc()).limit(MAX_LISTED)
+async def events(
+    session: AsyncSession, device: str | None, kind: str | None, asked: pages.Asked
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of events, the newest first, of one device or type or of all, and the next page's cursor."""
+    query = select(Event).order_by(Event.id.desc())
     if device is not None:
         query = query.where(Event.device == device)
+    if kind is not None:
+        query = query.where(Event.type == kind)
+    found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "boot", "seq", "type", "ts", "gateway", "data")
-    return [{name: getattr(row, name) for name in names} for row in await session.scalars(query)]
+    return [{name: getattr(row, name) for name in names} for row in found], following
 
 
-async def dead_letters(session: AsyncSession) -> list[dict[str, Any]]:
-    """Return the newest dead letters."""
+async def dead_letters(
+    session: AsyncSession, device: str | None, asked: pages.Asked
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of dead letters, the newest first, and the next page's cursor."""
+    query = select(DeadLetter).order_by(DeadLetter.id.desc())
+    if device is not None:
+        query = query.where(DeadLetter.device == device)
+    found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "gateway", "ts", "reason", "record")
-    rows = await session.scalars(select(DeadLetter).order_by(DeadLetter.id.desc()).limit(MAX_LISTED))
-    return [{name: getattr(row, name) for name in names} for row in rows]
+    return [{name: getattr(row, name) for name in names} for row in found], following

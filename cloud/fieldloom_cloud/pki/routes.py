@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.pages import Page
 from fieldloom_cloud.pki import service
 from fieldloom_cloud.pki.schemas import CertificateOut, CertificateRequest, IssuedOut
-from fieldloom_cloud.registry.schemas import Page
 
 router = APIRouter(prefix="/api/v1/certificates")
 

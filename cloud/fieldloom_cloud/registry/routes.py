@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from sqlakeyset.asyncio import select_page
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import service
 from fieldloom_cloud.registry.schemas import (
     DeviceIn,
@@ -14,7 +14,6 @@ from fieldloom_cloud.registry.schemas import (
     DevicePatch,
     GatewayIn,
     GatewayOut,
-    Page,
     SiteIn,
     SiteOut,
 )
@@ -56,15 +55,10 @@ async def list_devices(
     q: Annotated[str | None, Query(description="Free text.", max_length=200)] = None,
     sort: str = "id",
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=service.MAX_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> Page[DeviceOut]:
     wanted = service.Filter(site, type, status, firmware, tuple(_tag(text) for text in tag or []), q)
-    query = service.select_devices(wanted, sort)
-    if cursor is not None:
-        service.check_cursor(cursor, sort)
-    page: Any = await select_page(transaction, query, per_page=limit, page=cursor)
-    items = await service.shown(transaction, [row[0] for row in page])
-    following = page.paging.bookmark_next if page.paging.has_next else None
+    items, following = await service.devices(transaction, wanted, sort, Asked(limit=limit, cursor=cursor))
     return Page[DeviceOut].model_validate({"items": items, "next": following})
 
 

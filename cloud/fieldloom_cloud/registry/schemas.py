@@ -1,13 +1,12 @@
 """What the registry takes and gives over HTTP."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
 
-Item = TypeVar("Item")
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 SERVICES = "svc."  # names of the cloud's own processes, which have rights that no gateway has
 
@@ -85,8 +84,3 @@ class DeviceOut(BaseModel):
     version: int
     created: str
     updated: str
-
-
-class Page(BaseModel, Generic[Item]):
-    items: list[Item]
-    next: str | None = None

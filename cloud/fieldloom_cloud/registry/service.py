@@ -1,20 +1,18 @@
 """The registry: sites, gateways and devices. Every call is part of the caller's transaction. (R1)"""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlakeyset import BadBookmark, unserialize_bookmark
 from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fieldloom_cloud import pages
 from fieldloom_cloud.database import iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
 from fieldloom_cloud.registry.models import Device, Gateway, Site, Tag, public
 
-MAX_PAGE = 500
 SORTED_BY = ("id", "name", "type", "status", "firmware", "updated")
 
 
@@ -114,7 +112,19 @@ async def remove_device(session: AsyncSession, device_id: str, version: int | No
     await session.delete(await _device(session, device_id, version))
 
 
-def select_devices(wanted: Filter, sort: str) -> Select[Device]:
+async def devices(
+    session: AsyncSession, wanted: Filter, sort: str, asked: pages.Asked
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of devices, and the cursor of the next one. Raises BadContent."""
+    name = sort.removeprefix("-")
+    first = datetime if name == "updated" else str
+    kinds = [first] if name == "id" else [first, str]
+    found, following = await pages.read(session, _select(wanted, sort), asked, kinds)
+    tags = await _tags(session, [device.id for device in found])
+    return [_shown(device, tags.get(device.id, {})) for device in found], following
+
+
+def _select(wanted: Filter, sort: str) -> Select[Device]:
     """Return the query of a filter, in an order that ends in the id, as keyset pages need. Raises BadContent."""
     descending = sort.startswith("-")
     name = sort.removeprefix("-")
@@ -136,25 +146,6 @@ def select_devices(wanted: Filter, sort: str) -> Select[Device]:
     if name != "id":
         order.append(Device.id.desc() if descending else Device.id)
     return query.order_by(*order)
-
-
-def check_cursor(cursor: str, sort: str) -> None:
-    """Refuse a cursor that no page of this order gave: SQLite would compare a number with a text. Raises BadContent."""
-    first = datetime if sort.removeprefix("-") == "updated" else str
-    kinds = [first] if sort.removeprefix("-") == "id" else [first, str]
-    try:
-        place = unserialize_bookmark(cursor).place or ()
-    except (BadBookmark, ValueError, TypeError):
-        place = ()
-    if [type(value) for value in place] != kinds:
-        reason = "is not one that this list gave in this order"
-        raise BadContent("The cursor can't be used.", [{"path": "cursor", "reason": reason}])
-
-
-async def shown(session: AsyncSession, found: Sequence[Device]) -> list[dict[str, Any]]:
-    """Return a page of devices as the API shows them."""
-    tags = await _tags(session, [device.id for device in found])
-    return [_shown(device, tags.get(device.id, {})) for device in found]
 
 
 def _shown(device: Device, tags: dict[str, str]) -> dict[str, Any]:

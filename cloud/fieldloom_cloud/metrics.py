@@ -1,0 +1,35 @@
+"""What the cloud tells Prometheus of itself. (O2)"""
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from fieldloom_cloud.ingest.worker import Worker
+
+
+def registry_of(worker: Worker) -> CollectorRegistry:
+    """Return a registry of the ingest's figures."""
+    registry = CollectorRegistry()
+    registry.register(_Figures(worker))
+    return registry
+
+
+class _Figures(Collector):
+    """Reads the worker's counts when it is scraped, so that nothing is counted twice."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
+        ingest = CounterMetricFamily(
+            "fieldloom_cloud_ingest", "Batches and records by what became of them.", labels=["outcome"]
+        )
+        for outcome in ("batches", "records", "unreadable", "disk_errors"):
+            ingest.add_metric([outcome], self._worker.counts[outcome])
+        connected = GaugeMetricFamily(
+            "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)
+        )
+        waiting = GaugeMetricFamily(
+            "fieldloom_cloud_downlink_records", "What gateways have not acknowledged.", self._worker.downlink.waiting
+        )
+        return [ingest, connected, waiting]

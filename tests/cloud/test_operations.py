@@ -1,0 +1,83 @@
+"""What operates a cloud: tokens, readiness, metrics, pages of what came in. (A2, O2)"""
+
+import os
+import time
+
+import httpx2
+
+from cloud.test_ingest import START, Fleet, packed, send
+from fixtures.processes import mosquitto, wait_for_port
+
+
+def test_a_token_is_made_used_and_revoked(cloud, api):
+    made = api.post("/api/v1/tokens", json={"name": "dashboard", "role": "viewer"})
+    assert made.status_code == 201
+    secret = made.json()["token"]
+
+    with cloud.client(secret) as viewer:
+        assert viewer.get("/api/v1/devices").status_code == 200
+        assert viewer.post("/api/v1/tokens", json={"name": "more"}).status_code == 403
+        listed = api.get("/api/v1/tokens").json()["items"]
+        assert secret not in str(listed)
+        assert api.delete(f"/api/v1/tokens/{made.json()['id']}").status_code == 204
+        assert viewer.get("/api/v1/devices").status_code == 401
+
+    assert api.delete("/api/v1/tokens/nobody").status_code == 404
+    assert api.post("/api/v1/tokens", json={"name": "x", "role": "king"}).json()["errors"][0]["path"] == "role"
+
+
+def test_it_is_alive_without_its_broker_and_ready_with_it(cloud):
+    address = f"http://127.0.0.1:{cloud.port}"
+    assert httpx2.get(f"{address}/healthz").status_code == 200
+    waiting = httpx2.get(f"{address}/readyz")
+    assert (waiting.status_code, waiting.json()["reason"]) == (503, "the broker of this cloud can't be reached")
+
+    broker = mosquitto(cloud.data / "broker" / "mosquitto.conf", cloud.data / "broker.log").start()
+    try:
+        wait_for_port(cloud.mqtt_port)
+        for _ in range(200):
+            if httpx2.get(f"{address}/readyz").status_code == 200:
+                break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("it is not ready with its broker")
+        assert "fieldloom_cloud_broker_connected 1.0" in httpx2.get(f"{address}/metrics").text
+    finally:
+        broker.stop()
+
+
+async def test_events_and_dead_letters_come_in_pages_the_newest_first(tmp_path):
+    fleet = Fleet(tmp_path)
+    try:
+        records = [event("dev-1", number) for number in range(1, 8)] + [event("stranger", n) for n in range(1, 4)]
+        async with fleet.gateway() as gateway:
+            await send(gateway, packed(os.urandom(16), 1, *records))
+        with fleet.cloud.client(fleet.cloud.token) as api:
+            seen = pages(api, "/api/v1/events", device="dev-1", type="tick", limit=3)
+            strange = pages(api, "/api/v1/dead-letters", limit=2)
+            wrong = api.get("/api/v1/events", params={"cursor": ">i:x"})
+            metrics = api.get("/metrics").text
+    finally:
+        fleet.cloud.process.stop()
+        fleet.broker.stop()
+
+    assert [one["data"]["n"] for one in seen] == [7, 6, 5, 4, 3, 2, 1]
+    assert [letter["device"] for letter in strange] == ["stranger"] * 3
+    assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (422, "cursor")
+    assert 'fieldloom_cloud_ingest_total{outcome="records"} 10.0' in metrics
+
+
+def event(device, number):
+    record = {"kind": "event", "device": device, "boot": 7, "seq": number, "ts": START + number, "at": START + number}
+    return {**record, "type": "tick", "data": {"n": number}}
+
+
+def pages(api, path, **params):
+    found, cursor = [], None
+    while True:
+        page = api.get(path, params={**params, **({"cursor": cursor} if cursor else {})}).json()
+        found += page["items"]
+        assert len(page["items"]) <= params["limit"]
+        cursor = page["next"]
+        if cursor is None:
+            return found
