@@ -21,7 +21,7 @@ NEWLINE = 10
 class Buffer:
     """The records of this boot and of those before it. `seq` counts from 1 in each boot.
 
-    Heap: two pages of 2 KB, one of them the log's, and the index of the log.
+    Heap: a page of 2 KB, and the index of the log.
     """
 
     def __init__(self, boot, pages):
@@ -76,11 +76,13 @@ class Buffer:
     def peek(self, after, records, size):
         """Return the items that follow `after`, as many as fit."""
         found = []
-        for item in self._items(after):
+        items = self._items(after)
+        for item in items:
             found.append(item)
             size -= len(item.body)
             if len(found) >= records or size <= 0:
                 break
+        items.close()
         return found
 
     def first(self, life):
@@ -119,10 +121,19 @@ class Buffer:
             if not boot or not reached or (boot == life and last <= seq):
                 continue
             low = max(first, seq + 1) if boot == life else first
-            length = self._log.load(at)
-            yield from _lines(self._log.page, length, boot, line, low)
+            number = line
+            for text in self._log.lines(at):
+                if low <= number <= last:
+                    yield Item(boot, number, KINDS[text[0]], text[1:-1])
+                number += 1
         low = max(self._first, seq + 1) if life == self.boot else self._first
-        yield from _lines(self._page, self._fill, self.boot, self._first, low)
+        number, start = self._first, 0
+        while start < self._fill:
+            end = self._page.find(b"\n", start)
+            if number >= low:
+                yield Item(self.boot, number, KINDS[self._page[start]], bytes(memoryview(self._page)[start + 1 : end]))
+            number += 1
+            start = end + 1
 
     def _drop(self, boot, first, last, reason):
         if self.dropped and self.dropped[-1][0] == boot and self.dropped[-1][3] == reason:
@@ -130,17 +141,6 @@ class Buffer:
                 first = self.dropped.pop()[1]
         self.dropped.append([boot, first, last, reason])
         _store_drops(self.dropped)
-
-
-def _lines(page, length, life, number, low):
-    """Yield the items of a page from the one numbered `low` on."""
-    start = 0
-    while start < length:
-        end = page.find(b"\n", start)
-        if number >= low:
-            yield Item(life, number, KINDS[page[start]], bytes(memoryview(page)[start + 1 : end]))
-        number += 1
-        start = end + 1
 
 
 def _stored_drops():

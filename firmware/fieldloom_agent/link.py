@@ -5,12 +5,17 @@ import struct
 from umqtt.simple import MQTTClient
 
 from fieldloom_agent.tls import TlsStream
-from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_contract.compat import const
 
-KEEP_ALIVE_S = 30
-BUFFER = 512
-LONGEST = MAX_DOWN_BYTES + 256  # a message of the contract, its topic and its header
-CONNACK, PUBLISH, SUBACK = 0x20, 0x30, 0x90
+_KEEP_ALIVE_S = const(30)
+_BUFFER = const(512)
+_LONGEST = const(4352)  # a message of the contract (4,096), its topic and its header
+_CONNACK = const(0x20)
+_SUBACK = const(0x90)
+
+# What the link does itself is not kept in memory twice.
+for _name in ("connect", "subscribe", "disconnect", "check_msg", "set_last_will"):
+    delattr(MQTTClient, _name)
 
 
 class _Memory:
@@ -46,24 +51,24 @@ class Link:
         self._packer = MQTTClient(device, "")
         self._packer.sock = self._memory
         self._packer.set_callback(self._deliver)
-        self._buffer = bytearray(BUFFER)
+        self._buffer = bytearray(_BUFFER)
         self._message = None
 
     async def open(self, host, port, will, topics):
         """Connect, with a last will (topic, payload), and subscribe to topics."""
         await self._stream.open(host, port, self._context)
-        body = b"\x00\x04MQTT\x04\x06" + struct.pack("!H", KEEP_ALIVE_S)  # a clean session, with a will
+        body = b"\x00\x04MQTT\x04\x06" + struct.pack("!H", _KEEP_ALIVE_S)  # a clean session, with a will
         for part in (self._device, will[0], will[1]):
             body += struct.pack("!H", len(part)) + (part if isinstance(part, bytes) else part.encode())
         await self._stream.write(_packet(0x10, body))
-        packet = await self._expect(CONNACK)
+        packet = await self._expect(_CONNACK)
         if packet[3]:
             raise OSError("the broker refuses this board: " + str(packet[3]))
         body = b"\x00\x01"
         for topic in topics:
             body += struct.pack("!H", len(topic)) + topic.encode() + b"\x00"
         await self._stream.write(_packet(0x82, body))
-        packet = await self._expect(SUBACK)
+        packet = await self._expect(_SUBACK)
         if max(packet[4 : 4 + len(topics)]) > 2:
             raise OSError("the broker refuses a subscription")
 
@@ -107,8 +112,8 @@ class Link:
 
     async def _packet(self):
         """Return the next packet as a view; one beyond the contract's limits is passed over, and None."""
-        if len(self._buffer) > BUFFER:
-            self._buffer = bytearray(BUFFER)
+        if len(self._buffer) > _BUFFER:
+            self._buffer = bytearray(_BUFFER)
         head = memoryview(self._buffer)
         await self._stream.read_into(head[:2])
         length, shift, at = self._buffer[1] & 0x7F, 7, 2
@@ -117,10 +122,10 @@ class Link:
             length |= (self._buffer[at] & 0x7F) << shift
             shift += 7
             at += 1
-        if at + length > LONGEST:
+        if at + length > _LONGEST:
             await self._skip(length)
             return None
-        if at + length > BUFFER:
+        if at + length > _BUFFER:
             self._buffer = bytearray(at + length)
             self._buffer[:at] = head[:at]
         view = memoryview(self._buffer)[: at + length]

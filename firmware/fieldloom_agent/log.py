@@ -1,7 +1,7 @@
 """The flash log: pages of records, each written once and whole, the oldest dropped when there are too many. (F2)
 
-A page is a file `NUMBER-BOOT-FIRST-LAST` (hexadecimal): lines of records and their CRC-32. LittleFS makes the write of
-a file with its close atomic, so a page is there whole or not at all. Heap: the page that is read, and 16 bytes a page.
+A page is a file `NUMBER-BOOT-FIRST-LAST` (hexadecimal): lines of records, and their CRC-32 as the last one. LittleFS
+makes the write of a file with its close atomic, so a page is there whole or not at all. Heap: 16 bytes a page.
 """
 
 import os
@@ -12,110 +12,107 @@ from fieldloom_contract.compat import const
 
 FOLDER = "/log"
 PAGE = const(2048)  # LittleFS gives each page a block of 4096
-PAGES = const(128)
-ENTRY = "<IIII"  # boot (0: no such page), number of the first line, first record still held, last record
+PAGES = 128
+ENTRY = "<IIII"  # boot (0: the page is gone), number of the first line, first record still held, last record
 SIZE = const(16)
 
 
 class Log:
-    """Pages in order, oldest first. `dropped(boot, first, last, reason)` is told what a page took with it."""
+    """Pages in order, oldest first. `dropped(boot, first, last, reason)` is told what a page took with it.
+
+    The index is a ring of entries, allocated once; a page that is gone keeps its empty entry until it is the oldest.
+    """
 
     def __init__(self, dropped, pages=PAGES):
         self._dropped = dropped
         self._limit = pages
-        self._head = 0  # the number of the first page
-        self._index = b""
-        self.page = bytearray(PAGE + 4)
-        self._loaded = None
+        self._head = 0  # the number of the oldest page
+        self._count = 0
+        self._index = bytearray(pages * SIZE)
+        self._sound = None  # the number of the page whose checksum was found right
         self._read_folder()
 
     def __len__(self):
-        return len(self._index) // SIZE
+        return self._count
 
     def entry(self, at):
-        """Return (boot, number of its first line, first record held, last record) of a page."""
-        return struct.unpack_from(ENTRY, self._index, at * SIZE)
+        """Return (boot, number of its first line, first record held, last record) of a page; boot 0: it is gone."""
+        return struct.unpack_from(ENTRY, self._index, self._place(at))
 
     def add(self, boot, first, last, content):
         """Write a page; what has no room pushes the oldest out."""
-        while len(self) >= self._limit:
+        while self._count >= self._limit:
             self._push_out()
         while not self._write(boot, first, last, content):
-            if not len(self):
+            if not self._count:
                 self._dropped(boot, first, last, "full")
                 return
             self._push_out()
-        self._index += struct.pack(ENTRY, boot, first, first, last)
+        self._count += 1
+        self._enter(self._count - 1, boot, first, first, last)
 
-    def load(self, at):
-        """Read a page into `page` and return its lines' length; a damaged one is dropped and has none."""
+    def lines(self, at):
+        """Return the lines of a page, each with its end; a damaged page is dropped and has none."""
         boot, line, first, last = self.entry(at)
         number = self._head + at
-        if self._loaded is not None and self._loaded[0] == number:
-            return self._loaded[1]
-        self._loaded = None
         try:
-            with open(_path(number, boot, line, last), "rb") as file:
-                length = file.readinto(self.page) - 4
+            file = open(_path(number, boot, line, last), "rb")
+            if number == self._sound or _is_sound(file):
+                self._sound = number
+                return file
+            file.close()
         except OSError:
-            length = -1
-        view = memoryview(self.page)
-        if length < 0 or struct.unpack_from("<I", self.page, length)[0] != crc32(view[:length]) & 0xFFFFFFFF:
-            self._dropped(boot, first, last, "damaged")
-            self._remove(at)
-            return 0
-        self._loaded = (number, length)
-        return length
+            pass
+        self._dropped(boot, first, last, "damaged")
+        self._remove(at)
+        return ()
 
     def discard(self, boot, seq):
         """Forget all up to seq of a boot and return how many records those were."""
         freed = 0
-        for at in range(len(self)):
+        for at in range(self._count):
             owner, line, first, last = self.entry(at)
             if owner == boot and first <= seq:
                 freed += min(seq, last) + 1 - first
                 if last <= seq:
                     self._remove(at)
                 else:
-                    changed = struct.pack(ENTRY, owner, line, seq + 1, last)
-                    self._index = self._index[: at * SIZE] + changed + self._index[(at + 1) * SIZE :]
+                    self._enter(at, owner, line, seq + 1, last)
         self._trim()
         return freed
 
+    def _place(self, at):
+        return (self._head + at) % self._limit * SIZE
+
+    def _enter(self, at, boot, line, first, last):
+        struct.pack_into(ENTRY, self._index, self._place(at), boot, line, first, last)
+
     def _push_out(self):
         boot, _, first, last = self.entry(0)
-        self._dropped(boot, first, last, "full")
+        if boot:
+            self._dropped(boot, first, last, "full")
         self._remove(0)
         self._trim()
 
     def _remove(self, at):
-        """Delete a page's file; its place in the index stays until it is the first."""
         boot, line, _, last = self.entry(at)
         if boot:
-            try:
-                os.remove(_path(self._head + at, boot, line, last))
-            except OSError:
-                pass
-        self._index = self._index[: at * SIZE] + bytes(SIZE) + self._index[(at + 1) * SIZE :]
+            _delete(_path(self._head + at, boot, line, last))
+        self._enter(at, 0, 0, 0, 0)
 
     def _trim(self):
-        gone = 0
-        while gone < len(self) and not self.entry(gone)[0]:
-            gone += 1
-        self._index = self._index[gone * SIZE :]
-        self._head += gone
+        while self._count and not self.entry(0)[0]:
+            self._head += 1
+            self._count -= 1
 
     def _write(self, boot, first, last, content):
-        path = _path(self._head + len(self), boot, first, last)
+        path = _path(self._head + self._count, boot, first, last)
         try:
             with open(path, "wb") as file:
                 file.write(content)
-                file.write(struct.pack("<I", crc32(content) & 0xFFFFFFFF))
+                file.write("%08x" % (crc32(content) & 0xFFFFFFFF))
         except OSError:  # no room: LittleFS may leave an empty file
-            try:
-                os.remove(path)
-            except OSError:
-                pass
+            _delete(path)
             return False
         return True
 
@@ -124,16 +121,44 @@ class Log:
             os.mkdir(FOLDER)
         except OSError:
             pass
-        numbers = [int(entry[0].split("-")[0], 16) for entry in os.ilistdir(FOLDER) if entry[0].count("-") == 3]
-        if not numbers:
-            return
-        self._head = min(numbers)
-        index = bytearray((max(numbers) + 1 - self._head) * SIZE)
-        for entry in os.ilistdir(FOLDER):
-            if entry[0].count("-") == 3:
-                number, boot, first, last = [int(part, 16) for part in entry[0].split("-")]
-                struct.pack_into(ENTRY, index, (number - self._head) * SIZE, boot, first, first, last)
-        self._index = bytes(index)
+        newest = -1
+        self._head = 1 << 30
+        for number, _, _, _ in _pages():
+            newest = max(newest, number)
+            self._head = min(self._head, number)
+        self._head = max(0, min(self._head, newest + 1), newest + 1 - self._limit)
+        self._count = newest + 1 - self._head
+        for number, boot, first, last in _pages():
+            if number >= self._head:
+                self._enter(number - self._head, boot, first, first, last)
+            else:  # the log has become smaller
+                self._dropped(boot, first, last, "full")
+                _delete(_path(number, boot, first, last))
+
+
+def _pages():
+    """Yield (number, boot, first, last) of each page on flash."""
+    for entry in os.ilistdir(FOLDER):
+        parts = entry[0].split("-")
+        if len(parts) == 4:
+            yield [int(part, 16) for part in parts]
+
+
+def _delete(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+
+
+def _is_sound(file):
+    """Whether the last line is the checksum of those before it; the file stands at its start again."""
+    checksum, line = 0, b""
+    for following in file:
+        checksum = crc32(line, checksum)
+        line = following
+    file.seek(0)
+    return line == b"%08x" % (checksum & 0xFFFFFFFF)
 
 
 def _path(number, boot, first, last):

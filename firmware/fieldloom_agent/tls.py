@@ -7,9 +7,11 @@ cost 400 times the CPU.
 import asyncio.core
 import socket
 
+from fieldloom_contract.compat import const
+
 IN_PROGRESS = (115, 119)  # EINPROGRESS of Linux and of lwIP
-TCP_NODELAY = 1
-IPPROTO_TCP = 6
+_TCP_NODELAY = const(1)
+_IPPROTO_TCP = const(6)
 
 
 class TlsStream:
@@ -26,7 +28,7 @@ class TlsStream:
         self._raw = socket.socket()
         self._raw.setblocking(False)
         try:
-            self._raw.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            self._raw.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         except OSError:
             pass  # MicroPython 1.22 on ESP32 has no such option
         try:

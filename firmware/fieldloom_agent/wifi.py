@@ -1,4 +1,4 @@
-"""The station in the Wi-Fi, where the configuration names one: {"ssid", "key"}."""
+"""The station in the Wi-Fi, where the configuration names one: {"ssid", "key"}; and what the chip tells of itself."""
 
 
 def _station():
@@ -16,6 +16,14 @@ def connect(wifi):
             station.connect(wifi["ssid"], wifi.get("key"))
 
 
-def rssi(wifi):
-    """Return the signal in dBm, None without Wi-Fi."""
-    return _station().status("rssi") if wifi and _station().isconnected() else None
+def facts(wifi):
+    """Return {"rssi" (dBm, None without Wi-Fi), "cause" (of the last reset), "idf_free" (bytes outside our heap)}."""
+    import esp32
+    import machine
+
+    regions = esp32.idf_heap_info(esp32.HEAP_DATA)
+    return {
+        "rssi": _station().status("rssi") if wifi and _station().isconnected() else None,
+        "cause": machine.reset_cause(),
+        "idf_free": sum([region[1] for region in regions]),
+    }

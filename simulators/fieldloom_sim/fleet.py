@@ -12,7 +12,7 @@ from fieldloom_sim.firmware import Identity
 from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
 
 ROM_FILE = "rom.img"
-HEAP = "128k"
+HEAP = "64wk"  # as much as 64 KB on an ESP32, whose words are half as wide
 DRIVERS = [{"driver": "simulated", "name": "climate"}, {"driver": "switch", "name": "relay"}]
 
 

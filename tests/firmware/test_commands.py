@@ -5,32 +5,36 @@ import json
 from firmware.vm import run
 
 IMPORTS = """
-from fieldloom_agent.commands import PENDING, Commands
-from fieldloom_agent.journal import Journal
+sys.path.append("")
+from fieldloom_agent import actions, commands, journal
 from fieldloom_contract.errors import Rejected
 """
 SETTING = """
 told, done = [], []
 class Cut(BaseException):
     pass
-def act(parameters):
+def act(board, parameters):
     done.append(parameters["n"])
-def fail(parameters):
+def fail(board, parameters):
     raise OSError("stuck")
-def refuse(parameters):
+def refuse(board, parameters):
     raise Rejected("value", "must be true or false")
-def cut(parameters):
+def cut(board, parameters):
     raise Cut()
-def reboot(parameters):
-    return PENDING
-table = {"act": act, "fail": fail, "refuse": refuse, "cut": cut, "reboot": reboot}
-def report(*result):
-    told.append(list(result))
-def start():
-    return Commands(Journal(), table, report, lambda: 1000)
-def command(name, kind, n=0, expires=2000):
-    return json.dumps({"id": name, "type": kind, "parameters": {"n": n}, "expires": expires}).encode()
-commands = start()
+def reboot(board, parameters):
+    return actions.PENDING
+actions.TABLE.update({"act": act, "fail": fail, "refuse": refuse, "cut": cut, "reboot": reboot})
+class Board:
+    class clock:
+        def now():
+            return 1000
+    def report(*result):
+        told.append(list(result))
+def take(name, kind, n=0, expires=2000):
+    commands.take(Board, {"id": name, "type": kind, "parameters": {"n": n}, "expires": expires})
+def resume():
+    journal.resume(Board)
+resume()
 """
 
 
@@ -41,9 +45,8 @@ def results(script):
 def test_a_repeated_id_is_answered_with_what_happened_and_not_executed_again():
     told, done = results("""
 for _ in range(2):
-    commands.take(command("a", "act", 5))
-commands = start()
-commands.take(command("a", "act", 5))
+    take("a", "act", 5)
+take("a", "act", 5)
 """)
 
     assert done == [5]
@@ -53,14 +56,13 @@ commands.take(command("a", "act", 5))
 def test_what_a_reset_interrupts_has_failed_but_a_reboot_has_succeeded():
     told, _ = results("""
 try:
-    commands.take(command("a", "cut"))
+    take("a", "cut")
 except Cut:
     pass
-commands.take(command("b", "reboot"))
-commands.take(command("b", "reboot"))
-commands = start()
-commands.resume()
-start().resume()
+take("b", "reboot")
+take("b", "reboot")
+resume()
+resume()
 """)
 
     assert told[2:] == [["a", "failed", None, "interrupted"], ["b", "succeeded", None, None]]
@@ -68,10 +70,10 @@ start().resume()
 
 def test_what_can_not_be_done_is_told_with_its_reason():
     told, done = results("""
-commands.take(command("a", "fly"))
-commands.take(command("b", "refuse"))
-commands.take(command("c", "fail"))
-commands.take(command("d", "act", expires=999))
+take("a", "fly")
+take("b", "refuse")
+take("c", "fail")
+take("d", "act", expires=999)
 """)
 
     assert done == []
@@ -88,10 +90,9 @@ commands.take(command("d", "act", expires=999))
 def test_the_newest_64_ids_are_remembered():
     told, done = results("""
 for number in range(70):
-    commands.take(command("c%d" % number, "act", number))
-commands = start()
+    take("c%d" % number, "act", number)
 for number in range(6, 70):
-    commands.take(command("c%d" % number, "act", number))
+    take("c%d" % number, "act", number)
 """)
 
     assert done == list(range(70))

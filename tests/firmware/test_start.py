@@ -39,7 +39,8 @@ class Machine:
     class RTC:
         def datetime(self, parts): Machine.set = parts
 sys.modules["machine"] = Machine
-from fieldloom_agent.clock import Clock, certificate_start
+from fieldloom_agent import rtc
+from fieldloom_agent.clock import Clock
 """
     script = """
 clock = Clock()
@@ -49,7 +50,10 @@ stamps = [clock.stamp() for _ in range(50)]
 clock.learn(1700000000000)
 stamps += [clock.stamp() for _ in range(50)]
 certificate = b"0" * 20 + b"\\x17\\x0d261124120000Z" + b"\\x17\\x0d361124120000Z"
-print(json.dumps([before, stamps, certificate_start(certificate), certificate_start(b"nothing")]))
+rtc.keep(1700000000000)
+with open("/time") as file:
+    assert file.read() == "1700000000"
+print(json.dumps([before, stamps, rtc.certificate_start(certificate), rtc.certificate_start(b"nothing")]))
 """
     before, stamps, start, none = json.loads(run(imports, script))
 

@@ -1,0 +1,152 @@
+"""The way to the gateway: made again for ever, it sends what the buffer holds and hands on what comes. (F1, F2)"""
+
+import asyncio
+import os
+import random
+from binascii import hexlify
+
+from fieldloom_agent import overlay
+from fieldloom_agent.link import Link
+from fieldloom_contract import device, topics
+from fieldloom_contract.compat import const
+from fieldloom_contract.stream import Sender
+
+HEARS = (topics.ACK, topics.TIME, topics.COMMAND)
+_PING_MS = const(15000)
+_SILENCE_MS = const(45000)
+_OPEN_MS = const(120000)  # a gateway that a thousand boards come back to needs its time
+_BACK_OFF_MS = const(1000)
+_BACK_OFF_MAX_MS = const(60000)
+_MESSAGE_BYTES = const(1024)
+
+
+class Connection:
+    """`board` is the agent, whose `take(topic, payload)` gets what comes; `context` is for TLS."""
+
+    def __init__(self, board, context):
+        self._board = board
+        self._link = Link(board.settings.device, context)
+        self._sender = Sender(board.buffer, _encode, random.random, _MESSAGE_BYTES)
+        self._task = None
+        self._speaker = None
+        self._is_up = self._speaking = False
+        self._opening = None  # since when the link is being opened
+        self._outgoing = []
+        self._heard = self._sent = 0
+
+    async def run(self):
+        """Keep the connection until the power goes."""
+        self._task = asyncio.current_task()
+        gateways = self._board.settings.gateways
+        back_off = _BACK_OFF_MS
+        while True:
+            reached = False
+            try:
+                await self._open(gateways[0])
+                reached = True
+                await self._hear()
+            except (OSError, ValueError, MemoryError, asyncio.CancelledError) as error:
+                print("link:", repr(error))
+            self._is_up, self._opening = False, None
+            if self._speaker:
+                self._speaker.cancel()  # before its socket is closed under it
+            self._speaking = False  # a task that is cancelled before its first step does not say so itself
+            self._sender.disconnected()
+            self._link.close()
+            if reached:
+                back_off = _BACK_OFF_MS
+            else:  # the next gateway of the list, perhaps
+                gateways.append(gateways.pop(0))
+            await asyncio.sleep_ms(random.randrange(back_off // 2, back_off))
+            back_off = min(back_off * 2, _BACK_OFF_MAX_MS)
+
+    def wake(self):
+        """Have what there is to send sent, unless somebody is at it."""
+        if self._is_up and not self._speaking:
+            self._speaking = True
+            self._speaker = asyncio.create_task(self._say())
+
+    def tell(self, verb, payload):
+        """Send a message once; it is no part of the stream."""
+        self._outgoing.append((verb, payload))
+        self.wake()
+
+    def acknowledge(self, ack):
+        """Let go of what the gateway has."""
+        now = self._board.clock.up()
+        if ack["boot"] is not None:
+            self._sender.acknowledge(ack["boot"], ack["seq"], now)
+        if ack["error"] is not None:
+            self._sender.refuse(ack["error"], ack["refused"], now)
+            self._board.buffer.report_drops(self._board.clock.stamp)
+        self.wake()
+
+    def check(self, now):
+        """Give up what hangs, and send again what is due; to be called twice a second or so."""
+        if self._opening is not None and now - self._opening >= _OPEN_MS:
+            self._fail("the gateway takes too long")
+        elif self._is_up and (now - self._heard >= _SILENCE_MS or self._sender.is_dead(now)):
+            self._fail("the gateway is silent")
+        self.wake()
+
+    def leave(self):
+        """End the connection after the message that is being taken; the next one is made by itself."""
+        self._is_up = False
+
+    async def _open(self, gateway):
+        board = self._board
+        self._opening = board.clock.up()
+        overlay.call("wifi", "connect", board.settings.wifi)
+        name = board.settings.device
+        session = hexlify(os.urandom(4)).decode()
+        will = (topics.device(name, topics.STATE), device.state(False, board.boot, session))
+        hears = [topics.device(name, verb) for verb in HEARS]
+        hears.append(topics.DISCOVERY_REQUEST)
+        await self._link.open(gateway["host"], gateway["port"], will, hears)
+        print("link: connected to", gateway["id"])
+        self._opening = None
+        self._heard = self._sent = board.clock.up()
+        board.buffer.report_drops(board.clock.stamp)
+        self._sender.connected(self._heard)
+        self._outgoing = []
+        self._is_up = True
+        self.tell(topics.STATE, device.state(True, board.boot, session, board.facts()))
+
+    async def _hear(self):
+        while self._is_up:
+            message = await self._link.receive()
+            self._heard = self._board.clock.up()
+            if message is not None:
+                self._board.take(*message)
+
+    async def _say(self):
+        """Send until the buffer has nothing more for now."""
+        up = self._board.clock.up
+        try:
+            while self._outgoing:
+                await self._publish(*self._outgoing.pop(0))
+            message = self._sender.poll(up())
+            while message is not None:
+                await self._publish(message.kind, message.payload)
+                message = self._sender.poll(up())
+            if up() - self._sent >= _PING_MS:
+                self._sent = up()
+                await self._link.ping()
+        except (OSError, ValueError, MemoryError) as error:
+            self._fail(repr(error))
+        finally:
+            self._speaking = False
+
+    async def _publish(self, verb, payload):
+        self._sent = self._board.clock.up()
+        await self._link.send(topics.device(self._board.settings.device, verb), payload)
+
+    def _fail(self, reason):
+        """End the attempt or the connection, from another task than its own."""
+        print("link:", reason)
+        self._is_up, self._opening = False, None
+        self._task.cancel()
+
+
+def _encode(items, first):
+    return device.frame([item.body for item in items], first)

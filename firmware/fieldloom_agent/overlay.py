@@ -1,0 +1,23 @@
+"""Code that is needed now and then is loaded for the call and let go after it: a board has no memory for all of it."""
+
+import gc
+import sys
+
+PACKAGE = "fieldloom_agent"
+
+
+def call(module, function, *arguments):
+    """Return what a function of one of the agent's modules returns; what was loaded for it is forgotten afterwards."""
+    before = list(sys.modules)
+    gc.collect()
+    try:
+        return getattr(__import__(PACKAGE + "." + module, None, None, (function,)), function)(*arguments)
+    finally:
+        for name in list(sys.modules):
+            if name not in before and name.startswith(PACKAGE + "."):
+                del sys.modules[name]
+                name = name[len(PACKAGE) + 1 :]
+                if hasattr(sys.modules[PACKAGE], name):
+                    delattr(sys.modules[PACKAGE], name)
+        del before
+        gc.collect()
