@@ -21,4 +21,4 @@ chaos: setup
 bench-setup: setup
 
 bench: bench-setup
-	@scripts/uv run python benchmarks/stream.py --json
+	@for path in stream spine; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done

@@ -3,64 +3,73 @@
 The offset guards a resend within a stream; the ranges of seq guard the same record over two gateways.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from fieldloom_contract.ranges import Ranges
+from fieldloom_runtime.records import AnyRecord
 
 
 class Incoming(NamedTuple):
-    """A batch whose records are parsed; `offset` numbers the first of them."""
+    """A batch of a gateway whose records are parsed; `offset` numbers the first of them."""
 
+    gateway: str
     stream: bytes
     offset: int
     first: int
     covers: list[tuple[str, int, int, int]]
-    records: list[dict[str, object]]
+    records: list[AnyRecord]
+
+
+class Changes(NamedTuple):
+    """What a store has to write down of its guards."""
+
+    positions: dict[bytes, int]
+    """The last number by stream."""
+    spans: dict[tuple[str, int], list[list[int]]]
+    """Seqs by (device, boot)."""
 
 
 class Guard:
-    """Positions of streams and ranges of (device, boot), with what has changed since the last commit."""
+    """Positions of streams and ranges of (device, boot). What it takes is not on the disk yet: see `changes`."""
 
     def __init__(self, positions: dict[bytes, int], received: dict[tuple[str, int], Ranges]) -> None:
         self._positions = positions
         self._received = received
+        self._moved: set[bytes] = set()
+        self._touched: set[tuple[str, int]] = set()
 
     def position(self, stream: bytes) -> int:
-        """Return the last number that is stored of a stream."""
+        """Return the last number that is taken of a stream."""
         return self._positions.get(stream, 0)
 
-    def fresh(self, sent: Incoming) -> list[dict[str, object]] | None:
-        """Return the records that continue the stream and are new; None if the batch leaves a gap.
-
-        Nothing is remembered before `remember`.
-        """
+    def take(self, sent: Incoming) -> list[AnyRecord]:
+        """Take a batch that continues its stream and return its new records; of one that leaves a gap take nothing."""
         had = max(self.position(sent.stream), sent.first - 1)
         if sent.offset > had + 1:
-            return None
+            return []
         seen: set[tuple[str, int, int]] = set()
-        return [record for record in sent.records[had + 1 - sent.offset :] if self._is_new(record, seen)]
-
-    def remember(self, sent: Incoming) -> tuple[int, Iterable[tuple[str, int]]]:
-        """Take a batch as stored; return the stream's position and the (device, boot) whose ranges changed."""
-        last = max(self.position(sent.stream), sent.offset + len(sent.records) - 1)
-        self._positions[sent.stream] = last
-        touched: set[tuple[str, int]] = set()
+        fresh = [record for record in sent.records[had + 1 - sent.offset :] if self._is_new(record, seen)]
+        self._positions[sent.stream] = max(had, sent.offset + len(sent.records) - 1)
+        self._moved.add(sent.stream)
         for device, boot, low, high in sent.covers:
             if self._received.setdefault((device, boot), Ranges()).add(low, high):
-                touched.add((device, boot))
-        return last, touched
+                self._touched.add((device, boot))
+        return fresh
 
-    def spans(self, device: str, boot: int) -> list[list[int]]:
-        """Return the ranges of a (device, boot), to be stored."""
-        return self._received[(device, boot)].spans
+    def changes(self) -> Changes:
+        """Return what was taken since the last call, to be written in the transaction of the records."""
+        positions = {stream: self._positions[stream] for stream in self._moved}
+        spans = {life: self._received[life].spans for life in self._touched}
+        self._moved.clear()
+        self._touched.clear()
+        return Changes(positions, spans)
 
-    def _is_new(self, record: dict[str, object], seen: set[tuple[str, int, int]]) -> bool:
-        device, boot, seq = record.get("device"), record.get("boot"), record.get("seq")
-        if not (isinstance(device, str) and isinstance(boot, int) and isinstance(seq, int)):
+    def _is_new(self, record: AnyRecord, seen: set[tuple[str, int, int]]) -> bool:
+        if record.boot is None or record.seq is None:
             return True
-        had = self._received.get((device, boot))
-        if (had is not None and seq in had) or (device, boot, seq) in seen:
+        had = self._received.get((record.device, record.boot))
+        place = (record.device, record.boot, record.seq)
+        if (had is not None and record.seq in had) or place in seen:
             return False
-        seen.add((device, boot, seq))
+        seen.add(place)
         return True

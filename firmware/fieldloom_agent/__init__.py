@@ -1,4 +1,5 @@
 """The firmware agent: measures, keeps what it measured until the gateway has it, does what it is told. (F1 to F3)
 
-Runs on MicroPython 1.22 and later, in a heap of 64 KB with TLS; imports the contract and nothing else of Fieldloom.
+Runs on MicroPython 1.22 and later, in a heap of 64 KB (words of 32 bits) with TLS; imports the contract and nothing
+else of Fieldloom.
 """

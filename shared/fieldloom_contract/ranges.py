@@ -27,6 +27,9 @@ class Ranges:
         """Add first to last (by default first alone) and say whether any of it was new."""
         if last is None:
             last = first
+        if self.spans and first == self.spans[-1][1] + 1:  # the way of a healthy stream
+            self.spans[-1][1] = last
+            return True
         before: list[list[int]] = []
         after: list[list[int]] = []
         low, high = first, last

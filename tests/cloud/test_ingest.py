@@ -1,8 +1,8 @@
 """Batches of a gateway at the real cloud and its real broker: stored once, acknowledged after the write. (T5, S2)"""
 
 import asyncio
+import base64
 import contextlib
-import json
 import os
 import ssl
 
@@ -11,8 +11,9 @@ import pytest
 
 from cloud.conftest import Cloud
 from fieldloom_cli.identity import new_key_and_request, write
-from fieldloom_cloud.ingest.worker import _checked
+from fieldloom_cloud.ingest.worker import _parsed
 from fieldloom_contract import batch, messages, topics
+from fieldloom_runtime.records import DeadLetter
 from fieldloom_runtime.tls import client_context
 from fixtures.processes import mosquitto, wait_for_port
 
@@ -131,7 +132,11 @@ async def test_a_gateway_of_another_site_speaks_for_no_device_of_ours(fleet):
     assert await asyncio.to_thread(fleet.points) == {}
     letters = (await asyncio.to_thread(fleet.get, "/dead-letters"))["items"]
     assert letters[0]["reason"] == "the device is not registered at the site of this gateway"
-    assert letters[0]["record"]["values"] == {"temperature": 1.0}
+    assert letters[0]["record"]["was"]["values"] == {"temperature": 1.0}
+    async with fleet.gateway() as gateway:
+        await send(gateway, packed(os.urandom(16), 1, reading(1)))
+    points = await asyncio.to_thread(fleet.points)
+    assert [value for _, value in points["temperature"]] == [1.0], "the stranger's cover was believed"
 
 
 async def test_events_results_states_and_texts_have_their_places(fleet):
@@ -140,7 +145,15 @@ async def test_events_results_states_and_texts_have_their_places(fleet):
         reading(1, mode="auto", open=True, missing=None),
         {**ident, "kind": "event", "seq": 2, "ts": START, "type": "door.opened", "data": {"door": 2}},
         {**ident, "kind": "result", "seq": 3, "ts": START, "id": "c1", "status": "succeeded", "result": None},
-        {**ident, "kind": "state", "seq": None, "ts": START, "online": True, "session": "s", "firmware": "1.4.0"},
+        {
+            **ident,
+            "kind": "state",
+            "seq": None,
+            "ts": START,
+            "online": True,
+            "session": "s",
+            "facts": {"firmware": "1.4.0"},
+        },
     ]
     async with fleet.gateway() as gateway:
         await send(gateway, packed(os.urandom(16), 1, *records))
@@ -195,7 +208,7 @@ def test_no_device_has_no_latest_values(api):
 
 
 def test_a_record_that_is_no_json_becomes_a_dead_letter():
-    letter = _checked(b"{nonsense", {"dev-1"})
+    letter = _parsed(b"{nonsense")
 
-    assert letter["kind"] == "dead_letter"
-    assert json.dumps(letter)
+    assert isinstance(letter, DeadLetter)
+    assert base64.b64decode(letter.payload) == b"{nonsense"

@@ -8,7 +8,7 @@ from fieldloom_cli.identity import new_key_and_request, write
 from fieldloom_runtime.tls import client_context
 from fieldloom_sim.firmware import Identity
 from fieldloom_sim.fleet import Gateway
-from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port
+from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port, wait_until_ready
 
 
 class System:
@@ -40,7 +40,7 @@ class System:
         broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log")).start()
         wait_for_port(ports["--mqtt-port"])
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log")).start()
-        wait_for_port(ports["--http-port"])
+        wait_until_ready(ports["--http-port"])
         self.processes |= {f"gateway-{number}": gateway, f"gateway-{number}-broker": broker}
         self.status_pages.append(f"http://127.0.0.1:{ports['--http-port']}/api/v1/status")
         return Gateway(name, "127.0.0.1", ports["--mqtt-port"])

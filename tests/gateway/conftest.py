@@ -12,7 +12,7 @@ import pytest
 from fieldloom_contract import topics
 from fieldloom_runtime.tls import client_context
 from fixtures.certificates import TestAuthority
-from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port
+from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port, wait_until_ready
 
 GATEWAY = "gw.test"
 
@@ -38,7 +38,7 @@ class Site:
         self.broker.start()
         wait_for_port(self.ports["mqtt"])
         self.gateway.start()
-        wait_for_port(self.ports["http"])
+        wait_until_ready(self.ports["http"])
         return self
 
     def stop(self):

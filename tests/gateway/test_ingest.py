@@ -20,7 +20,8 @@ def reading(seq, boot=7, **fields):
 
 def outbox(site):
     with contextlib.closing(sqlite3.connect(site.data / "gateway.db")) as connection:
-        return [json.loads(body) for (body,) in connection.execute("SELECT body FROM outbox ORDER BY number")]
+        bodies = connection.execute("SELECT body FROM outbox ORDER BY last").fetchall()
+    return [{"seq": None, **json.loads(line)} for (body,) in bodies for line in body.splitlines()]
 
 
 async def report(client, name, *records, verb="telemetry"):

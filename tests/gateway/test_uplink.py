@@ -8,9 +8,9 @@ import aiomqtt
 import pytest
 
 from fieldloom_contract import batch, messages, topics
-from fieldloom_gateway.ingest.outbox import OutboxItem, encode
+from fieldloom_gateway.ingest.outbox import Segment, encode
 from fieldloom_runtime.broker import Listener, Rights, write
-from fixtures.processes import mosquitto, wait_for_port
+from fixtures.processes import mosquitto, wait_for_port, wait_until_ready
 from gateway.conftest import GATEWAY, hear
 from gateway.test_ingest import reading, report
 
@@ -82,7 +82,7 @@ async def test_an_emptied_data_folder_begins_another_stream(site, cloud_broker):
         for path in site.data.glob("gateway.db*"):
             path.unlink()
         site.gateway.start()
-        wait_for_port(site.ports["http"])
+        wait_until_ready(site.ports["http"])
 
         await report(device, "dev-1", reading(2, first=2))
         async with asyncio.timeout(20):
@@ -127,7 +127,7 @@ async def test_a_command_waits_on_the_disk_until_its_device_has_answered(site, c
         assert acked == (stream, 1)
         site.gateway.kill()
         site.gateway.start()
-        wait_for_port(site.ports["http"])
+        wait_until_ready(site.ports["http"])
 
         async with site.device("dev-1") as device:
             await device.subscribe("fl/v1/d/dev-1/#")
@@ -158,6 +158,12 @@ async def test_an_expired_command_is_told_upwards(site, cloud_broker):
 
 
 def test_a_batch_covers_what_it_carries():
-    items = [OutboxItem(b"s" * 16, 5 + at, "batch", b"{}", "dev-1", 7, seq) for at, seq in enumerate([1, 2, 4])]
+    segments = [
+        Segment(b"s" * 16, 6, "batch", b"{}\n{}", 5, '[["dev-1", 7, 1, 1], ["dev-2", 3, 9, 9]]'),
+        Segment(b"s" * 16, 8, "batch", b"{}\n{}", 7, '[["dev-1", 7, 2, 2], ["dev-1", 7, 4, 4]]'),
+    ]
 
-    assert batch.unpack(encode(items, 5)).covers == [["dev-1", 7, 1, 2], ["dev-1", 7, 4, 4]]
+    sent = batch.unpack(encode(segments, 5))
+
+    assert (sent.offset, len(sent.records)) == (5, 4)
+    assert sent.covers == [["dev-1", 7, 1, 2], ["dev-1", 7, 4, 4], ["dev-2", 3, 9, 9]]

@@ -1,7 +1,9 @@
 """What came up and is no series, in SQL: one transaction a batch, with the store's own guards."""
 
+from operator import attrgetter
 from typing import Any
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,11 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud import pages
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
-from fieldloom_cloud.guard import Guard, Incoming
-from fieldloom_cloud.ingest.models import DeadLetter, Event, IngestStream, Latest, Received
+from fieldloom_cloud.guard import Changes, Guard, Incoming
+from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
+from fieldloom_cloud.ingest.models import Event as EventRow
+from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
+from fieldloom_runtime.records import AnyRecord, DeadLetter, Event, Expired, Reported, Result, State, Telemetry
 
 
 class Records:
@@ -28,29 +33,18 @@ class Records:
         """Read what is stored already."""
         return cls(database, await _stored_guard(database))
 
-    async def write(self, gateway: str, sent: Incoming) -> int:
-        """Store what is new of a batch, durably, and return the position of its stream."""
-        fresh = self._guard.fresh(sent)
-        if fresh is None:
-            return self._guard.position(sent.stream)
+    async def write(self, group: list[Incoming]) -> list[int]:
+        """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
-            return await self._commit(gateway, sent, fresh)
+            async with self._database.transaction() as session:
+                for sent in group:
+                    await _store(session, sent.gateway, self._guard.take(sent))
+                await _store_guard(session, self._guard.changes())
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._guard = await _stored_guard(self._database)
             raise
-
-    async def _commit(self, gateway: str, sent: Incoming, fresh: list[dict[str, Any]]) -> int:
-        async with self._database.transaction() as session:
-            await _store_latest(session, [record for record in fresh if record["kind"] == "telemetry"])
-            for record in fresh:
-                await _store(session, gateway, record)
-            last, touched = self._guard.remember(sent)
-            await session.merge(IngestStream(stream=sent.stream, number=last))
-            for device, boot in touched:
-                spans = [list(span) for span in self._guard.spans(device, boot)]
-                await session.merge(Received(device=device, boot=boot, spans=spans))
-        return last
+        return [self._guard.position(sent.stream) for sent in group]
 
 
 async def _stored_guard(database: Database) -> Guard:
@@ -60,31 +54,63 @@ async def _stored_guard(database: Database) -> Guard:
         return Guard(positions, {(row.device, row.boot): Ranges(row.spans) for row in rows})
 
 
-async def _store(session: AsyncSession, gateway: str, record: dict[str, Any]) -> None:
-    kind, device = record["kind"], record["device"]
-    if kind == "dead_letter":
-        session.add(DeadLetter(device=device, gateway=gateway, ts=record["at"], reason=record["reason"], record=record))
-    elif kind == "state":
-        await registry.set_presence(session, device, record)
-    elif kind != "telemetry":
-        if kind == "result":
-            await dispatch.hear(session, record["id"], device, record["status"], record)
-        elif kind == "expired":
-            await dispatch.hear(session, record["id"], device, commands.GATEWAY_EXPIRED)
-        kinds = {"event": record.get("type", ""), "result": "command.result", "reported": "twin.reported"}
-        own = {"device", "boot", "seq", "ts", "at", "kind", "type"}
-        data = record["data"] if kind == "event" else {name: value for name, value in record.items() if name not in own}
-        where = {"device": device, "boot": record.get("boot"), "seq": record.get("seq"), "gateway": gateway}
-        session.add(Event(**where, type=kinds.get(kind, f"command.{kind}"), ts=record["ts"], data=data))
+async def _store_guard(session: AsyncSession, changes: Changes) -> None:
+    positions = [{"stream": stream, "number": number} for stream, number in changes.positions.items()]
+    lives = [{"device": device, "boot": boot, "spans": spans} for (device, boot), spans in changes.spans.items()]
+    await _upsert(session, IngestStream, positions)
+    await _upsert(session, Received, lives)
 
 
-async def _store_latest(session: AsyncSession, telemetry: list[dict[str, Any]]) -> None:
+async def _upsert(session: AsyncSession, table: type[IngestStream | Received], rows: list[dict[str, Any]]) -> None:
+    """Write rows anew, one statement for all of them."""
+    if rows:
+        insertion = insert(table)
+        keys = [column.name for column in table.__table__.primary_key]
+        others = {name: insertion.excluded[name] for name in rows[0] if name not in keys}
+        await session.execute(insertion.on_conflict_do_update(index_elements=keys, set_=others), rows)
+
+
+async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) -> None:
+    telemetry: list[Telemetry] = []
+    for record in fresh:
+        if isinstance(record, Telemetry):
+            telemetry.append(record)
+        elif isinstance(record, DeadLetter):
+            _store_dead_letter(session, gateway, record)
+        elif isinstance(record, State):
+            await registry.set_presence(session, record.device, record.online, record.facts.get("firmware"))
+        else:
+            await _store_event(session, gateway, record)
+    await _store_latest(session, telemetry)
+
+
+def _store_dead_letter(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
+    row = {"device": record.device, "gateway": gateway, "ts": record.at, "reason": record.reason}
+    session.add(DeadLetterRow(**row, record=msgspec.to_builtins(record)))
+
+
+async def _store_event(session: AsyncSession, gateway: str, record: Event | Result | Reported | Expired) -> None:
+    if isinstance(record, Event):
+        kind, data = record.type, record.data
+    elif isinstance(record, Result):
+        kind, data = "command.result", {name: getattr(record, name) for name in ("id", "status", "result", "error")}
+        await dispatch.hear(session, record.id, record.device, record.status, data)
+    elif isinstance(record, Reported):
+        kind, data = "twin.reported", {"version": record.version, "values": record.values}
+    else:
+        kind, data = "command.expired", {"id": record.id}
+        await dispatch.hear(session, record.id, record.device, commands.GATEWAY_EXPIRED)
+    where = {"device": record.device, "boot": record.boot, "seq": record.seq, "gateway": gateway, "ts": record.ts}
+    session.add(EventRow(**where, type=kind, data=data))
+
+
+async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> None:
     """Keep the newest value of each metric: one statement a batch, however many records it holds."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in sorted(telemetry, key=lambda record: int(record["ts"])):
-        for metric, value in record["values"].items():
-            row = {"device": record["device"], "metric": metric, "ts": record["ts"], "value": value}
-            newest[record["device"], metric] = row
+    for record in sorted(telemetry, key=attrgetter("ts")):
+        for metric, value in record.values.items():
+            row = {"device": record.device, "metric": metric, "ts": record.ts, "value": value}
+            newest[record.device, metric] = row
     if newest:
         insertion = insert(Latest)
         newer = insertion.on_conflict_do_update(
@@ -105,11 +131,11 @@ async def events(
     session: AsyncSession, device: str | None, kind: str | None, asked: pages.Asked
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page of events, the newest first, of one device or type or of all, and the next page's cursor."""
-    query = select(Event).order_by(Event.id.desc())
+    query = select(EventRow).order_by(EventRow.id.desc())
     if device is not None:
-        query = query.where(Event.device == device)
+        query = query.where(EventRow.device == device)
     if kind is not None:
-        query = query.where(Event.type == kind)
+        query = query.where(EventRow.type == kind)
     found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "boot", "seq", "type", "ts", "gateway", "data")
     return [{name: getattr(row, name) for name in names} for row in found], following
@@ -119,9 +145,9 @@ async def dead_letters(
     session: AsyncSession, device: str | None, asked: pages.Asked
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page of dead letters, the newest first, and the next page's cursor."""
-    query = select(DeadLetter).order_by(DeadLetter.id.desc())
+    query = select(DeadLetterRow).order_by(DeadLetterRow.id.desc())
     if device is not None:
-        query = query.where(DeadLetter.device == device)
+        query = query.where(DeadLetterRow.device == device)
     found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "gateway", "ts", "reason", "record")
     return [{name: getattr(row, name) for name in names} for row in found], following

@@ -59,18 +59,19 @@ async def is_known(session: AsyncSession, identity: str) -> bool:
     return bool(await session.get(Gateway, identity) or await session.get(Device, identity))
 
 
-async def devices_of_gateway(session: AsyncSession, gateway_id: str) -> set[str]:
-    """Return the devices that a gateway may speak for: those of its site."""
+async def of_same_site(session: AsyncSession, gateway_id: str, devices: set[str]) -> set[str]:
+    """Return which of some devices a gateway may speak for: those of its site."""
     site = select(Gateway.site).where(Gateway.id == gateway_id).scalar_subquery()
-    return set(await session.scalars(select(Device.id).where(Device.site == site)))
+    query = select(Device.id).where(Device.site == site, Device.id.in_(devices))
+    return set(await session.scalars(query))
 
 
-async def set_presence(session: AsyncSession, device_id: str, state: dict[str, Any]) -> None:
+async def set_presence(session: AsyncSession, device_id: str, online: bool, firmware: str | None) -> None:
     """Take over what a device's state says of it. It is no change of its owner's, so the version stays."""
     found = await session.get(Device, device_id)
     if found is not None:
-        found.status = "online" if state.get("online") else "offline"
-        found.firmware = str(state.get("firmware") or found.firmware)[:64]
+        found.status = "online" if online else "offline"
+        found.firmware = str(firmware or found.firmware)[:64]
 
 
 async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The embedded time series: DuckDB, one process, a batch a transaction with its guards. (S1, S2)"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.records import AnyRecord, Telemetry
 
 FILE = "telemetry.duckdb"
 AGGREGATES = {"average": "avg", "sum": "sum", "min": "min", "max": "max", "count": "count"}
@@ -20,15 +22,31 @@ CREATE TABLE IF NOT EXISTS point (
 CREATE TABLE IF NOT EXISTS stream (stream BLOB PRIMARY KEY, number BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS received (device VARCHAR, boot BIGINT, spans VARCHAR NOT NULL, PRIMARY KEY (device, boot));
 """
-COLUMNS = pa.schema(
-    [
-        ("device", pa.string()),
-        ("metric", pa.string()),
-        ("ts", pa.int64()),
-        ("value", pa.float64()),
-        ("boot", pa.int64()),
-        ("seq", pa.int64()),
-    ]
+
+
+class Table(NamedTuple):
+    """How rows get into a table: by column, as Arrow."""
+
+    insert: str
+    schema: pa.Schema
+
+
+POINT = Table(
+    "INSERT INTO point",
+    pa.schema(
+        {
+            "device": pa.string(),
+            "metric": pa.string(),
+            "ts": pa.int64(),
+            "value": pa.float64(),
+            "boot": pa.int64(),
+            "seq": pa.int64(),
+        }
+    ),
+)
+STREAM = Table("INSERT OR REPLACE INTO stream", pa.schema({"stream": pa.binary(), "number": pa.int64()}))
+RECEIVED = Table(
+    "INSERT OR REPLACE INTO received", pa.schema({"device": pa.string(), "boot": pa.int64(), "spans": pa.string()})
 )
 
 
@@ -58,20 +76,23 @@ class TimeSeries:
         self._db.execute(SCHEMA)
         self._guard = self._stored_guard()
 
-    def write(self, sent: Incoming) -> int:
-        """Store what is new of a batch, durably, and return the position of its stream."""
-        fresh = self._guard.fresh(sent)
-        if fresh is None:
-            return self._guard.position(sent.stream)
-        rows = [row for record in fresh if record["kind"] == "telemetry" for row in _points(record)]
+    def write(self, group: list[Incoming]) -> list[int]:
+        """Store what is new of some batches, durably, and return the position of each one's stream."""
         self._db.execute("BEGIN")
         try:
-            return self._commit(rows, sent)
+            fresh = [record for sent in group for record in self._guard.take(sent)]
+            self._insert(POINT, _columns(fresh))
+            changes = self._guard.changes()
+            self._insert(STREAM, list(zip(*changes.positions.items(), strict=True)))
+            lives = [(device, boot, json.dumps(spans)) for (device, boot), spans in changes.spans.items()]
+            self._insert(RECEIVED, list(zip(*lives, strict=True)))
+            self._db.execute("COMMIT")
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._db.execute("ROLLBACK")
             self._guard = self._stored_guard()
             raise
+        return [self._guard.position(sent.stream) for sent in group]
 
     def query(self, asked: Query) -> list[dict[str, Any]]:
         """Return series of [ts, value] in ascending time: the newest raw points, or one a window."""
@@ -103,30 +124,36 @@ class TimeSeries:
         spans = self._db.execute("FROM received").fetchall()
         return Guard(positions, {(device, boot): Ranges(json.loads(text)) for device, boot, text in spans})
 
-    def _commit(self, rows: list[tuple[Any, ...]], sent: Incoming) -> int:
-        last, touched = self._guard.remember(sent)
-        if rows:
-            fields = zip(zip(*rows, strict=True), COLUMNS, strict=True)
-            arriving = pa.table([pa.array(column, field.type) for column, field in fields], COLUMNS)
-            self._db.register("arriving", arriving)
-            self._db.execute("INSERT INTO point FROM arriving")
-            self._db.unregister("arriving")
-        self._db.execute("INSERT OR REPLACE INTO stream VALUES (?, ?)", [sent.stream, last])
-        for device, boot in touched:
-            spans = json.dumps(self._guard.spans(device, boot))
-            self._db.execute("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", [device, boot, spans])
-        self._db.execute("COMMIT")
-        return last
+    def _insert(self, table: Table, columns: Sequence[Sequence[Any]]) -> None:
+        if not columns or not columns[0]:
+            return
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, table.schema, strict=True)]
+        self._db.register("arriving", pa.table(arrays, table.schema))
+        self._db.execute(f"{table.insert} FROM arriving")
+        self._db.unregister("arriving")
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
 
 
-def _points(record: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return a record's numbers; booleans count as 0 and 1, texts are state and not series."""
-    return [
-        (record["device"], metric, record["ts"], float(value), record["boot"], record["seq"])
-        for metric, value in record["values"].items()
-        if isinstance(value, (int, float))
-    ]
+def _columns(records: list[AnyRecord]) -> list[list[Any]]:
+    """Return the numbers of telemetry by column; booleans count as 0 and 1, texts are state and not series."""
+    devices: list[str] = []
+    metrics: list[str] = []
+    times: list[int] = []
+    values: list[float] = []
+    boots: list[int | None] = []
+    seqs: list[int | None] = []
+    for record in records:
+        if not isinstance(record, Telemetry):
+            continue
+        for metric, value in record.values.items():
+            if isinstance(value, (int, float)):
+                devices.append(record.device)
+                metrics.append(metric)
+                times.append(record.ts)
+                values.append(float(value))
+                boots.append(record.boot)
+                seqs.append(record.seq)
+    return [devices, metrics, times, values, boots, seqs]

@@ -20,6 +20,9 @@ class AdapterMetrics:
     bytes_received: int = 0
     messages_sent: int = 0
     bytes_sent: int = 0
+    reconnects: int = 0
+    retained: int = 0
+    """Kept by a broker for whoever subscribes: no message of now, so it is ignored."""
     dropped: int = 0
     """Came while the queue was full: not acknowledged, so their senders send them again."""
 

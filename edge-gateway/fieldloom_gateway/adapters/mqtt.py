@@ -1,51 +1,73 @@
-"""MQTT devices, through the gateway's own broker. (C2)"""
+"""MQTT devices, through the gateway's own broker. (C2)
+
+On gmqtt, which hands messages over without a task each: the gateway's hot path begins here (ADR 14).
+"""
 
 import asyncio
+import logging
+import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Any
+
+import gmqtt
+import structlog
+from gmqtt.mqtt.handler import MQTTError
 
 from fieldloom_gateway.adapters.base import AdapterMetrics, Message
-from fieldloom_runtime.mqtt import MqttLink
+
+log = structlog.get_logger()
 
 QUEUE = 10_000
+KEEP_ALIVE_S = 30
+CONNECT_TIMEOUT_S = 20.0
+BACK_OFF_S = 0.25
+BACK_OFF_MAX_S = 5.0
+NEVER = {"reconnect_retries": -2}  # below "for ever" (-1) and "once" (0): to come back is our own business
+
+# It tells of its own life at every level; what an operator has to know is logged here.
+quiet = logging.getLogger("gmqtt")
+quiet.setLevel(logging.CRITICAL + 1)
 
 
 class MqttAdapter:
-    """A ProtocolAdapter on aiomqtt. Its queue is bounded; what comes while it is full is dropped and counted."""
+    """A ProtocolAdapter. Its queue is bounded; what comes while it is full is dropped and counted."""
 
     def __init__(
-        self,
-        port: int,
-        identity: str,
-        tls: ssl.SSLContext,
-        on_connected: Callable[[], Awaitable[None]],
+        self, port: int, identity: str, tls: ssl.SSLContext, on_connected: Callable[[], Awaitable[None]]
     ) -> None:
         self.metrics = AdapterMetrics()
+        self._port = port
+        self._identity = identity
+        self._tls = tls
+        self._on_connected = on_connected
+        self._topics: list[str] = []
         self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE)
+        self._client: gmqtt.Client | None = None
         self._task: asyncio.Task[None] | None = None
-        self._link = MqttLink("127.0.0.1", port, identity, tls, (), self._take, on_connected, inbound_limit=QUEUE)
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._link.is_connected
+        return self._client is not None
 
     async def connect(self) -> None:
         """Begin to connect, and stay at it until `close`."""
-        self._task = asyncio.create_task(self._link.run(), name="mqtt-adapter")
+        self._task = asyncio.create_task(self._run(), name="mqtt-adapter")
 
     async def subscribe(self, topics: list[str]) -> None:
         """Receive these over every later connection; to be called before `connect`."""
-        self._link.topics = (*self._link.topics, *topics)
+        self._topics += topics
 
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
         """Send, and say whether there was a connection to send on."""
-        sent = await self._link.publish(topic, payload, qos)
-        if sent:
-            self.metrics.messages_sent += 1
-            self.metrics.bytes_sent += len(payload)
-        return sent
+        if self._client is None:
+            return False
+        self._client.publish(topic, payload, qos=qos)
+        self.metrics.messages_sent += 1
+        self.metrics.bytes_sent += len(payload)
+        return True
 
     async def receive(self) -> AsyncIterator[Message]:
         """Yield what comes in."""
@@ -63,10 +85,47 @@ class MqttAdapter:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _take(self, topic: str, payload: bytes) -> None:
+    async def _run(self) -> None:
+        back_off = BACK_OFF_S
+        while True:
+            lost, subscribed = asyncio.Event(), asyncio.Event()
+            client = self._new_client(lost, subscribed)
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await client.connect("127.0.0.1", self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
+                    client.subscribe([gmqtt.Subscription(topic) for topic in self._topics])
+                    await subscribed.wait()
+                self._client, back_off = client, BACK_OFF_S
+                await self._on_connected()
+                await lost.wait()
+                log.warning("mqtt_adapter_down", port=self._port, error="the broker has closed the connection")
+            except (OSError, TimeoutError, MQTTError) as error:
+                log.warning("mqtt_adapter_down", port=self._port, error=str(error) or type(error).__name__)
+            finally:
+                self._client = None
+                with suppress(Exception):  # there may be no connection to end
+                    await client.disconnect()
+            self.metrics.reconnects += 1
+            await asyncio.sleep(back_off * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
+            back_off = min(back_off * 2, BACK_OFF_MAX_S)
+
+    def _new_client(self, lost: asyncio.Event, subscribed: asyncio.Event) -> gmqtt.Client:
+        client = gmqtt.Client(self._identity, clean_session=True, logger=quiet)
+        client.set_config(NEVER)
+        client.on_message = self._take
+        client.on_disconnect = lambda *_: lost.set()
+        client.on_subscribe = lambda *_: subscribed.set()
+        return client
+
+    def _take(self, _: gmqtt.Client, topic: str | bytes, payload: bytes, __: int, properties: dict[str, Any]) -> int:
         self.metrics.messages_received += 1
         self.metrics.bytes_received += len(payload)
-        try:
-            self._queue.put_nowait(Message(topic, payload))
-        except asyncio.QueueFull:
-            self.metrics.dropped += 1
+        if properties["retain"]:
+            self.metrics.retained += 1
+        else:
+            name = topic if isinstance(topic, str) else topic.decode(errors="replace")
+            try:
+                self._queue.put_nowait(Message(name, payload))
+            except asyncio.QueueFull:
+                self.metrics.dropped += 1
+        return 0  # MQTT 5's "success"

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_runtime.errors import StartFailed
 
-VERSION = 1
+VERSION = 2
 FILE = "gateway.db"
 
 
@@ -26,12 +26,19 @@ def open_database(data: Path) -> sqlite3.Connection:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(files("fieldloom_gateway.ingest").joinpath("schema.sql").read_text())
+        if version == 1:
+            connection.executescript(_sql("from_1_to_2.sql"))
+        connection.executescript(_sql("schema.sql"))
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('stream', ?)", (os.urandom(STREAM_BYTES),))
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('numbered', 0)")
     except sqlite3.Error as error:
         raise StartFailed(
             f"{path} can't be used ({error})", "restore it from a copy, or move it away to start anew"
         ) from error
     path.chmod(0o600)
     return connection
+
+
+def _sql(name: str) -> str:
+    return files("fieldloom_gateway.ingest").joinpath(name).read_text()

@@ -1,22 +1,24 @@
 """The outbox as the store of a stream's sender: the uplink reads it over a connection of its own."""
 
+import json
 import sqlite3
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fieldloom_contract import batch
 from fieldloom_contract.ranges import Ranges
 
 
-class OutboxItem(NamedTuple):
-    """A record that waits for the cloud. The first four are what a Sender reads."""
+class Segment(NamedTuple):
+    """Records of one commit, `first` to `seq` of the stream. The first four are what a Sender reads."""
 
     life: bytes
     seq: int
     kind: str
     body: bytes
-    device: str
-    boot: int | None
-    device_seq: int | None
+    """A line a record."""
+    first: int
+    covers: str
+    """[[device, boot, first seq, last seq], ...] as JSON."""
 
 
 class Outbox:
@@ -24,28 +26,22 @@ class Outbox:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self.stream: bytes = connection.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()[0]
-        row = connection.execute("SELECT min(number) FROM outbox").fetchone()
-        # AUTOINCREMENT never gives a number again, so an empty outbox goes on after the last one.
-        last = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'").fetchone()[
-            0
-        ]
-        self.acknowledged: int = (row[0] or last + 1) - 1
+        self.stream: bytes = self._one("SELECT value FROM meta WHERE key = 'stream'")
+        oldest = self._one("SELECT min(first) FROM outbox")
+        numbered = self._one("SELECT value FROM meta WHERE key = 'numbered'")
+        self.acknowledged: int = numbered if oldest is None else oldest - 1
 
-    def peek(self, after: tuple[bytes, int] | None, records: int, size: int) -> list[OutboxItem]:
-        """Return the items after a place, as many as fit and at least one."""
+    def peek(self, after: tuple[bytes, int] | None, records: int, size: int) -> list[Segment]:
+        """Return the segments after a place, as many as fit and at least one; `records` counts segments."""
         start = max(after[1] if after else 0, self.acknowledged)
-        rows = self._db.execute(
-            "SELECT number, body, device, boot, seq FROM outbox WHERE number > ? ORDER BY number LIMIT ?",
-            (start, records),
-        )
-        items: list[OutboxItem] = []
-        for number, body, device, boot, seq in rows:
+        query = "SELECT first, last, covers, body FROM outbox WHERE last > ? ORDER BY last LIMIT ?"
+        segments: list[Segment] = []
+        for first, last, covers, body in self._db.execute(query, (start, records)):
             size -= len(body)
-            if items and size < 0:
+            if segments and size < 0:
                 break
-            items.append(OutboxItem(self.stream, number, "batch", body, device, boot, seq))
-        return items
+            segments.append(Segment(self.stream, last, "batch", body, first, covers))
+        return segments
 
     def first(self, life: bytes) -> int | None:
         """Return the oldest number that is held."""
@@ -60,17 +56,21 @@ class Outbox:
 
     def waiting(self) -> int:
         """Return how many records wait for the cloud."""
-        query = "SELECT count(*) FROM outbox WHERE number > ?"
-        return int(self._db.execute(query, (self.acknowledged,)).fetchone()[0])
+        return int(self._one("SELECT coalesce(max(last), ?1) - ?1 FROM outbox", self.acknowledged))
+
+    def _one(self, query: str, *values: int) -> Any:
+        return self._db.execute(query, values).fetchone()[0]
 
 
-def encode(items: list[OutboxItem], first: int) -> bytes:
-    """Return the batch of these items, with the ranges of seq that they cover."""
+def encode(segments: list[Segment], first: int) -> bytes:
+    """Return the batch of these segments, with the ranges of seq that they cover."""
     covered: dict[tuple[str, int], Ranges] = {}
-    for item in items:
-        if item.boot is not None and item.device_seq is not None:
-            covered.setdefault((item.device, item.boot), Ranges()).add(item.device_seq)
+    for segment in segments:
+        for device, boot, low, high in json.loads(segment.covers):
+            covered.setdefault((device, boot), Ranges()).add(low, high)
     covers: list[list[object]] = [
         [device, boot, *span] for (device, boot), ranges in covered.items() for span in ranges.spans
     ]
-    return batch.pack(items[0].life, items[0].seq, first, covers, [item.body for item in items])
+    lines = b"\n".join([segment.body for segment in segments]).split(b"\n")
+    offset = segments[0].first
+    return batch.pack(segments[0].life, offset, min(first, offset), covers, lines)

@@ -2,8 +2,10 @@
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- Which seq of a (device, boot) have been received: spans as JSON.
 CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+-- A row a segment: records first to last of the stream, a line each, and as JSON what seqs they cover. The last number
+-- ever given stands in meta (numbered), since an empty outbox goes on after it.
 CREATE TABLE IF NOT EXISTS outbox (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, boot INTEGER, seq INTEGER, body BLOB NOT NULL
+  first INTEGER NOT NULL, last INTEGER PRIMARY KEY, covers TEXT NOT NULL, body BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS device (
   device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -18,7 +19,11 @@ from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
 log = structlog.get_logger()
 
 GROUP = 500
+ADDRESSES = 65_536  # topics that are taken apart once
 DISK_PAUSE_S = 1.0
+
+
+_address = lru_cache(ADDRESSES)(topics.parse_device)
 
 
 class Ingest:
@@ -83,7 +88,7 @@ class Ingest:
 
     def _arrival(self, message: Message) -> Arrival | None:
         try:
-            device, verb = topics.parse_device(message.topic)
+            device, verb = _address(message.topic)
         except Rejected as error:
             self.counts["unknown_topics"] += 1
             log.warning("unknown_topic", topic=message.topic, reason=error.reason)

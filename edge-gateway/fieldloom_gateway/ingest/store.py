@@ -14,18 +14,23 @@ from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.limits import DEAD_LETTER_BYTES
+from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
+from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
+from fieldloom_gateway.ingest.readings import Reading
+from fieldloom_gateway.ingest.segments import Segments
+from fieldloom_runtime.records import DeadLetter, Event, Expired, Record, Reported, Result, State, Telemetry
 
-KINDS = {
-    topics.TELEMETRY: "telemetry",
-    topics.EVENT: "event",
-    topics.RESULT: "result",
-    topics.REPORTED: "reported",
+KINDS: dict[str, type[Record]] = {
+    topics.TELEMETRY: Telemetry,
+    topics.EVENT: Event,
+    topics.RESULT: Result,
+    topics.REPORTED: Reported,
 }
+BY_GATEWAY = "gateway"
 DEAD_LETTERS_KEPT = 10_000
 
 
@@ -66,13 +71,12 @@ class Store:
         self._limit = outbox_bytes
         self._received: dict[tuple[str, int], Ranges] = {}
         self._touched: set[tuple[str, int]] = set()
-        row = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()
-        self._bytes: int = row[0]
+        self._segments = Segments(connection)
 
     @property
     def outbox_bytes(self) -> int:
         """How much waits for the cloud."""
-        return self._bytes
+        return self._segments.bytes
 
     def take(self, group: list[Arrival], now: int) -> Taken:
         """Commit a group and return what is to be said. Raises sqlite3.Error; then nothing of the group was taken."""
@@ -120,7 +124,7 @@ class Store:
         if expired:
             with self._transaction():
                 for command_id, device in expired:
-                    self._send_up({"kind": "expired", "device": device, "id": command_id, "ts": now, "at": now})
+                    self._segments.add(Expired(device=device, id=command_id, ts=now, at=now))
                     self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
         return len(expired)
 
@@ -135,32 +139,28 @@ class Store:
 
     def trim(self, number: int) -> None:
         """Forget what the cloud has: the outbox up to a number."""
-        row = self._db.execute(
-            "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE number <= ?", (number,)
-        ).fetchone()
-        self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
-        self._bytes -= row[0]
+        self._segments.trim(number)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit at the end, or undo all: what memory took is then forgotten and read again from the disk."""
-        before = self._bytes
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._segments.write()
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self._received.clear()
             self._touched.clear()
-            self._bytes = before
+            self._segments.forget()
             raise
 
     def _take_one(self, arrival: Arrival, now: int, taken: Taken) -> None:
         taken.counts["messages"] += 1
         try:
-            if arrival.verb in KINDS:
+            if arrival.verb in topics.UP_STREAM:
                 self._take_records(arrival, now, taken)
             elif arrival.verb == topics.STATE:
                 self._take_state(arrival, now, taken)
@@ -172,12 +172,16 @@ class Store:
         except Rejected as error:
             self._bury(arrival, None, None, str(error), now)
             taken.counts["unreadable"] += 1
-            if arrival.verb in KINDS:
+            if arrival.verb in topics.UP_STREAM:
                 self._refuse(arrival, str(error), taken)
 
     def _take_records(self, arrival: Arrival, now: int, taken: Taken) -> None:
-        if self._bytes + len(arrival.payload) > self._limit:
+        if self._segments.bytes + len(arrival.payload) > self._limit:
             taken.counts["refused_full"] += 1
+            return
+        plain = readings.decode(arrival.payload) if arrival.verb == topics.TELEMETRY else None
+        if plain is not None:
+            self._take_readings(arrival.device, plain, now, taken)
             return
         records, faults = messages.parse_records(arrival.verb, arrival.payload)
         lives = {record["boot"] for record in records} | {fault.boot for fault in faults}
@@ -185,11 +189,28 @@ class Store:
             self._take_record(arrival, record, now, taken)
         for fault in faults:
             self._take_fault(arrival, fault, now, taken)
-        for boot in sorted(lives - {None}):
-            taken.acks.append(Ack(arrival.device, boot, self._ranges(arrival.device, boot).end))
+        self._acknowledge(arrival.device, lives - {None}, taken)
         unreadable = [fault for fault in faults if fault.seq is None]
         if unreadable:
             self._refuse(arrival, f"{unreadable[0].field}: {unreadable[0].reason}", taken)
+
+    def _take_readings(self, device: str, plain: list[Reading], now: int, taken: Taken) -> None:
+        """Take telemetry that is plainly right: the hot path of the gateway."""
+        newest = now + MAX_AHEAD_MS
+        fresh = [reading for reading in plain if self._is_new(device, reading.boot, reading.seq, reading.first)]
+        for reading in fresh:
+            told = Telemetry(device, reading.ts, now, reading.boot, reading.seq, values=reading.values)
+            told.traceparent = reading.traceparent
+            if not MIN_TS <= reading.ts <= newest:
+                told.ts, told.clock = now, BY_GATEWAY
+            self._segments.add(told)
+        taken.counts["records"] += len(fresh)
+        taken.counts["duplicates"] += len(plain) - len(fresh)
+        self._acknowledge(device, {reading.boot for reading in plain}, taken)
+
+    def _acknowledge(self, device: str, boots: set[int], taken: Taken) -> None:
+        for boot in sorted(boots):
+            taken.acks.append(Ack(device, boot, self._ranges(device, boot).end))
 
     def _take_record(self, arrival: Arrival, record: dict[str, Any], now: int, taken: Taken) -> None:
         boot, seq = record["boot"], record["seq"]
@@ -197,13 +218,11 @@ class Store:
             taken.counts["duplicates"] += 1
             return
         ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
-        told = {"kind": KINDS[arrival.verb], "device": arrival.device, **record, "ts": ts, "at": now}
-        del told["first"], told["up"]
-        if by_gateway:
-            told["clock"] = "gateway"
-        self._send_up(told)
+        told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
+        clock = BY_GATEWAY if by_gateway else None
+        self._segments.add(KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told))
         taken.counts["records"] += 1
-        if told["kind"] == "result" and told["status"] in messages.FINAL_STATUSES:
+        if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
             self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
 
     def _take_fault(self, arrival: Arrival, fault: Fault, now: int, taken: Taken) -> None:
@@ -226,7 +245,10 @@ class Store:
             now,
         )
         self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._send_up({**state, "kind": "state", "device": arrival.device, "seq": None, "ts": now, "at": now})
+        facts = {name: value for name, value in state.items() if name not in ("online", "boot", "session")}
+        told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
+        told.facts = facts
+        self._segments.add(told)
         if state["online"]:
             taken.greeted.add(arrival.device)
 
@@ -243,16 +265,9 @@ class Store:
             "INSERT INTO dead_letter (at, topic, payload, length, reason) VALUES (?, ?, ?, ?, ?)", row
         )
         self._db.execute("DELETE FROM dead_letter WHERE number <= ?", ((cursor.lastrowid or 0) - DEAD_LETTERS_KEPT,))
-        letter = {"topic": arrival.topic, "payload": base64.b64encode(kept).decode(), "length": len(arrival.payload)}
-        who = {"device": arrival.device, "boot": boot, "seq": seq}
-        self._send_up({"kind": "dead_letter", **who, "ts": now, "at": now, **letter, "reason": reason})
-
-    def _send_up(self, record: dict[str, Any]) -> None:
-        body = messages.dumps(record)
-        numbered = record.get("seq") is not None
-        row = (record["device"], record.get("boot") if numbered else None, record.get("seq"), body)
-        self._db.execute("INSERT INTO outbox (device, boot, seq, body) VALUES (?, ?, ?, ?)", row)
-        self._bytes += len(body)
+        letter = DeadLetter(arrival.device, now, now, boot, seq, reason=reason, topic=arrival.topic)
+        letter.payload, letter.length = base64.b64encode(kept).decode(), len(arrival.payload)
+        self._segments.add(letter)
 
     def _is_new(self, device: str, boot: int, seq: int, first: int | None) -> bool:
         had = self._ranges(device, boot)

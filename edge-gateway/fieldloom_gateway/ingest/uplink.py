@@ -20,7 +20,7 @@ from fieldloom_runtime.mqtt import MqttLink
 log = structlog.get_logger()
 
 BATCH_BYTES = 64 * 1024
-WINDOW_RECORDS = 20_000
+WINDOW_SEGMENTS = 1000
 WINDOW_BYTES = 1024 * 1024
 TICK_S = 0.25
 NEW_COMMANDS = 1000
@@ -48,7 +48,7 @@ class Uplink:
         self._writer = writer
         self._steady = steady
         self._wake = asyncio.Event()
-        self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_RECORDS, WINDOW_BYTES)
+        self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
         self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(NEW_COMMANDS)

@@ -1,0 +1,73 @@
+"""The writing half of the outbox: what a transaction sends up, numbered and cut into segments. (T4)"""
+
+import json
+import sqlite3
+
+from fieldloom_contract.ranges import Ranges
+from fieldloom_runtime.records import Record, encode
+
+SEGMENT_BYTES = 64 * 1024
+
+
+class Segments:
+    """Records become rows of `outbox` by `write`, in the transaction of what brought them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._pending: list[Record] = []
+        self._numbered = 0
+        self.bytes = 0
+        """How much waits for the cloud, what is acknowledged and not yet trimmed included."""
+        self._read()
+
+    def add(self, record: Record) -> None:
+        """Send a record up with this transaction."""
+        self._pending.append(record)
+
+    def write(self) -> None:
+        """Give the records their numbers and write them."""
+        lines: list[bytes] = []
+        size, start = 0, 0
+        for at, record in enumerate(self._pending, 1):
+            lines.append(encode(record))
+            size += len(lines[-1])
+            if size >= SEGMENT_BYTES or at == len(self._pending):
+                self._write_segment(self._pending[start:at], lines)
+                lines, size, start = [], 0, at
+        if self._pending:
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'numbered'", (self._numbered,))
+        self._pending.clear()
+
+    def forget(self) -> None:
+        """Undo what memory took of a transaction that was rolled back."""
+        self._pending.clear()
+        self._read()
+
+    def trim(self, number: int) -> None:
+        """Forget what the cloud has: segments up to a number."""
+        query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last <= ?"
+        self.bytes -= self._db.execute(query, (number,)).fetchone()[0]
+        self._db.execute("DELETE FROM outbox WHERE last <= ?", (number,))
+
+    def _write_segment(self, records: list[Record], lines: list[bytes]) -> None:
+        first, self._numbered = self._numbered + 1, self._numbered + len(lines)
+        body = b"\n".join(lines)
+        row = (first, self._numbered, json.dumps(_covers(records)), body)
+        self._db.execute("INSERT INTO outbox (first, last, covers, body) VALUES (?, ?, ?, ?)", row)
+        self.bytes += len(body)
+
+    def _read(self) -> None:
+        query = "SELECT (SELECT value FROM meta WHERE key = 'numbered'), coalesce(sum(length(body)), 0) FROM outbox"
+        self._numbered, self.bytes = self._db.execute(query).fetchone()
+
+
+def _covers(records: list[Record]) -> list[list[object]]:
+    covered: dict[tuple[str, int], Ranges] = {}
+    for record in records:
+        if record.boot is not None and record.seq is not None:
+            life = (record.device, record.boot)
+            ranges = covered.get(life)
+            if ranges is None:
+                ranges = covered[life] = Ranges()
+            ranges.add(record.seq)
+    return [[device, boot, *span] for (device, boot), ranges in covered.items() for span in ranges.spans]

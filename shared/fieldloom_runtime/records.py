@@ -1,0 +1,93 @@
+"""What travels from a gateway to the cloud: one JSON object a record, typed on both sides.
+
+`at` is when the gateway took it and `ts` when it happened, both Unix ms; boot and seq are missing where nobody numbered
+it. The text of a record never holds a newline, so that a batch can be split without being decoded.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from fieldloom_contract.limits import MAX_METRICS, MAX_NAME, MAX_NUMBER
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Value = Whole | float | bool | str | None
+Values = Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
+Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+Moment = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+
+
+class Record(Struct, tag_field="kind", omit_defaults=True):
+    """What all have in common."""
+
+    device: str
+    ts: Moment
+    at: Moment
+    boot: Number | None = None
+    seq: Number | None = None
+    clock: str | None = None
+    """`gateway` where the device's own time was missing or could not be."""
+    traceparent: str | None = None
+
+
+class Telemetry(Record, tag="telemetry", kw_only=True):
+    """Readings of one moment."""
+
+    values: Values
+
+
+class Event(Record, tag="event", kw_only=True):
+    """Something that happened."""
+
+    type: Name
+    data: dict[str, Any]
+
+
+class Result(Record, tag="result", kw_only=True):
+    """A device's word on a command."""
+
+    id: Name
+    status: str
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Reported(Record, tag="reported", kw_only=True):
+    """A device's half of its twin."""
+
+    version: int
+    values: dict[str, Any]
+
+
+class State(Record, tag="state", kw_only=True):
+    """Presence, and what a device tells of itself."""
+
+    online: bool
+    session: str
+    facts: dict[str, Any] = {}
+
+
+class Expired(Record, tag="expired", kw_only=True):
+    """A gateway's word on a command that no device has answered in time."""
+
+    id: Name
+
+
+class DeadLetter(Record, tag="dead_letter", kw_only=True):
+    """What could not be used: its first bytes in base64, its length, the reason."""
+
+    reason: str
+    topic: str = ""
+    payload: str = ""
+    length: int = 0
+    was: dict[str, Any] = {}
+    """The record itself, where it could be read."""
+
+
+AnyRecord = Telemetry | Event | Result | Reported | State | Expired | DeadLetter
+
+encode = msgspec.json.Encoder().encode
+decode: Callable[[bytes], AnyRecord] = msgspec.json.Decoder(AnyRecord).decode

@@ -1,0 +1,48 @@
+"""The gateway's database: what an older version left goes on. (T4, V2)"""
+
+import sqlite3
+from pathlib import Path
+
+from fieldloom_contract import batch
+from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.outbox import Outbox, encode
+from fieldloom_gateway.ingest.store import Arrival, Store
+from fieldloom_runtime.records import Expired, Telemetry, decode
+
+OLD = Path(__file__).parent / "old"
+
+
+def test_what_waited_in_version_1_goes_up_under_its_numbers(tmp_path):
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript((OLD / "version_1.sql").read_text())
+    old.close()
+
+    db = open_database(tmp_path)
+    outbox = Outbox(db)
+    sent = batch.unpack(encode(outbox.peek(None, 10, 10_000), outbox.first(outbox.stream)))
+    Store(db, 10_000).take([Arrival("dev-1", "telemetry", READING, "fl/v1/d/dev-1/telemetry")], 1_790_000_000_000)
+    added = outbox.peek((outbox.stream, 5), 10, 10_000)
+    db.close()
+
+    assert outbox.stream == bytes(range(16))
+    assert (sent.offset, sent.first, sent.covers) == (3, 3, [["dev-1", 7, 3, 4]])
+    assert [type(decode(line)) for line in sent.records] == [Telemetry, Telemetry, Expired]
+    assert [(segment.first, segment.seq, segment.covers) for segment in added] == [(6, 6, '[["dev-1", 7, 5, 5]]')]
+
+
+READING = b'{"boot":7,"seq":5,"ts":1790000000000,"values":{"t":3}}'
+
+
+def test_an_emptied_outbox_goes_on_after_its_last_number(tmp_path):
+    db = open_database(tmp_path)
+    store = Store(db, 10_000)
+    store.take([Arrival("dev-1", "telemetry", READING, "fl/v1/d/dev-1/telemetry")], 1_790_000_000_000)
+    store.trim(1)
+    db.close()
+
+    db = open_database(tmp_path)
+    outbox = Outbox(db)
+    waiting = outbox.waiting()
+    db.close()
+
+    assert (outbox.acknowledged, waiting) == (1, 0)
