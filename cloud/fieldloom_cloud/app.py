@@ -4,20 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from fastapi import FastAPI
 
 from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.auth.routes import router as tokens
+from fieldloom_cloud.auth.sessions import router as sessions
+from fieldloom_cloud.console import add_console
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.errors import answer_problems
+from fieldloom_cloud.health import router as health
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.worker import Worker, open_worker
+from fieldloom_cloud.live.hub import Hub
+from fieldloom_cloud.live.routes import router as live
 from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
@@ -32,52 +33,42 @@ MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
 
 
-def create_app(database: Database, authority: Authority, series: TimeSeries, worker: Worker) -> FastAPI:
-    """Return the HTTP interface over the stores, the CA and the ingest worker."""
-    app = FastAPI(title="Fieldloom", version="1", docs_url=None, redoc_url=None, max_body_size=MAX_BODY_BYTES)
+def create_app(database: Database, authority: Authority, series: TimeSeries, worker: Worker, hub: Hub) -> FastAPI:
+    """Return the HTTP interface over the stores, the CA, the ingest worker and those who watch."""
+    app = interface()
     app.state.database = database
     app.state.authority = authority
     app.state.series = series
+    app.state.worker = worker
     app.state.wake_downlink = worker.downlink.wake
-    answer_problems(app)
-    app.include_router(tokens)
-    app.include_router(registry)
-    app.include_router(certificates)
-    app.include_router(telemetry)
-    app.include_router(ingest)
-    app.include_router(commands)
-    _add_health(app, database, worker)
+    app.state.figures = registry_of(worker)
+    app.state.hub = hub
+    add_console(app)
     return app
 
 
-def _add_health(app: FastAPI, database: Database, worker: Worker) -> None:
-    figures = registry_of(worker)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @app.get("/readyz")
-    async def readyz(response: Response) -> dict[str, Any]:
-        reason = None if worker.is_connected else "the broker of this cloud can't be reached"
-        try:
-            async with database.transaction() as session:
-                await session.execute(text("SELECT 1"))
-        except SQLAlchemyError as error:
-            reason = f"the database can't be used ({error})"
-        response.status_code = 200 if reason is None else 503
-        return {"ready": reason is None, "reason": reason}
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
+def interface() -> FastAPI:
+    """Return the routes with nothing behind them, which is all that the OpenAPI document needs."""
+    app = FastAPI(
+        title="Fieldloom",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY_BYTES,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    answer_problems(app)
+    for router in (tokens, sessions, registry, certificates, telemetry, ingest, commands, live, health):
+        app.include_router(router)
+    return app
 
 
 async def serve(data: Path) -> None:
     """Run the cloud of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
     settings = configuration.load(data)
     await asyncio.to_thread(migrate, data / configuration.DATABASE)
-    database = Database(data / configuration.DATABASE)
+    hub = Hub()
+    database = Database(data / configuration.DATABASE, hub.tell)
     authority = Authority(data / "pki")
     series = TimeSeries(data)
     worker = open_worker(data, configuration.IDENTITY, (settings.mqtt_host, settings.mqtt_port), database, series)
@@ -86,7 +77,7 @@ async def serve(data: Path) -> None:
         ("stores", _stores(database, series)),
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
-        ("api", _api(create_app(database, authority, series, worker), settings)),
+        ("api", _api(create_app(database, authority, series, worker, hub), hub, settings)),
     ]
     await parts.run(ordered, stop)
 
@@ -101,9 +92,12 @@ async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def _api(app: FastAPI, settings: configuration.Settings) -> AsyncIterator[None]:
+async def _api(app: FastAPI, hub: Hub, settings: configuration.Settings) -> AsyncIterator[None]:
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise StartFailed(f"the API can't serve plain HTTP on {settings.host}", "set host to 127.0.0.1 in cloud.json")
     way_out = "free the port or set port in cloud.json"
     async with serving(app, "the API", (settings.host, settings.port), way_out, STOP_GRACE_S):
-        yield
+        try:
+            yield
+        finally:
+            hub.close()  # before the server waits for what is open

@@ -1,13 +1,15 @@
 """`fieldloom cloud`: prepare a cloud's data folder, serve it, migrate it."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from fieldloom_cloud import setup
+from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
 from fieldloom_cloud.settings import DATABASE
@@ -54,6 +56,30 @@ def migrate(data: Data) -> None:
         migrate_database(data / DATABASE)
     except StartFailed as error:
         _end(str(error))
+
+
+@app.command(epilog="Example: fieldloom cloud login-link --data cloud --role operator")
+def login_link(
+    data: Data,
+    role: Annotated[Literal["viewer", "operator", "admin"], typer.Option(help="What its user may do.")] = "admin",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a link that opens the console once, within ten minutes."""
+    try:
+        link, expires = setup.login_link(data, role)
+    except StartFailed as error:
+        _end(str(error))
+    if json_:
+        typer.echo(json.dumps({"link": link, "role": role, "expires": expires}))
+    else:
+        typer.echo(link)
+        typer.echo(f"It is good once, until {expires}, for the role {role}.", err=True)
+
+
+@app.command(epilog="Example: fieldloom cloud openapi > openapi.json")
+def openapi() -> None:
+    """Print the API's OpenAPI document; needs no data folder and no server."""
+    typer.echo(json.dumps(interface().openapi(), indent=2))
 
 
 def _end(line: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """SQL: one engine a process, a session and a transaction a request, migrations that belong to the package."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,10 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from fieldloom_cloud.changes import Change, announced
 from fieldloom_runtime.errors import StartFailed
+
+Tell = Callable[[list[Change]], None]
 
 
 class Base(DeclarativeBase):
@@ -66,9 +69,13 @@ def _refuse_newer(path: Path, config: Config) -> None:
 
 
 class Database:
-    """An engine on a SQLite file: WAL, and a commit that returned survives a power cut."""
+    """An engine on a SQLite file: WAL, and a commit that returned survives a power cut.
 
-    def __init__(self, path: Path) -> None:
+    `tell(changes)` hears what a transaction has announced, after its commit.
+    """
+
+    def __init__(self, path: Path, tell: Tell | None = None) -> None:
+        self._tell = tell
         self.engine: AsyncEngine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         event.listen(self.engine.sync_engine, "connect", _make_durable)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -78,6 +85,8 @@ class Database:
         """Give a session whose work is committed at the end, or undone by an exception."""
         async with self._sessions.begin() as session:
             yield session
+        if self._tell is not None:
+            self._tell(announced(session))
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fieldloom_cloud.auth import service as auth
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.auth.sessions import link
+from fieldloom_cloud.database import Database, iso, migrate
 from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.settings import DATABASE, FILE, IDENTITY, Settings, load
@@ -40,6 +41,27 @@ def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
         (data / TOKEN_FILE).touch(mode=0o600)
         (data / TOKEN_FILE).write_text(token + "\n")
     return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca))
+
+
+def login_link(data: Path, role: str) -> tuple[str, str]:
+    """Return a link to the console of a data folder, whether its cloud runs or not, and when it expires.
+
+    Raises StartFailed.
+    """
+    settings = load(data)
+    migrate(data / DATABASE)
+    secret, expires = asyncio.run(_new_link(data / DATABASE, role))
+    return link(f"http://{settings.host}:{settings.port}", secret), expires
+
+
+async def _new_link(path: Path, role: str) -> tuple[str, str]:
+    database = Database(path)
+    try:
+        async with database.transaction() as session:
+            secret, expires = await auth.add_login_link(session, role)
+            return secret, iso(expires)
+    finally:
+        await database.close()
 
 
 def _issue_own(authority: Authority, folder: Path, host: str) -> None:

@@ -1,16 +1,20 @@
-"""What a route asks for: a transaction, and a caller of a role."""
+"""What a route asks for: a transaction, and a caller of a role, who comes with a token or with a session's cookie."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.auth import service
 from fieldloom_cloud.errors import Forbidden, Unauthorized
 
+COOKIE = "fieldloom_session"
+READS = ("GET", "HEAD", "OPTIONS")
+
 bearer = HTTPBearer(auto_error=False)
+cookie = APIKeyCookie(name=COOKIE, auto_error=False)
 
 
 async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
@@ -21,13 +25,38 @@ async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
 Transaction = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 
 
+async def _caller(
+    request: Request,
+    transaction: Transaction,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    session: Annotated[str | None, Depends(cookie)],
+) -> service.Caller:
+    known = None
+    if credentials is not None:
+        known = await service.caller(transaction, credentials.credentials)
+    elif session is not None:
+        if request.method not in READS:
+            refuse_other_sites(request)
+        known = await service.person(transaction, session)
+    if known is None:
+        raise Unauthorized("send a token as `Authorization: Bearer TOKEN`, or log in by a link")
+    return known
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Take a browser's write only from a page of this very address. Raises Forbidden.
+
+    SameSite=Strict does not tell ports apart: a page of another server on this machine would pass it. Every browser
+    of today says where a write comes from (W3C Fetch Metadata); an older one at least says its origin.
+    """
+    told = request.headers.get("sec-fetch-site")
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    if told != "same-origin" if told is not None else request.headers.get("origin") != own:
+        raise Forbidden("a write with a session's cookie has to come from the console itself")
+
+
 def _role(role: str) -> Callable[..., Awaitable[service.Caller]]:
-    async def required(
-        transaction: Transaction, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-    ) -> service.Caller:
-        known = await service.caller(transaction, credentials.credentials) if credentials else None
-        if known is None:
-            raise Unauthorized("send a token as `Authorization: Bearer TOKEN`")
+    async def required(known: Annotated[service.Caller, Depends(_caller)]) -> service.Caller:
         if not known.may(role):
             raise Forbidden(f"the role {known.role} may not do that, {role} may")
         return known

@@ -9,7 +9,7 @@ from fieldloom_cloud.auth import service
 from fieldloom_cloud.auth.dependencies import Admin, Transaction
 from fieldloom_cloud.pages import Page
 
-router = APIRouter(prefix="/api/v1/tokens")
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
 
 
 class TokenIn(BaseModel, extra="forbid"):

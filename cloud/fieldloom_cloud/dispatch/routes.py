@@ -9,7 +9,7 @@ from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.dispatch import service
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["commands"])
 
 
 class CommandIn(BaseModel, extra="forbid"):
@@ -24,13 +24,14 @@ class CommandOut(BaseModel):
     type: str
     parameters: dict[str, Any]
     status: str
+    created: str
     expires: str
     result: dict[str, Any] | None
     error: str | None
 
 
 @router.post("/devices/{device_id}/commands", status_code=202)
-async def send(
+async def send_command(
     device_id: str,
     body: CommandIn,
     transaction: Transaction,
@@ -40,7 +41,7 @@ async def send(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> CommandOut:
     expires = None if body.expires is None else round(body.expires.timestamp() * 1000)
-    wish = service.Wish(device_id, body.type, body.parameters, expires, caller.token, idempotency_key)
+    wish = service.Wish(device_id, body.type, body.parameters, expires, caller.id, idempotency_key)
     sent = await service.send(transaction, wish)
     after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CommandOut(**sent)

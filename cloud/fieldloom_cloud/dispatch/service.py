@@ -10,7 +10,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
-from fieldloom_cloud.database import from_ms
+from fieldloom_cloud.changes import announce
+from fieldloom_cloud.database import from_ms, iso
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
 from fieldloom_cloud.errors import BadContent, NotFound
 from fieldloom_cloud.registry import service as registry
@@ -64,6 +65,7 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
         if gateway["site"] == device["site"]:
             await _queue(session, gateway["id"], command.id, body)
     await session.flush()
+    _announce(session, command)
     return _shown(command)
 
 
@@ -102,9 +104,12 @@ async def hear(
     if command is None or (device is not None and command.device != device):
         return
     after = commands.step(command.status, word)
-    if after != command.status and told is not None:
+    if after == command.status:
+        return
+    if told is not None:
         command.result, command.error = told.get("result"), told.get("error")
     command.status = after
+    _announce(session, command)
 
 
 async def command(session: AsyncSession, command_id: str) -> dict[str, Any]:
@@ -125,6 +130,12 @@ async def commands_of(
     return [_shown(row) for row in found], following
 
 
+def _announce(session: AsyncSession, row: Command) -> None:
+    names = ("id", "type", "status", "result", "error")
+    announce(session, "command", row.device, {name: getattr(row, name) for name in names})
+
+
 def _shown(row: Command) -> dict[str, Any]:
     names = ("id", "device", "type", "parameters", "status", "result", "error")
-    return {**{name: getattr(row, name) for name in names}, "expires": from_ms(row.expires)}
+    moments = {"created": iso(row.created), "expires": from_ms(row.expires)}
+    return {**{name: getattr(row, name) for name in names}, **moments}

@@ -11,7 +11,7 @@ from fieldloom_cloud.ingest import service
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import service as registry
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
@@ -23,6 +23,10 @@ class Value(BaseModel):
 
 class LatestValues(BaseModel):
     metrics: dict[str, Value]
+
+
+class LatestOfDevice(LatestValues):
+    device: str
 
 
 class EventOut(BaseModel):
@@ -46,10 +50,22 @@ class DeadLetterOut(BaseModel):
 
 
 @router.get("/devices/{device_id}/latest")
-async def latest(device_id: str, transaction: Transaction, _: Viewer) -> LatestValues:
+async def show_latest(device_id: str, transaction: Transaction, _: Viewer) -> LatestValues:
     await registry.device(transaction, device_id)
-    found = await service.latest(transaction, device_id)
-    return LatestValues(metrics={name: Value(ts=from_ms(one["ts"]), value=one["value"]) for name, one in found.items()})
+    found = await service.latest_of(transaction, [device_id])
+    return LatestValues(metrics=_values(found.get(device_id, {})))
+
+
+@router.get("/latest")
+async def list_latest(
+    transaction: Transaction,
+    _: Viewer,
+    device: Annotated[list[str], Query(min_length=1, max_length=MAX_PAGE, description="May be repeated.")],
+) -> Page[LatestOfDevice]:
+    """Return the latest values of several devices at once; one that has none, or is not known, has no item."""
+    found = await service.latest_of(transaction, device)
+    items = [LatestOfDevice(device=name, metrics=_values(metrics)) for name, metrics in found.items()]
+    return Page[LatestOfDevice](items=items)
 
 
 @router.get("/events")
@@ -71,6 +87,10 @@ async def list_dead_letters(
 ) -> Page[DeadLetterOut]:
     found, following = await service.dead_letters(transaction, device, Asked(limit=limit, cursor=cursor))
     return Page[DeadLetterOut].model_validate({"items": [_dated(one) for one in found], "next": following})
+
+
+def _values(metrics: dict[str, Any]) -> dict[str, Value]:
+    return {name: Value(ts=from_ms(one["ts"]), value=one["value"]) for name, one in metrics.items()}
 
 
 def _dated(one: dict[str, Any]) -> dict[str, Any]:

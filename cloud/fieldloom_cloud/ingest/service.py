@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
+from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.guard import Changes, Guard, Incoming
@@ -75,6 +76,7 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
     for record in fresh:
         if isinstance(record, Telemetry):
             telemetry.append(record)
+            announce(session, "telemetry", record.device, {"ts": record.ts, "values": record.values})
         elif isinstance(record, DeadLetter):
             _store_dead_letter(session, gateway, record)
         elif isinstance(record, State):
@@ -87,6 +89,7 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
 def _store_dead_letter(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
     row = {"device": record.device, "gateway": gateway, "ts": record.at, "reason": record.reason}
     session.add(DeadLetterRow(**row, record=msgspec.to_builtins(record)))
+    announce(session, "dead_letter", record.device, {name: row[name] for name in ("gateway", "ts", "reason")})
 
 
 async def _store_event(session: AsyncSession, gateway: str, record: Event | Result | Reported | Expired) -> None:
@@ -102,6 +105,7 @@ async def _store_event(session: AsyncSession, gateway: str, record: Event | Resu
         await dispatch.hear(session, record.id, record.device, commands.GATEWAY_EXPIRED)
     where = {"device": record.device, "boot": record.boot, "seq": record.seq, "gateway": gateway, "ts": record.ts}
     session.add(EventRow(**where, type=kind, data=data))
+    announce(session, "event", record.device, {"type": kind, "ts": record.ts, "data": data})
 
 
 async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> None:
@@ -121,10 +125,13 @@ async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> No
         await session.execute(newer, list(newest.values()))
 
 
-async def latest(session: AsyncSession, device: str) -> dict[str, Any]:
-    """Return {metric: {"ts", "value"}} of a device."""
-    rows = await session.scalars(select(Latest).where(Latest.device == device).order_by(Latest.metric))
-    return {row.metric: {"ts": row.ts, "value": row.value} for row in rows}
+async def latest_of(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, Any]]:
+    """Return {device: {metric: {"ts", "value"}}} of those that have any."""
+    query = select(Latest).where(Latest.device.in_(devices)).order_by(Latest.device, Latest.metric)
+    found: dict[str, dict[str, Any]] = {}
+    for row in await session.scalars(query):
+        found.setdefault(row.device, {})[row.metric] = {"ts": row.ts, "value": row.value}
+    return found
 
 
 async def events(

@@ -7,7 +7,7 @@ from fieldloom_cloud.pages import Page
 from fieldloom_cloud.pki import service
 from fieldloom_cloud.pki.schemas import CertificateOut, CertificateRequest, IssuedOut
 
-router = APIRouter(prefix="/api/v1/certificates")
+router = APIRouter(prefix="/api/v1/certificates", tags=["certificates"])
 
 
 @router.get("")
@@ -16,7 +16,9 @@ async def list_certificates(transaction: Transaction, _: Viewer, subject: str | 
 
 
 @router.post("", status_code=201)
-async def issue(body: CertificateRequest, request: Request, transaction: Transaction, _: Operator) -> IssuedOut:
+async def issue_certificate(
+    body: CertificateRequest, request: Request, transaction: Transaction, _: Operator
+) -> IssuedOut:
     issued = await service.issue(transaction, request.app.state.authority, body.csr, tuple(body.hosts))
     return IssuedOut(**issued)
 

@@ -18,7 +18,7 @@ from fieldloom_cloud.registry.schemas import (
     SiteOut,
 )
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["registry"])
 
 IfMatch = Annotated[str | None, Header(description='The ETag of the version that is meant, as "3".')]
 

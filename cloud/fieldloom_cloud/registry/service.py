@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
+from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
 from fieldloom_cloud.registry.models import Device, Gateway, Site, Tag, public
@@ -72,6 +73,7 @@ async def set_presence(session: AsyncSession, device_id: str, online: bool, firm
     if found is not None:
         found.status = "online" if online else "offline"
         found.firmware = str(firmware or found.firmware)[:64]
+        _announce(session, found)
 
 
 async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +82,7 @@ async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str,
     device = Device(**{**fields, "site": await _site(session, fields.get("site"))})
     await _add(session, device, f"device {device.id} is there already")
     await _set_tags(session, device.id, tags)
+    _announce(session, device)
     return _shown(device, tags)
 
 
@@ -151,6 +154,10 @@ def _select(wanted: Filter, sort: str) -> Select[Device]:
 
 def _shown(device: Device, tags: dict[str, str]) -> dict[str, Any]:
     return {**public(device, tags), "created": iso(device.created), "updated": iso(device.updated)}
+
+
+def _announce(session: AsyncSession, device: Device) -> None:
+    announce(session, "presence", device.id, {"status": device.status, "firmware": device.firmware})
 
 
 async def _add(session: AsyncSession, row: Site | Gateway | Device, otherwise: str) -> None:

@@ -13,7 +13,7 @@ from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.timeseries import store
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MAX_WINDOWS = 100_000
@@ -30,7 +30,7 @@ class Telemetry(BaseModel):
 
 
 @router.get("/telemetry")
-async def telemetry(
+async def query_telemetry(
     request: Request,
     _: Viewer,
     device: Annotated[list[str] | None, Query()] = None,

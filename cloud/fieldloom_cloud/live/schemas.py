@@ -1,0 +1,65 @@
+"""What a live stream tells."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, RootModel
+
+
+class Ready(BaseModel):
+    """The first event: all that changes from now on is told, so what was read before has to be read again."""
+
+    kind: Literal["ready"]
+
+
+class Lagged(BaseModel):
+    """The reader was too slow, and so many changes are not told: read again what is shown."""
+
+    kind: Literal["lagged"]
+    missed: int
+
+
+class TelemetryStored(BaseModel):
+    kind: Literal["telemetry"]
+    device: str
+    ts: str
+    values: dict[str, Any]
+
+
+class EventStored(BaseModel):
+    kind: Literal["event"]
+    device: str
+    ts: str
+    type: str
+    data: dict[str, Any]
+
+
+class PresenceChanged(BaseModel):
+    kind: Literal["presence"]
+    device: str
+    status: str
+    firmware: str
+
+
+class CommandMoved(BaseModel):
+    kind: Literal["command"]
+    device: str
+    id: str
+    type: str
+    status: str
+    result: dict[str, Any] | None
+    error: str | None
+
+
+class DeadLetterKept(BaseModel):
+    kind: Literal["dead_letter"]
+    device: str
+    gateway: str
+    ts: str
+    reason: str
+
+
+Told = Ready | Lagged | TelemetryStored | EventStored | PresenceChanged | CommandMoved | DeadLetterKept
+
+
+class StreamEvent(RootModel[Annotated[Told, Field(discriminator="kind")]]):
+    """One event of a live stream; `kind` tells which."""
