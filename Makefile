@@ -1,5 +1,5 @@
 # Every target works from a clean clone; the work is done by scripts/.
-.PHONY: setup demo test lint bench bench-setup chaos
+.PHONY: setup demo test lint bench bench-setup chaos screenshots
 
 setup:
 	@scripts/setup
@@ -17,6 +17,10 @@ lint: setup
 # The long runs: kills over hours; an argument by ARGS, as in: make chaos ARGS="-k zero_loss"
 chaos: setup
 	@scripts/uv run pytest -m chaos $(ARGS)
+
+# The pictures of the README, of a running system.
+screenshots: setup
+	@scripts/uv run pytest tests/console/screenshots.py
 
 bench-setup: setup
 

@@ -164,7 +164,7 @@ def test_a_cloud_with_an_idle_stream_open_stops_at_once(tmp_path):
 
 
 async def test_a_stream_ends_when_its_session_does(tmp_path, monkeypatch):
-    """The route in this process, with a look at the session every 0.1 s in place of 15 s."""
+    """The route in this process, with a look at the session every 0.1 s in place of 5 s."""
     monkeypatch.setattr(routes, "LOOK_EVERY_S", 0.1)
     hub = Hub()
     migrate(tmp_path / "cloud.db")

@@ -16,7 +16,7 @@ from fieldloom_cloud.live.schemas import StreamEvent
 
 router = APIRouter(prefix="/api/v1", tags=["live"])
 
-LOOK_EVERY_S = 15.0
+LOOK_EVERY_S = 5.0
 
 
 @router.get("/stream", response_class=EventSourceResponse)

@@ -74,6 +74,11 @@ def _show(screen: Console, status: Status, line: str) -> None:
 def _tell(screen: Console, system: DemoSystem, data: Path) -> None:
     option = "" if data == Path("data") else f" --data {data}"
     screen.print(f"API        {system.url}/api/v1, its token is in {data / 'demo.json'}", highlight=False)
+    screen.print(f"console    {system.login_link()}", highlight=False, soft_wrap=True)
+    again = f"fieldloom cloud login-link --data {data / 'cloud'}"
+    screen.print(
+        f"           opens once, within ten minutes; another link by: {again}", highlight=False, soft_wrap=True
+    )
     for line in ("device list", "telemetry query --device board-1", "command send board-1 identify --wait 10"):
         screen.print(f"try        fieldloom {line}{option}", highlight=False, soft_wrap=True)
     screen.print("stop       Ctrl-C", highlight=False)

@@ -77,6 +77,11 @@ class DemoSystem:
         self._start_boards()
         self.publish()
 
+    def login_link(self) -> str:
+        """Return a link that opens the console once, as admin."""
+        made = self.client.post("/api/v1/login-links", json={"role": "admin"}).raise_for_status()
+        return str(made.json()["link"])
+
     def keep_alive(self) -> None:
         """Start again what has died, and tell its new process in demo.json."""
         for name in self._supervisor.revive():

@@ -1,0 +1,15 @@
+import { defineConfig } from "i18next-cli";
+
+export default defineConfig({
+  locales: ["en", "zh"],
+  extract: {
+    input: ["src/**/*.{ts,tsx}"],
+    ignore: ["src/api/**"],
+    output: "src/locales/{{language}}.json",
+    defaultNS: false,
+    // Keys that are put together from a word of the API.
+    preservePatterns: ["presence.*", "command.status.*", "command.type.*", "command.field.*", "role.*", "live.*", "range.*"],
+    disablePlurals: true,
+    sort: true,
+  },
+});

@@ -1,0 +1,82 @@
+import { Skeleton } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { useTranslation } from "react-i18next";
+import { showDeviceOptions, showLatestOptions } from "../../api/@tanstack/react-query.gen";
+import type { DeviceOut } from "../../api/types.gen";
+import { DeadLetters } from "../../components/DeadLetters";
+import { Presence } from "../../components/Presence";
+import { ProblemNote } from "../../components/ProblemNote";
+import { useTitle } from "../../components/useTitle";
+import { Charts } from "./Charts";
+import { Commands } from "./Commands";
+import styles from "./DevicePage.module.css";
+import { Events } from "./Events";
+import { Latest } from "./Latest";
+
+const route = getRouteApi("/shell/devices/$device");
+
+export function DevicePage() {
+  const { device: id } = route.useParams();
+  const path = { device_id: id };
+  const device = useQuery(showDeviceOptions({ path }));
+  const latest = useQuery(showLatestOptions({ path }));
+  const { t } = useTranslation();
+  useTitle(id);
+
+  if (device.isError && !device.data) return <ProblemNote error={device.error} onRetry={device.refetch} />;
+  return (
+    <>
+      <div className="bar">
+        <Link to="/" className={styles.back}>
+          {t("fleet.title")}
+        </Link>
+        <span className="dim" aria-hidden="true">
+          /
+        </span>
+        <h1>{id}</h1>
+        {device.data ? <Presence status={device.data.status} /> : <Skeleton width={70} height={14} />}
+      </div>
+      {device.data && <Facts device={device.data} />}
+      <ProblemNote error={latest.error} onRetry={latest.refetch} />
+      <Latest metrics={latest.data?.metrics} />
+      <div className={styles.columns}>
+        <Charts device={id} />
+        <div className={styles.side}>
+          <Commands device={id} metrics={Object.keys(latest.data?.metrics ?? {})} />
+        </div>
+        <div className={styles.lists}>
+          <Events device={id} />
+          <section className="card" aria-labelledby="dead-letters">
+            <h2 id="dead-letters">{t("deadLetters.title")}</h2>
+            <DeadLetters device={id} />
+          </section>
+        </div>
+      </div>
+    </>
+  );
+}
+
+function Facts({ device }: { device: DeviceOut }) {
+  const { t } = useTranslation();
+  const facts = [
+    [t("device.name"), device.name],
+    [t("device.type"), device.type],
+    [t("device.site"), device.site],
+    [t("device.firmware"), device.firmware],
+    [t("device.model"), [device.manufacturer, device.model].filter(Boolean).join(" ")],
+    ...Object.entries(device.tags),
+  ];
+  return (
+    <dl className={styles.facts}>
+      {facts
+        .filter(([, value]) => value)
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}

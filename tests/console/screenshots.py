@@ -1,0 +1,54 @@
+"""Takes the pictures of the README from a running system: `make screenshots`. No test of `make test`."""
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from console.conftest import Visitor
+
+IMAGES = Path(__file__).parents[2] / "docs" / "img"
+ROOMS = ("Cold store", "Loading dock", "Greenhouse 1", "Greenhouse 2", "Pump house", "Boiler room", "Roof", "Archive")
+MOST_BYTES = 200_000
+READINGS = 160
+
+
+def test_pictures(system, chromium):
+    with system.api() as api:
+        for number, room in enumerate(ROOMS, start=1):
+            name = f"climate-{number}"
+            system.fleet.add(system.enrol_device(name), system.gateways, interval=1000)
+            told = {"name": room, "type": "climate", "tags": {"floor": str(number % 3)}}
+            api.patch(f"/api/v1/devices/{name}", json=told).raise_for_status()
+        for board in system.fleet.names():
+            if board.startswith("board-"):
+                system.fleet.off(board)
+                api.delete(f"/api/v1/devices/{board}").raise_for_status()
+    IMAGES.mkdir(exist_ok=True)
+    one = Visitor(system, chromium, viewport={"width": 1280, "height": 800})
+    page = one.log_in().page
+    page.goto("/devices/climate-3")
+    send(page, "Read values")
+    send(page, "Write a value", Metric="relay", Value="7")
+    send(page, "Write a value", Metric="relay", Value="true")
+    chart = page.locator("figure[data-metric=temperature]")
+    while int(chart.get_attribute("data-points")) < READINGS:
+        page.wait_for_timeout(500)
+    page.screenshot(path=IMAGES / "device.png")
+    system.fleet.off("climate-7")
+    page.goto("/")
+    expect(one.row("climate-7").get_by_text("Offline")).to_be_visible()
+    page.wait_for_timeout(3000)
+    page.screenshot(path=IMAGES / "fleet.png", clip={"x": 0, "y": 0, "width": 1280, "height": 640})
+    one.context.close()
+
+    assert all(image.stat().st_size < MOST_BYTES for image in IMAGES.glob("*.png"))
+
+
+def send(page, name, **fields):
+    page.get_by_role("combobox", name="Command").click()
+    page.get_by_role("option", name=name).click()
+    for label, text in fields.items():
+        page.get_by_role("textbox", name=label).or_(page.get_by_role("combobox", name=label)).fill(text)
+    page.get_by_role("button", name="Send command").click()
+    expect(page.locator("li[data-command]").first).not_to_have_attribute("data-status", "pending")
+    page.wait_for_timeout(1000)

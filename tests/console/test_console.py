@@ -1,0 +1,222 @@
+"""The console in a real browser, on a real system: logging in, the fleet, a device, its commands, dead letters. (A5)"""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from console.conftest import BOARDS, changes
+from fixtures.strangers import publish_garbage
+
+
+def test_a_link_lets_one_in_once_and_logging_out_ends_it(visitor):
+    first, second = visitor(), visitor()
+    link = first.link()
+
+    first.page.goto(link)
+    expect(first.row("board-1")).to_be_visible()
+    assert "#" not in first.page.url
+    second.page.goto(link)
+    expect(second.page.get_by_role("heading", name="This link does not work any more")).to_be_visible()
+    expect(second.page.get_by_text("fieldloom cloud login-link")).to_be_visible()
+    second.forgive("401", "/api/v1/session")
+
+    first.page.reload()
+    expect(first.row("board-1")).to_be_visible()
+    first.page.get_by_role("button", name="Admin").click()
+    first.page.get_by_role("menuitem", name="Log out").click()
+    expect(first.page.get_by_role("heading", name="Log in")).to_be_visible()
+    first.page.goto("/devices/board-1")
+    expect(first.page.get_by_role("heading", name="Log in")).to_be_visible()
+    first.forgive("401", "/api/v1/session")
+
+
+def test_the_fleet_shows_live_who_is_there_and_what_it_measures(visitor, system):
+    one = visitor().log_in()
+    for board in BOARDS:
+        expect(one.row(board).get_by_text("Online")).to_be_visible()
+    changes(one.row("board-1").locator("[data-metric=temperature] b"))
+
+    system.fleet.off("board-2")
+    expect(one.row("board-2").get_by_text("Offline")).to_be_visible()
+    one.page.get_by_text("Offline", exact=True).first.click()
+    expect(one.page).to_have_url(re.compile(r"status=offline"))
+    expect(one.page.locator("tr[data-device]")).to_have_count(1)
+    system.fleet.on("board-2")
+    expect(one.page.get_by_text("No device matches")).to_be_visible()
+    one.page.get_by_role("button", name="Clear the search").click()
+    expect(one.row("board-2").get_by_text("Online")).to_be_visible()
+
+
+def test_a_search_is_in_the_address_and_survives_a_reload(visitor):
+    one = visitor().log_in()
+
+    one.page.get_by_label("Search devices").fill("board-3")
+    expect(one.page.locator("tr[data-device]")).to_have_count(1)
+    expect(one.page).to_have_url(re.compile(r"q=board-3"))
+    one.page.reload()
+    expect(one.page.locator("tr[data-device]")).to_have_count(1)
+    expect(one.page.get_by_label("Search devices")).to_have_value("board-3")
+
+
+def test_a_new_device_appears_by_itself(visitor, system):
+    one = visitor().log_in()
+    expect(one.row("board-1")).to_be_visible()
+
+    with system.api() as api:
+        api.post("/api/v1/devices", json={"id": "fresh-1"}).raise_for_status()
+
+    expect(one.row("fresh-1").get_by_text("Unknown")).to_be_visible()
+    with system.api() as api:
+        api.delete("/api/v1/devices/fresh-1").raise_for_status()
+
+
+def test_a_device_page_draws_what_comes_and_shows_it_as_a_table(visitor):
+    one = visitor().log_in()
+    one.row("board-1").get_by_role("link").press("Enter")
+    chart = one.page.locator("figure[data-metric=temperature]")
+    expect(chart.locator("canvas")).to_be_visible()
+    before = int(chart.get_attribute("data-points"))
+
+    expect(chart).to_have_attribute("data-points", str(before + 4), timeout=10_000)
+    expect(chart.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"temperature: [\d.]+ to [\d.]+"))
+    changes(one.page.locator("li[data-metric=temperature]").nth(0))
+    one.page.get_by_role("button", name="Show as table").click()
+    rows = one.page.get_by_role("region", name="Telemetry").locator("tbody tr")
+    expect(rows.nth(3)).to_be_visible()
+    changes(rows.nth(0))
+    one.page.get_by_role("button", name="Show as chart").click()
+    for name in ("15 min", "1 h", "24 h"):
+        one.page.get_by_text(name, exact=True).click()
+        expect(chart.locator("canvas")).to_be_visible()
+
+
+def test_a_command_goes_its_way_before_the_eyes_of_who_sent_it(visitor):
+    one = visitor().log_in("operator")
+    page = one.open("/devices/board-1")
+    kind = page.get_by_role("combobox", name="Command")
+
+    page.get_by_role("button", name="Send command").click()
+    read = page.locator("li[data-command=read]").first
+    expect(read).to_have_attribute("data-status", "succeeded")
+    expect(read).to_contain_text("temperature")
+
+    kind.click()
+    page.get_by_role("option", name="Write a value").click()
+    page.get_by_role("combobox", name="Metric").fill("relay")
+    page.get_by_role("textbox", name="Value").fill("7")
+    page.get_by_role("button", name="Send command").click()
+    rejected = page.locator("li[data-command=write]").first
+    expect(rejected).to_have_attribute("data-status", "rejected")
+    expect(rejected).to_contain_text("value: must be true or false")
+
+    page.get_by_role("textbox", name="Value").fill("x" * 5000)
+    page.get_by_role("button", name="Send command").click()
+    expect(page.get_by_role("alert")).to_contain_text("No device would take this")
+    expect(page.get_by_role("alert")).to_contain_text("4096")
+    one.forgive("422", "/commands")
+    expect(page.get_by_role("row").filter(has_text="command.result").first).to_be_visible()
+
+
+def test_a_viewer_sees_commands_and_sends_none(visitor):
+    page = visitor().log_in("viewer").open("/devices/board-1")
+
+    expect(page.get_by_text("Operators can send commands")).to_be_visible()
+    expect(page.get_by_role("button", name="Send command")).to_have_count(0)
+
+
+def test_a_dead_letter_shows_at_once_with_its_reason(visitor, system):
+    one = visitor().log_in()
+    page = one.open("/dead-letters")
+    letter = page.locator("tr[data-letter]").filter(has_text="stranger-1")
+    expect(letter).to_have_count(0)
+
+    publish_garbage(system, "stranger-1", b'{"boot": 1, "seq": 1, "ts": "soon", "values": {}}')
+
+    expect(letter.first).to_contain_text("ts")
+    letter.first.get_by_text("Content").click()
+    expect(letter.first.locator("pre")).to_contain_text("payload")
+    letter.first.get_by_role("link", name="stranger-1").click()
+    expect(page).to_have_url(re.compile("device=stranger-1"))
+    page = one.open("/devices/stranger-1")
+    expect(page.get_by_role("region", name="Dead letters").locator("tr[data-letter]").first).to_be_visible()
+
+
+def test_both_languages_and_the_choice_is_remembered(visitor):
+    one = visitor().log_in()
+    expect(one.page.locator("html")).to_have_attribute("lang", "en")
+
+    one.page.get_by_text("中文").click()
+    expect(one.page.get_by_role("heading", name="设备群")).to_be_visible()
+    page = one.open("/devices/board-1")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.get_by_role("button", name="发送命令")).to_be_visible()
+
+
+def test_it_says_that_it_lost_the_cloud_and_catches_up(visitor, system):
+    one = visitor().log_in()
+    page = one.open("/devices/board-2")
+    cloud = system.processes["cloud"]
+
+    cloud.kill()
+    expect(page.locator("[data-live=reconnecting]")).to_be_visible()
+    cloud.start()
+    expect(page.locator("[data-live=live]")).to_be_visible(timeout=30_000)
+    changes(page.locator("li[data-metric=temperature]").nth(0), 30)
+    one.forgive("ERR_")
+
+
+def test_an_address_that_is_none_says_so(visitor):
+    one = visitor().log_in()
+
+    page = one.open("/devices/nobody")
+    expect(page.get_by_role("alert")).to_contain_text("there is no device nobody")
+    one.forgive("404", "nobody")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_every_page(visitor, scheme):
+    one = visitor(color_scheme=scheme)
+    one.page.goto("/login")
+    expect(one.page.get_by_role("heading", name="Log in")).to_be_visible()
+    one.forgive("401", "/api/v1/session")
+    assert faults(one.page) == []
+    one.log_in()
+
+    expect(one.row("board-1").get_by_text("Online")).to_be_visible()
+    assert faults(one.page) == []
+    for path in ("/devices/board-1", "/devices/board-1?view=table", "/dead-letters", "/?q=nothing-like-it"):
+        page = one.open(path)
+        page.wait_for_load_state("load")
+        expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
+        assert faults(page) == [], path
+
+
+def faults(page):
+    found = Axe().run(page).response["violations"]
+    return [(fault["id"], [node["target"] for node in fault["nodes"]][:3]) for fault in found]
+
+
+def test_it_fits_on_a_phone(visitor):
+    one = visitor(viewport={"width": 360, "height": 740}).log_in()
+
+    for path in ("/", "/devices/board-1", "/devices/board-1?view=table", "/dead-letters"):
+        page = one.open(path)
+        expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_logging_out_ends_it_in_every_tab(visitor):
+    """Logged out in one tab, the other one notices within seconds."""
+    one = visitor().log_in()
+    other = one.context.new_page()
+    other.goto("/dead-letters")
+    expect(other.locator("[data-live=live]")).to_be_visible()
+
+    one.page.get_by_role("button", name="Admin").click()
+    one.page.get_by_role("menuitem", name="Log out").click()
+    expect(one.page.get_by_role("heading", name="Log in")).to_be_visible()
+    one.forgive("401", "/api/v1/session")
+
+    expect(other.get_by_role("heading", name="Log in")).to_be_visible()
