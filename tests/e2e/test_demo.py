@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from fixtures.processes import FIELDLOOM, free_port
@@ -103,6 +105,10 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     assert {"cloud", "cloud-broker", "gateway-1", "gateway-1-broker", "board-1", "board-4"} <= set(told["processes"])
     assert all(told["processes"].values())
 
+    link = re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", wait_for(first.said, 5, "its words"))
+    assert link[1] == told["api"]
+    assert httpx2.post(f"{link[1]}/api/v1/session", json={"secret": link[2]}).json()["role"] == "admin"
+    assert "<title>Fieldloom</title>" in httpx2.get(link[1]).text
     listed = json.loads(fieldloom("device", "list", "--data", first.data, "--json"))["items"]
     assert [device["id"] for device in listed] == [f"board-{number}" for number in range(1, 5)]
     new = json.loads(fieldloom("device", "new", "pump-7", "--data", first.data, "--json"))
