@@ -59,7 +59,7 @@ async def test_everything_that_is_stored_is_told_in_order(fleet):
         async with listening(fleet) as events, fleet.gateway() as gateway:
             sent = api.post("/api/v1/devices/dev-1/commands", json={"type": "read"}).json()
             records = [
-                told("state", 0, online=True, firmware="1.2.3"),
+                told("state", 9, online=True, session="s", facts={"firmware": "1.2.3"}),
                 told("telemetry", 1, values={"temperature": 21.5, "mode": "eco"}),
                 told("event", 2, type="door.opened", data={"by": "key"}),
                 told("result", 3, id=sent["id"], status="succeeded", result={"values": {}}, error=None),
