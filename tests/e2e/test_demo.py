@@ -51,7 +51,7 @@ class Demo:
     def __init__(self, data, port, *arguments):
         self.data = data
         self.begun = time.monotonic()
-        self.errors = (data.parent / "demo.err").open("w+")
+        self.errors = (data.parent / "demo.err").open("w")
         self.process = subprocess.Popen(
             [FIELDLOOM, "demo", "--data", str(data), "--port", str(port), *arguments],
             stdout=subprocess.PIPE,
@@ -67,8 +67,7 @@ class Demo:
             return None
 
     def said(self):
-        self.errors.seek(0)
-        return self.errors.read()
+        return Path(self.errors.name).read_text()  # its position is the demo's own
 
     def up(self):
         wait_for(self.told, 60, "demo.json")
@@ -105,7 +104,7 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     assert {"cloud", "cloud-broker", "gateway-1", "gateway-1-broker", "board-1", "board-4"} <= set(told["processes"])
     assert all(told["processes"].values())
 
-    link = re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", wait_for(first.said, 5, "its words"))
+    link = wait_for(lambda: re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", first.said()), 5, "a link")
     assert link[1] == told["api"]
     assert httpx2.post(f"{link[1]}/api/v1/session", json={"secret": link[2]}).json()["role"] == "admin"
     assert "<title>Fieldloom</title>" in httpx2.get(link[1]).text
