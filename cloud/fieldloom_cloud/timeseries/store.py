@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.timeseries.checkpoint import File
 from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.records import AnyRecord, Telemetry
@@ -68,11 +69,12 @@ class TimeSeries:
     def __init__(self, data: Path) -> None:
         path = data / FILE
         try:
-            self._db = duckdb.connect(path)
-        except duckdb.Error as error:
+            self._file = File(path)
+        except (duckdb.Error, OSError) as error:
             way_out = "stop the other process on it, or restore it from a copy"
             raise StartFailed(f"{path} can't be opened ({str(error).splitlines()[0]})", way_out) from None
         path.chmod(0o600)
+        self._db = self._file.connection
         self._db.execute(SCHEMA)
         self._guard = self._stored_guard()
 
@@ -92,6 +94,7 @@ class TimeSeries:
             self._db.execute("ROLLBACK")
             self._guard = self._stored_guard()
             raise
+        self._file.checkpoint_when_due()
         return [self._guard.position(sent.stream) for sent in group]
 
     def query(self, asked: Query) -> list[dict[str, Any]]:
@@ -134,7 +137,7 @@ class TimeSeries:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        self._file.close()
 
 
 def _columns(records: list[AnyRecord]) -> list[list[Any]]:

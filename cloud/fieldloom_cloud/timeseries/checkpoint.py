@@ -1,0 +1,104 @@
+"""DuckDB's file, opened and checkpointed so that a power cut at any moment leaves one that opens. (T4, ADR 13)
+
+At a checkpoint DuckDB 2.0 writes to free blocks, then switches its header; but the metadata blocks, which say where all
+tables are, it writes anew in place, 256 KiB at a time. One that a cut left half has a wrong checksum, and the file opens
+no more. So we decide when to checkpoint, keep aside what those blocks held until the header has switched, and put it
+back at a start that finds the old header. It costs two syncs a checkpoint.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+JOURNAL_BYTES = 16 * 1024 * 1024
+"""How long DuckDB's journal may grow until it is worked into the file: its own default."""
+
+_NEVER = "1TB"
+_HEADER, _HEADERS = 4096, 3 * 4096  # the file's, and two of the database, which take turns
+_BLOCK = 256 * 1024
+
+
+class File:
+    """A database file and the one connection that writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it. Raises duckdb.Error, and OSError where the file itself can't be written."""
+        self._path = path
+        self._aside = path.with_suffix(".before")
+        _create(path)
+        self._mend()
+        self.connection = duckdb.connect(path, config={"checkpoint_threshold": _NEVER})
+        self.connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+
+    def checkpoint_when_due(self) -> None:
+        """Work the journal into the file if it has grown long. Raises duckdb.Error; what was committed stays."""
+        journal = self._path.with_name(self._path.name + ".wal")
+        with suppress(FileNotFoundError):
+            if journal.stat().st_size >= JOURNAL_BYTES:
+                self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Work the journal into the file. Raises duckdb.Error."""
+        try:
+            self._keep_aside()
+            self.connection.execute("CHECKPOINT")
+            self._aside.unlink()
+        except OSError as error:
+            raise duckdb.IOException(f"{self._aside}: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the file; what is in the journal is read at the next start."""
+        self.connection.close()
+
+    def _keep_aside(self) -> None:
+        blocks = self.connection.execute("SELECT block_id FROM pragma_metadata_info() ORDER BY 1").fetchall()
+        half = self._aside.with_suffix(".half")
+        half.touch(mode=0o600)
+        with self._path.open("rb") as file, half.open("wb") as aside:
+            aside.write(file.read(_HEADERS))
+            for (block,) in blocks:
+                file.seek(_HEADERS + block * _BLOCK)
+                aside.write(block.to_bytes(8, "big") + file.read(_BLOCK))
+            aside.flush()
+            os.fsync(aside.fileno())
+        half.rename(self._aside)
+        _sync_folder(self._path.parent)
+
+    def _mend(self) -> None:
+        """Undo a checkpoint that a cut ended before the header switched; one that came through needs nothing."""
+        if not self._aside.exists():
+            return
+        kept = self._aside.read_bytes()
+        with self._path.open("r+b") as file:
+            if _iteration(file.read(_HEADERS)) == _iteration(kept):
+                for at in range(_HEADERS, len(kept), 8 + _BLOCK):
+                    file.seek(_HEADERS + int.from_bytes(kept[at : at + 8], "big") * _BLOCK)
+                    file.write(kept[at + 8 : at + 8 + _BLOCK])
+                file.flush()
+                os.fsync(file.fileno())
+        self._aside.unlink()
+
+
+def _iteration(headers: bytes) -> int:
+    """Return which checkpoint a file shows: the higher number of its two headers, behind their checksums."""
+    return max(int.from_bytes(headers[at + 8 : at + 16], "little") for at in (_HEADER, 2 * _HEADER))
+
+
+def _create(path: Path) -> None:
+    """Make the database if there is none; it gets its name when it is whole: DuckDB opens no half one either."""
+    if path.exists():
+        return
+    half = path.with_suffix(".new")
+    half.unlink(missing_ok=True)
+    duckdb.connect(half).close()
+    half.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
