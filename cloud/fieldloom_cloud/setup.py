@@ -13,6 +13,7 @@ from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.settings import DATABASE, FILE, IDENTITY, Settings, load
 from fieldloom_contract import topics
+from fieldloom_runtime import files
 from fieldloom_runtime.broker import Listener, Rights, write
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
@@ -31,15 +32,15 @@ def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (data / FILE).exists():
-        (data / FILE).write_text(Settings(port=port, mqtt_port=mqtt_port).model_dump_json(indent=2) + "\n")
+        settings = Settings(port=port, mqtt_port=mqtt_port)
+        files.write(data / FILE, settings.model_dump_json(indent=2) + "\n", files.PUBLIC)
     settings = load(data)
     migrate(data / DATABASE)
     authority = Authority.create(data / "pki")
     _issue_own(authority, data / "pki", settings.mqtt_host)
     if not (data / TOKEN_FILE).exists():
         token = asyncio.run(_first_rows(data / DATABASE, site))
-        (data / TOKEN_FILE).touch(mode=0o600)
-        (data / TOKEN_FILE).write_text(token + "\n")
+        files.write(data / TOKEN_FILE, token + "\n")
     return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca))
 
 
@@ -69,7 +70,7 @@ def _issue_own(authority: Authority, folder: Path, host: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         write_key(folder / f"{IDENTITY}.key", key)
         issued = authority.issue(new_request(IDENTITY, key), IDENTITY, (host, "localhost"))
-        (folder / f"{IDENTITY}.pem").write_text(issued.pem)
+        files.write(folder / f"{IDENTITY}.pem", issued.pem, files.PUBLIC)
 
 
 async def _first_rows(path: Path, site: str) -> str:

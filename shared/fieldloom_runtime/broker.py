@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldloom_contract.limits import BROKER_PACKET_BYTES
+from fieldloom_runtime import files
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ def write(folder: Path, listeners: list[Listener], rights: Rights) -> Path:
     """Write mosquitto.conf and its rights into a folder, 0600 each, and return the path of mosquitto.conf."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     acl = folder / "rights.acl"
-    _write_private(acl, _rights(rights))
+    files.write(acl, _rights(rights))
     configuration = folder / "mosquitto.conf"
-    _write_private(configuration, _configuration(listeners, acl))
+    files.write(configuration, _configuration(listeners, acl))
     return configuration
 
 
@@ -91,10 +92,3 @@ def _rights(rights: Rights) -> str:
     for user, granted in rights.users.items():
         lines += ["", f"user {user}", *(f"topic {verb} {topic}" for verb, topic in granted)]
     return "\n".join(lines) + "\n"
-
-
-def _write_private(path: Path, text: str) -> None:
-    fresh = path.with_suffix(path.suffix + ".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(path)

@@ -1,7 +1,7 @@
 """Alembic's way into the database: it runs inside the package, so a wheel can migrate."""
 
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from fieldloom_cloud.auth import models as auth
 from fieldloom_cloud.database import Base
@@ -14,8 +14,14 @@ from fieldloom_cloud.registry import models as registry
 TABLES_OF = (auth, dispatch, ingest, pki, registry)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
+# Python's sqlite3 commits before every CREATE: a process that ended in between could never migrate again. We begin and
+# commit ourselves, so all migrations of a start are there or none.
+event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()

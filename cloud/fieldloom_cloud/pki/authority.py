@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fieldloom_runtime import files
 from fieldloom_runtime.errors import StartFailed
 
 BEFORE_ANY_CLOCK = datetime(1999, 1, 1, tzinfo=UTC)
@@ -60,10 +61,10 @@ class Authority:
             intermediate = _ca("Fieldloom intermediate", key, "Fieldloom root", root_key, path_length=0)
             write_key(folder / "root.key", root_key)
             write_key(folder / "intermediate.key", key)
-            (folder / "root.pem").write_bytes(root.public_bytes(PEM))
+            files.write(folder / "root.pem", root.public_bytes(PEM), files.PUBLIC)
             # Clients of ours may show a leaf alone, so the anchors are both.
-            (folder / "ca.pem").write_bytes(root.public_bytes(PEM) + intermediate.public_bytes(PEM))
-            (folder / "intermediate.pem").write_bytes(intermediate.public_bytes(PEM))
+            files.write(folder / "ca.pem", root.public_bytes(PEM) + intermediate.public_bytes(PEM), files.PUBLIC)
+            files.write(folder / "intermediate.pem", intermediate.public_bytes(PEM), files.PUBLIC)
         return cls(folder)
 
     def issue(self, csr: str, subject: str | None = None, hosts: tuple[str, ...] = ()) -> Issued:
@@ -124,10 +125,8 @@ def new_request(name: str, key: ec.EllipticCurvePrivateKey) -> str:
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     """Write a key that its owner alone can read."""
-    path.touch(mode=0o600)
-    path.write_bytes(
-        key.private_bytes(PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-    )
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    files.write(path, key.private_bytes(PEM, form, serialization.NoEncryption()))
 
 
 def _name(common: str) -> x509.Name:

@@ -1,8 +1,8 @@
 """DuckDB's file, opened and checkpointed so that a power cut at any moment leaves one that opens. (T4, ADR 13)
 
 At a checkpoint DuckDB 2.0 writes to free blocks, then switches its header; but the metadata blocks, which say where all
-tables are, it writes anew in place, 256 KiB at a time. One that a cut left half has a wrong checksum, and the file opens
-no more. So we decide when to checkpoint, keep aside what those blocks held until the header has switched, and put it
+tables are, it writes anew in place, 256 KiB at a time. One that a cut left half has a wrong checksum: the file opens no
+more. So we decide when to checkpoint, keep aside what those blocks held until the header has switched, and put it
 back at a start that finds the old header. It costs two syncs a checkpoint.
 """
 
@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import duckdb
+
+from fieldloom_runtime import files
 
 JOURNAL_BYTES = 16 * 1024 * 1024
 """How long DuckDB's journal may grow until it is worked into the file: its own default."""
@@ -64,7 +66,7 @@ class File:
             aside.flush()
             os.fsync(aside.fileno())
         half.rename(self._aside)
-        _sync_folder(self._path.parent)
+        files.sync_folder(self._path.parent)
 
     def _mend(self) -> None:
         """Undo a checkpoint that a cut ended before the header switched; one that came through needs nothing."""
@@ -94,11 +96,3 @@ def _create(path: Path) -> None:
     half.unlink(missing_ok=True)
     duckdb.connect(half).close()
     half.rename(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
