@@ -1,0 +1,96 @@
+"""Opens what a power cut left of a gateway by the real code, and holds it against what the gateway had said."""
+
+import json
+import sqlite3
+from binascii import crc32
+from pathlib import Path
+
+from fieldloom_contract import topics
+from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.outbox import Outbox
+from fieldloom_gateway.ingest.store import Arrival, Store
+from fieldloom_runtime.errors import StartFailed
+from powercut import script
+from powercut.disk import State
+
+
+class Said:
+    """What left the gateway before the cut."""
+
+    def __init__(self, state: State) -> None:
+        self.acknowledged = self.cloud_has = self.commands = 0
+        self.sent: dict[int, tuple[int, int]] = {}
+        self.stream = None
+        for mark in state.said:
+            what, *words = mark.words
+            match what:
+                case "sent":
+                    self.stream = words[0]
+                    self.sent[int(words[1])] = (int(words[2]), int(words[3]))
+                case "acknowledged":
+                    self.acknowledged = max(self.acknowledged, int(words[0]))
+                case "cloud-has":
+                    self.cloud_has = int(words[0])
+                case "commands":
+                    self.commands = int(words[0])
+
+    @property
+    def stored_above(self) -> set[int]:
+        """The seqs that the cloud has acknowledged."""
+        return {seq for number, (_, seq) in self.sent.items() if number <= self.cloud_has}
+
+
+def violations(folder: Path, state: State) -> list[str]:
+    """Return what is wrong with a gateway that starts on this folder; nothing, if it kept its word."""
+    said = Said(state)
+    try:
+        connection = open_database(folder)
+    except StartFailed as error:
+        return [f"does not open: {error}"]
+    reader = sqlite3.connect(folder / FILE)
+    try:
+        return list(_check(connection, reader, said))
+    finally:
+        reader.close()
+        connection.close()
+
+
+def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Said):
+    intact = connection.execute("PRAGMA integrity_check").fetchall()
+    if intact != [("ok",)]:
+        yield f"not intact: {intact}"
+        return
+    store, outbox = Store(connection, 1_000_000), Outbox(reader)
+    if said.stream not in (None, outbox.stream.hex()):
+        yield "another stream goes on with the numbers of the old one"
+    had = {seq for _, _, seq in _waiting(connection)} | said.stored_above
+    if lost := set(range(1, said.acknowledged + 1)) - had:
+        yield f"acknowledged and lost: {sorted(lost)}"
+    if store.downstream(script.STREAM_DOWN) < said.commands or len(store.commands(script.DEVICE)) < said.commands:
+        yield "a command that was acknowledged is gone"
+
+    for first in (said.acknowledged + 1, 1):  # the last acknowledgement was heard; none was
+        messages = script.sent_again(first)
+        group = [Arrival(*topics.parse_device(topic), payload, topic) for topic, payload in messages]
+        if group:
+            store.take(group, script.START)
+    yield from _after_resend(_waiting(connection), said)
+
+
+def _after_resend(waiting: list[tuple[int, bytes, int]], said: Said):
+    again = [seq for _, _, seq in waiting if seq]
+    unknown = {seq for number, _, seq in waiting if number > said.cloud_has}
+    if twice := {seq for seq in again if again.count(seq) > 1} | (unknown & said.stored_above - {0}):
+        yield f"stored twice: {sorted(twice)}"
+    if missing := set(range(1, script.LAST + 1)) - set(again) - said.stored_above:
+        yield f"sent again and not taken: {sorted(missing)}"
+    for number, body, _ in waiting:
+        if number in said.sent and said.sent[number][0] != crc32(body):
+            yield f"number {number} of the stream is given to another record"
+
+
+def _waiting(connection: sqlite3.Connection) -> list[tuple[int, bytes, int]]:
+    """Return (number, body, seq or 0) of each record in the outbox."""
+    segments = connection.execute("SELECT first, body FROM outbox ORDER BY first").fetchall()
+    lines = [(first + at, line) for first, body in segments for at, line in enumerate(body.split(b"\n"))]
+    return [(number, line, json.loads(line).get("seq") or 0) for number, line in lines]
