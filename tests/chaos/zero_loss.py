@@ -5,6 +5,7 @@ for calm. What a board has written to its flash when its power is cut has to arr
 """
 
 import random
+import sys
 import time
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ from fieldloom_cloud import census
 from fieldloom_sim.firmware import BLOCK
 from fieldloom_sim.fleet import Fleet
 from fieldloom_sim.loader import FLASH_FILE
+from fixtures import sabotage
+from fixtures.processes import wait_for_port
 
 BOARDS = 5
 INTERVAL_MS = 50
@@ -25,9 +28,13 @@ DRAIN_S = 150.0
 class ZeroLoss:
     """One system under attack."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, faults=None):
         self.rng = random.Random(seed)
+        self.in_traffic = bool(faults)
         self.system = System(folder)
+        for kind, fault in (faults or {}).items():
+            self.sabotage(self.system.processes[kind], fault)
+        wait_for_port(self.system.cloud.port)
         self.fleet = Fleet(folder / "boards")
         self.fleet.start()
         self.names = [f"board-{number}" for number in range(1, BOARDS + 1)]
@@ -37,16 +44,35 @@ class ZeroLoss:
         self.on_flash = set()  # (board, boot, seq) that were on a flash when its power was cut
         self.kills = 0
 
+    @staticmethod
+    def sabotage(process, fault):
+        """Start a process again with a fault in it, which every later start has too."""
+        process.kill()
+        process.command[:1] = [sys.executable, sabotage.__file__, fault]
+        process.start()
+
     def round(self, number):
         order = self.rng.sample(self.kinds, len(self.kinds))
         size = 2 if number % 3 == 2 else 1
         for start in range(0, len(order), size):
+            if self.in_traffic:
+                self.wait_for_traffic()
             time.sleep(self.rng.uniform(0.1, 0.8))
             victims = order[start : start + size]
             for victim in victims:
                 self.kill(victim)
             for victim in victims:
                 self.revive(victim)
+
+    def wait_for_traffic(self):
+        """Wait until boards get acknowledgements: a kill of a system that is still starting finds no fault."""
+        before, deadline = self.acknowledgements(), time.monotonic() + DRAIN_S
+        while self.acknowledgements() < before + BOARDS:
+            assert time.monotonic() < deadline, f"no acknowledgement within {DRAIN_S} s"
+            time.sleep(0.05)
+
+    def acknowledgements(self):
+        return sum(sum(self.fleet.acknowledged(name).values()) for name in self.names)
 
     def kill(self, kind):
         self.kills += 1
@@ -103,12 +129,13 @@ class ZeroLoss:
             for board, boot, seq in self.on_flash
             if seq not in counted.stored[board, boot] and seq not in counted.dropped[board, boot]
         }
-        acknowledged = sum(sum(self.fleet.acknowledged(board).values()) for board in self.names)
-        return lost, gone, counted.duplicated, acknowledged
+        return lost, gone, counted.duplicated, self.acknowledgements()
 
     def stop(self):
-        self.fleet.stop()
-        self.system.stop()
+        try:
+            self.fleet.stop()
+        finally:
+            self.system.stop()
 
 
 PAUSE = {"type": "set_interval", "parameters": {"interval": 0}}
@@ -129,16 +156,27 @@ def held_on_flash(folder):
         yield from ((boot, seq) for seq in range(first, last + 1))
 
 
-def prove(folder, rounds, seed):
-    """Run the rounds and check the verdict. Return a line with the figures."""
-    chaos = ZeroLoss(folder, seed)
+def attack(chaos, rounds):
+    """Run the rounds and return the verdict."""
     try:
         for number in range(rounds):
             chaos.round(number)
         chaos.drain()
-        lost, gone, duplicated, acknowledged = chaos.verdict()
+        return chaos.verdict()
     finally:
         chaos.stop()
+
+
+def find(folder, rounds, seed, faults):
+    """Run the rounds with {process: fault} and return the verdict in figures: lost, on a flash and gone, twice."""
+    lost, gone, duplicated, _ = attack(ZeroLoss(folder, seed, faults), rounds)
+    return {"lost": len(lost), "gone": len(gone), "duplicated": duplicated}
+
+
+def prove(folder, rounds, seed):
+    """Run the rounds and check the verdict. Return a line with the figures."""
+    chaos = ZeroLoss(folder, seed)
+    lost, gone, duplicated, acknowledged = attack(chaos, rounds)
     assert not lost, sorted(lost)[:20]
     assert not gone, sorted(gone)[:20]
     assert duplicated == 0
