@@ -135,6 +135,8 @@ class Device:
 async def run(devices: list[Device], seconds: float) -> None:
     """Have all devices send for that long, then wait until all that was sent is acknowledged."""
     ends = time.monotonic() + seconds
+    for device in devices:
+        device.take(0)
     while time.monotonic() < ends:
         for device in devices:
             device.look_after()

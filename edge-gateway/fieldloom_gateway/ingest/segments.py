@@ -6,7 +6,7 @@ import sqlite3
 from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.records import Record, encode
 
-SEGMENT_BYTES = 64 * 1024
+SEGMENT_BYTES = 32 * 1024  # with the record that passes it less than a batch of the uplink
 
 
 class Segments:

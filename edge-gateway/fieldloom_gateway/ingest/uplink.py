@@ -19,9 +19,9 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
-BATCH_BYTES = 64 * 1024
+BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
 WINDOW_SEGMENTS = 1000
-WINDOW_BYTES = 1024 * 1024
+WINDOW_BYTES = 4 * 1024 * 1024
 TICK_S = 0.25
 NEW_COMMANDS = 1000
 
