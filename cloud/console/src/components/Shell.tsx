@@ -1,4 +1,5 @@
 import { Menu, SegmentedControl, UnstyledButton } from "@mantine/core";
+import { useDocumentVisibility } from "@mantine/hooks";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Link, Navigate, Outlet, useParams } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -15,7 +16,9 @@ export function Shell() {
   const { t } = useTranslation();
   const session = useQuery({ ...showSessionOptions(), staleTime: Number.POSITIVE_INFINITY });
   const { device } = useParams({ strict: false });
-  const live = useStream(device, session.data !== undefined);
+  // A browser has six connections to an address for all of its tabs: one that nobody looks at gives its stream back.
+  const isSeen = useDocumentVisibility() === "visible";
+  const live = useStream(device, session.data !== undefined && isSeen);
 
   if (isLoggedOut(session.error)) return <Navigate to="/login" replace />;
   return (

@@ -12,14 +12,22 @@ import type {
   TelemetryStored,
 } from "../api/types.gen";
 
-const REFETCH_EVERY_MS = 400;
+const FLUSH_EVERY_MS = 250;
 const MAX_POINTS = 10_000;
 
 type Pages<Page> = InfiniteData<Page>;
 
-/** Puts what a stream tells into the cache, or has a list read again, at most every now and then. */
+/** The key of a generated query: its operation and what was asked. */
+type Key = { _id: string; query?: { device?: string[]; aggregate?: string }; path?: { device_id?: string } };
+
+/**
+ * Puts what a stream tells into the cache, or has a list read again.
+ *
+ * Readings and repeated readings of lists are done together a few times a second, however much a large fleet tells.
+ */
 export class Applier {
   private readonly stale = new Set<string>();
+  private readings: TelemetryStored[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly client: QueryClient) {}
@@ -31,7 +39,8 @@ export class Applier {
         void this.client.invalidateQueries();
         break;
       case "telemetry":
-        this.applyTelemetry(event);
+        this.readings.push(event);
+        this.flushSoon();
         break;
       case "presence":
         this.applyPresence(event);
@@ -57,33 +66,6 @@ export class Applier {
     clearTimeout(this.timer);
   }
 
-  private applyTelemetry({ device, ts, values }: TelemetryStored): void {
-    const newer = (metrics: LatestValues["metrics"]) => {
-      const fresh = Object.entries(values).filter(([name]) => (metrics[name]?.ts ?? "") <= ts);
-      return { ...metrics, ...Object.fromEntries(fresh.map(([name, value]) => [name, { ts, value }])) };
-    };
-    this.client.setQueriesData<PageLatestOfDevice>({ queryKey: [{ _id: "listLatest" }] }, (page) => {
-      if (page === undefined) return page;
-      const known = page.items.some((item) => item.device === device);
-      const items = known ? page.items : [...page.items, { device, metrics: {} }];
-      return { ...page, items: items.map((item) => (item.device === device ? { device, metrics: newer(item.metrics) } : item)) };
-    });
-    this.client.setQueriesData<LatestValues>({ queryKey: [{ _id: "showLatest", path: { device_id: device } }] }, (latest) =>
-      latest && { ...latest, metrics: newer(latest.metrics) },
-    );
-    this.appendPoints(device, ts, values);
-  }
-
-  /** Windows are read again by the page that shows them; raw points grow as they come. */
-  private appendPoints(device: string, ts: string, values: TelemetryStored["values"]): void {
-    const queries = this.client.getQueryCache().findAll({ queryKey: [{ _id: "queryTelemetry" }] });
-    for (const query of queries) {
-      const asked = (query.queryKey[0] as { query?: { device?: string[]; aggregate?: string } }).query;
-      if (asked?.aggregate !== undefined || !asked?.device?.includes(device)) continue;
-      this.client.setQueryData<Telemetry>(query.queryKey, (had) => had && { series: withPoints(had.series, device, ts, values) });
-    }
-  }
-
   private applyPresence({ device, status, firmware }: PresenceChanged): void {
     this.client.setQueriesData<Pages<PageDeviceOut>>({ queryKey: [{ _id: "listDevices", _infinite: true }] }, (list) =>
       list && mapItems(list, (item) => (item.id === device ? { ...item, status, firmware } : item)),
@@ -101,12 +83,55 @@ export class Applier {
 
   private readAgain(operation: string): void {
     this.stale.add(operation);
+    this.flushSoon();
+  }
+
+  private flushSoon(): void {
     this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const readings = this.readings;
+      this.readings = [];
+      if (readings.length > 0) applyReadings(this.client, readings);
       for (const one of this.stale) void this.client.invalidateQueries({ queryKey: [{ _id: one }] });
       this.stale.clear();
-      this.timer = undefined;
-    }, REFETCH_EVERY_MS);
+    }, FLUSH_EVERY_MS);
   }
+}
+
+function applyReadings(client: QueryClient, readings: TelemetryStored[]): void {
+  const byDevice = Map.groupBy(readings, (reading) => reading.device);
+  for (const query of client.getQueryCache().findAll()) {
+    const { _id: operation, query: asked, path } = query.queryKey[0] as Key;
+    if (operation === "listLatest") {
+      client.setQueryData<PageLatestOfDevice>(query.queryKey, (page) => page && withLatest(page, asked?.device ?? [], byDevice));
+    } else if (operation === "showLatest") {
+      const told = byDevice.get(path?.device_id ?? "");
+      if (told) client.setQueryData<LatestValues>(query.queryKey, (had) => had && { metrics: newer(had.metrics, told) });
+    } else if (operation === "queryTelemetry" && asked?.aggregate === undefined) {
+      // Windows are read again by the page that shows them; raw points grow as they come.
+      const told = asked?.device?.flatMap((device) => byDevice.get(device) ?? []) ?? [];
+      if (told.length > 0) client.setQueryData<Telemetry>(query.queryKey, (had) => had && { series: told.reduce(withPoints, had.series) });
+    }
+  }
+}
+
+function withLatest(page: PageLatestOfDevice, asked: string[], byDevice: Map<string, TelemetryStored[]>): PageLatestOfDevice {
+  const had = new Map(page.items.map((item) => [item.device, item]));
+  for (const device of asked) {
+    const told = byDevice.get(device);
+    if (told) had.set(device, { device, metrics: newer(had.get(device)?.metrics ?? {}, told) });
+  }
+  return { ...page, items: [...had.values()] };
+}
+
+function newer(metrics: LatestValues["metrics"], readings: TelemetryStored[]): LatestValues["metrics"] {
+  const all = { ...metrics };
+  for (const { ts, values } of readings) {
+    for (const [name, value] of Object.entries(values)) {
+      if ((all[name]?.ts ?? "") <= ts) all[name] = { ts, value };
+    }
+  }
+  return all;
 }
 
 function mapItems<Page extends { items: unknown[] }>(
@@ -116,7 +141,7 @@ function mapItems<Page extends { items: unknown[] }>(
   return { ...list, pages: list.pages.map((page) => ({ ...page, items: page.items.map(change) })) };
 }
 
-function withPoints(series: Telemetry["series"], device: string, ts: string, values: TelemetryStored["values"]) {
+function withPoints(series: Telemetry["series"], { device, ts, values }: TelemetryStored): Telemetry["series"] {
   const left = new Map(Object.entries(values).filter((entry): entry is [string, number | boolean] => isPoint(entry[1])));
   const grown = series.map((one) => {
     const value = left.get(one.metric);
