@@ -47,13 +47,11 @@ class Guard:
         had = max(self.position(sent.stream), sent.first - 1)
         if sent.offset > had + 1:
             return []
-        seen: set[tuple[str, int, int]] = set()
-        fresh = [record for record in sent.records[had + 1 - sent.offset :] if self._is_new(record, seen)]
+        fresh = [record for record in sent.records[had + 1 - sent.offset :] if self._is_new(record)]
         self._positions[sent.stream] = max(had, sent.offset + len(sent.records) - 1)
         self._moved.add(sent.stream)
         for device, boot, low, high in sent.covers:
-            if self._received.setdefault((device, boot), Ranges()).add(low, high):
-                self._touched.add((device, boot))
+            self._add((device, boot), low, high)
         return fresh
 
     def changes(self) -> Changes:
@@ -64,12 +62,15 @@ class Guard:
         self._touched.clear()
         return Changes(positions, spans)
 
-    def _is_new(self, record: AnyRecord, seen: set[tuple[str, int, int]]) -> bool:
+    def _is_new(self, record: AnyRecord) -> bool:
+        """Whether nobody has brought a record before; from now on somebody has."""
         if record.boot is None or record.seq is None:
             return True
-        had = self._received.get((record.device, record.boot))
-        place = (record.device, record.boot, record.seq)
-        if (had is not None and record.seq in had) or place in seen:
-            return False
-        seen.add(place)
-        return True
+        return self._add((record.device, record.boot), record.seq, record.seq)
+
+    def _add(self, life: tuple[str, int], low: int, high: int) -> bool:
+        ranges = self._received.get(life)
+        if ranges is None:
+            ranges = self._received[life] = Ranges()
+        self._touched.add(life)
+        return ranges.add(low, high)

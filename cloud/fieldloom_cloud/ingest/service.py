@@ -19,7 +19,7 @@ from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
-from fieldloom_runtime.records import AnyRecord, DeadLetter, Event, Expired, Reported, Result, State, Telemetry
+from fieldloom_runtime.records import AnyRecord, DeadLetter, Event, Expired, Reported, Result, State, Telemetry, Value
 
 
 class Records:
@@ -110,19 +110,22 @@ async def _store_event(session: AsyncSession, gateway: str, record: Event | Resu
 
 async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> None:
     """Keep the newest value of each metric: one statement a batch, however many records it holds."""
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    newest: dict[tuple[str, str], tuple[int, Value]] = {}
     for record in sorted(telemetry, key=attrgetter("ts")):
         for metric, value in record.values.items():
-            row = {"device": record.device, "metric": metric, "ts": record.ts, "value": value}
-            newest[record.device, metric] = row
+            newest[record.device, metric] = (record.ts, value)
     if newest:
+        rows = [
+            {"device": device, "metric": metric, "ts": ts, "value": value}
+            for (device, metric), (ts, value) in newest.items()
+        ]
         insertion = insert(Latest)
         newer = insertion.on_conflict_do_update(
             index_elements=[Latest.device, Latest.metric],
             set_={"ts": insertion.excluded.ts, "value": insertion.excluded.value},
             where=insertion.excluded.ts >= Latest.ts,
         )
-        await session.execute(newer, list(newest.values()))
+        await session.execute(newer, rows)
 
 
 async def latest_of(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, Any]]:
