@@ -2,7 +2,7 @@
 
 The whole system as `fieldloom demo` runs it (mutual TLS, every record on two disks before it is acknowledged twice), on
 one machine together with the devices that load it. A rate counts from the first publish until the cloud has every
-record. Latency is from a publish to the value in the cloud's API, at 1,000 readings/s beside it. The peer: mosquitto
+record. Latency is from a publish until the cloud tells of the row, at 1,000 readings/s beside it. The peer: mosquitto
 alone, the same payloads, the same window, to one subscriber that only counts.
 """
 
@@ -34,7 +34,7 @@ from fieldloom_sim.demo.system import DemoSystem
 ROUNDS = 3
 BATCHES = (1, 10)
 LATENCY_LOAD = 1000  # readings/s beside the probe
-PROBES_EVERY_S = 0.1
+PROBE_EVERY_S = 0.02
 TICKS = os.sysconf("SC_CLK_TCK")
 PROCESSES = ("cloud", "cloud-broker", "gateway-1", "gateway-1-broker")
 
@@ -75,32 +75,48 @@ class Bench:
         """Readings/s, all of them stored."""
         for device in self.devices:
             device.batch = batch
-        before, begun = self.stored(), time.monotonic()
-        sent = sum(device.sent for device in self.devices)
+        before, begun = self.sent(), time.monotonic()
         await load.run(self.devices, seconds)
-        wanted = sum(device.sent for device in self.devices) - sent
+        await self.settle(self.sent())
+        return (self.sent() - before) / (time.monotonic() - begun)
+
+    def sent(self) -> int:
+        return sum(device.sent for device in [*self.devices, self.probe])
+
+    async def settle(self, records: int) -> None:
+        """Wait until the cloud has that many."""
         async with asyncio.timeout(60):
-            while await asyncio.to_thread(self.stored) - before < wanted:
+            while await asyncio.to_thread(self.stored) < records:
                 await asyncio.sleep(0.01)
-        return wanted / (time.monotonic() - begun)
 
     async def latencies(self, seconds: float) -> list[float]:
-        """Milliseconds from publishes of one device to its values in the API, at a steady load."""
+        """Milliseconds from publishes of one device to the live stream, which tells a row after its commit."""
         found: list[float] = []
         loading = asyncio.create_task(self._steady_load())
-        async with httpx2.AsyncClient(headers=self.system.client.headers, timeout=30) as api:
-            url = f"{self.system.url}/api/v1/devices/probe/latest"
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends:
-                before = (await api.get(url)).json()["metrics"].get("temperature", {}).get("ts")
-                await asyncio.sleep(PROBES_EVERY_S)
-                published = time.monotonic()
-                self.probe.send(self.probe.sent + 1)
-                while (await api.get(url)).json()["metrics"].get("temperature", {}).get("ts") == before:
-                    await asyncio.sleep(0)
-                found.append((time.monotonic() - published) * 1000)
-        loading.cancel()
-        return found
+        told: asyncio.Queue[None] = asyncio.Queue()
+        watching = asyncio.create_task(self._watch(told))
+        await told.get()  # ready
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            published = time.monotonic()
+            self.probe.send(self.probe.sent + 1)
+            await told.get()
+            found.append((time.monotonic() - published) * 1000)
+            await asyncio.sleep(PROBE_EVERY_S)
+        for task in (loading, watching):
+            task.cancel()
+        await load.run(self.devices, 0)
+        return sorted(found)
+
+    async def _watch(self, told: asyncio.Queue[None]) -> None:
+        url = f"{self.system.url}/api/v1/stream"
+        async with (
+            httpx2.AsyncClient(headers=self.system.client.headers, timeout=30) as api,
+            api.stream("GET", url, params={"device": "probe"}) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    told.put_nowait(None)
 
     async def _steady_load(self) -> None:
         begun, done = time.monotonic(), 0
@@ -178,7 +194,8 @@ async def measure(bench: Bench, seconds: float) -> dict[str, Any]:
             name = process.replace("-", "_")
             figures[f"cpu_percent_{name}_batch_{batch}"] = round((cpu - before[process][0]) / took * 100)
             figures[f"rss_mb_{name}"] = round(rss / 1024)
-    latencies = sorted(await bench.latencies(share * 2))
+    latencies = await bench.latencies(share * 2)
+    await bench.settle(bench.sent())
     verdict = await asyncio.to_thread(bench.verdict)
     alone = await peer(bench, share)
     single, batched = (statistics.median(rates[batch]) for batch in BATCHES)
