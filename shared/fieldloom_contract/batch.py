@@ -9,7 +9,9 @@ from collections import namedtuple
 
 from fieldloom_contract.compat import loads
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.messages import dumps
+from fieldloom_contract.fields import dumps, number
+from fieldloom_contract.limits import MAX_BOOT, MAX_NUMBER
+from fieldloom_contract.topics import device_id
 
 VERSION = 1
 STREAM_BYTES = 16
@@ -19,7 +21,7 @@ _ACK = ord("A")
 _HEAD = "!2sBB16sQ"
 _HEAD_BYTES = struct.calcsize(_HEAD)
 _REST = "!QII"  # first, number of records, bytes of covers
-_REST_BYTES = struct.calcsize(_REST)
+_BODY = _HEAD_BYTES + struct.calcsize(_REST)
 
 Batch = namedtuple("Batch", ("stream", "offset", "first", "covers", "records"))
 
@@ -44,6 +46,8 @@ def _open(payload: bytes, expected: int) -> tuple[bytes, int]:
         raise Rejected("batch", "is no frame of this kind")
     if version != VERSION:
         raise Rejected("batch", "has version " + str(version) + ", this side knows " + str(VERSION))
+    if offset > MAX_NUMBER:
+        raise Rejected("batch.offset", "is beyond what a stream counts to")
     return stream, offset
 
 
@@ -54,25 +58,34 @@ def unpack_ack(payload: bytes) -> tuple[bytes, int]:
     return _open(payload, _ACK)
 
 
-def unpack(payload: bytes) -> Batch:
-    """Return the batch, its records as JSON texts that nobody has parsed yet. Raises Rejected."""
+def unpack_head(payload: bytes) -> tuple[bytes, int, int, int]:
+    """Return (stream, offset, first, number of records) of a batch, also of one whose rest is at fault.
+
+    Raises Rejected; never for a batch of ours, so that its receiver can settle it whatever it holds.
+    """
     stream, offset = _open(payload, _BATCH)
-    body = _HEAD_BYTES + _REST_BYTES
-    if len(payload) < body:
+    if len(payload) < _BODY:
         raise Rejected("batch", "is cut off in its head")
-    first, count, told = struct.unpack(_REST, payload[_HEAD_BYTES:body])
+    first, count, told = struct.unpack(_REST, payload[_HEAD_BYTES:_BODY])
     if not 1 <= first <= offset:
         raise Rejected("batch.first", "must be from 1 to the batch's offset")
-    if len(payload) < body + told:
-        raise Rejected("batch.covers", "are cut off")
+    # A record has a byte at least, and one between it and the next.
+    if not 1 <= count <= (len(payload) - _BODY - told + 1) // 2:
+        raise Rejected("batch.records", "are not as many as the head says")
+    return stream, offset, first, count
+
+
+def unpack(payload: bytes) -> Batch:
+    """Return the batch, its records as JSON texts that nobody has parsed yet. Raises Rejected."""
+    stream, offset, first, count = unpack_head(payload)
+    end = _BODY + struct.unpack(_REST, payload[_HEAD_BYTES:_BODY])[2]
     try:
-        covers = loads(payload[body : body + told])
+        covers = loads(payload[_BODY:end])
     except ValueError as error:
         raise Rejected("batch.covers", str(error)) from error
     _check_covers(covers)
-    rest = payload[body + told :]
-    records = rest.split(b"\n") if rest else []
-    if len(records) != count or not count:
+    records = payload[end:].split(b"\n")
+    if len(records) != count:
         raise Rejected("batch.records", "are not as many as the head says")
     return Batch(stream, offset, first, covers, records)
 
@@ -81,10 +94,9 @@ def _check_covers(covers: object) -> None:
     if not isinstance(covers, list):
         raise Rejected("batch.covers", "must be a list")
     for cover in covers:
-        if not isinstance(cover, list) or len(cover) != 4 or not isinstance(cover[0], str):
+        if not isinstance(cover, list) or len(cover) != 4:
             raise Rejected("batch.covers", "must be lists of device, boot, first and last seq")
-        for number in cover[1:]:
-            if not isinstance(number, int) or number < 1:
-                raise Rejected("batch.covers", "must name boot and seq by whole numbers from 1")
-        if cover[2] > cover[3]:
-            raise Rejected("batch.covers", "must not end before they begin")
+        device_id(cover[0])
+        told = {"batch.boot": cover[1], "batch.first_seq": cover[2], "batch.last_seq": cover[3]}
+        number(told, "batch.boot", 1, MAX_BOOT)
+        number(told, "batch.last_seq", number(told, "batch.first_seq", 1))

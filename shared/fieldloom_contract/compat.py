@@ -20,21 +20,40 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name + " is not JSON")
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key is repeated in an object")
+    return made
+
+
 try:
-    json.loads("0", parse_constant=_refuse_constant)
-    _STRICT = True
-except TypeError:  # MicroPython takes no hooks, knows no NaN when it reads, and reads bytes without a copy
-    _STRICT = False
+    # Made once: `json.loads` with hooks makes one a call, which costs more than the decoding.
+    _decode = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique).decode
+    STRICT = True
+except AttributeError:  # MicroPython takes no hooks, knows no NaN when it reads, and reads bytes without a copy
+    STRICT = False
 
 
 def loads(payload: bytes) -> Any:
-    """Decode strict JSON (RFC 8259). Raises ValueError, on NaN and infinities and on too deep a nesting too."""
+    """Decode JSON. Raises ValueError; on CPython for all that RFC 8259 does not allow, and for a repeated key.
+
+    A board's parser is lenient (commas and colons, leading zeros, keys that are no texts) and takes the last of
+    repeated keys: it reads only what a gateway wrote. What comes up is read by CPython.
+    """
     try:
-        if _STRICT:
-            return json.loads(payload.decode(), parse_constant=_refuse_constant)
+        if STRICT:
+            return _decode(payload.decode())
         return json.loads(payload)
     except RuntimeError as error:  # CPython's RecursionError is one too
         raise ValueError("nested too deeply") from error
 
 
-__all__ = ["Any", "const", "loads"]
+def encode(value: Any) -> bytes:
+    """Encode as compact JSON in UTF-8, not in escapes: a board reads an escaped surrogate pair as two halves."""
+    if STRICT:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+__all__ = ["STRICT", "Any", "const", "encode", "loads"]

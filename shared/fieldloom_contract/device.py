@@ -10,7 +10,7 @@ from fieldloom_contract.fields import (
     read_object,
     text,
 )
-from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_contract.limits import MAX_BOOT, MAX_DOWN_BYTES
 
 
 def frame(bodies: list[bytes], first: int | None) -> bytes:
@@ -35,7 +35,7 @@ def parse_ack(payload: bytes) -> dict[str, Any]:
     refused = optional_number(message, "refused", 0)
     boot = seq = None
     if error is None or message.get("boot") is not None:
-        boot, seq = number(message, "boot", 1, 2**31 - 1), number(message, "seq", 0)
+        boot, seq = number(message, "boot", 1, MAX_BOOT), number(message, "seq", 0)
     return {"boot": boot, "seq": seq, "error": error, "refused": refused}
 
 

@@ -1,8 +1,6 @@
 """Reading JSON field by field, so that a refusal names the place; and writing it. Shared by all messages."""
 
-import json
-
-from fieldloom_contract.compat import Any, loads
+from fieldloom_contract.compat import Any, encode, loads
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_DOWN_BYTES, MAX_NAME, MAX_NUMBER
 
@@ -24,7 +22,7 @@ def _without_nan(value: Any) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Encode as compact JSON in UTF-8; NaN and infinities become null."""
-    return json.dumps(_without_nan(value), separators=(",", ":")).encode()
+    return encode(_without_nan(value))
 
 
 def number(message: dict[str, Any], field: str, low: int, high: int = MAX_NUMBER) -> int:

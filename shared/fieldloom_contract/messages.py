@@ -14,25 +14,16 @@ from fieldloom_contract.device import (
     state,
 )
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import (
-    decode,
-    dumps,
-    is_finite,
-    mapping,
-    number,
-    optional_number,
-    optional_text,
-    read_object,
-    text,
-)
-from fieldloom_contract.limits import MAX_METRICS, MAX_NAME, MAX_UP_BYTES
+from fieldloom_contract.fields import decode, dumps, is_finite, number, optional_number, read_object
+from fieldloom_contract.limits import MAX_BOOT, MAX_DEPTH, MAX_DOWN_BYTES, MAX_METRICS, MAX_NAME, MAX_UP_BYTES
+from fieldloom_contract.plain import check_names, plain, plain_mapping, plain_text
 from fieldloom_contract.topics import EVENT, REPORTED, RESULT, TELEMETRY
 
 STATUSES = ("accepted", "succeeded", "failed", "expired", "rejected")
 FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.
-Fault = namedtuple("Fault", ("boot", "seq", "field", "reason"))
+Fault = namedtuple("Fault", ("boot", "seq", "field", "reason", "record"))
 
 
 def _is_int(value: Any) -> bool:
@@ -40,13 +31,14 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    if isinstance(value, float):
-        return is_finite(value)
-    return value is None or isinstance(value, (bool, int, str))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _values(message: dict[str, Any]) -> dict[str, Any]:
-    values = mapping(message, "values")
+    values = message.get("values")
+    if not isinstance(values, dict):
+        raise Rejected("values", "must be an object")
+    check_names(values, "values")
     if not 1 <= len(values) <= MAX_METRICS:
         raise Rejected("values", "must hold 1 to " + str(MAX_METRICS) + " metrics")
     for name, value in values.items():
@@ -54,6 +46,7 @@ def _values(message: dict[str, Any]) -> dict[str, Any]:
             raise Rejected("values", "names have 1 to 64 characters")
         if not _is_scalar(value):
             raise Rejected("values." + name, "must be a finite number, a boolean, a text or null")
+        plain(value, "values." + name)
     return values
 
 
@@ -65,20 +58,24 @@ def _telemetry(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event(record: dict[str, Any]) -> dict[str, Any]:
-    data = {} if record.get("data") is None else mapping(record, "data")
-    return {"type": text(record, "type"), "data": data}
+    data = {} if record.get("data") is None else plain_mapping(record, "data")
+    return {"type": plain_text(record, "type"), "data": data}
+
+
+def _error(record: dict[str, Any]) -> str | None:
+    return None if record.get("error") is None else plain_text(record, "error", MAX_DOWN_BYTES)
 
 
 def _result(record: dict[str, Any]) -> dict[str, Any]:
     status = record.get("status")
     if status not in STATUSES:
         raise Rejected("status", "must be one of " + ", ".join(STATUSES))
-    result = None if record.get("result") is None else mapping(record, "result")
-    return {"id": text(record, "id"), "status": status, "result": result, "error": optional_text(record, "error")}
+    result = None if record.get("result") is None else plain_mapping(record, "result")
+    return {"id": plain_text(record, "id"), "status": status, "result": result, "error": _error(record)}
 
 
 def _reported(record: dict[str, Any]) -> dict[str, Any]:
-    return {"version": number(record, "version", 0), "values": mapping(record, "values")}
+    return {"version": number(record, "version", 0), "values": plain_mapping(record, "values")}
 
 
 _CONTENT = {TELEMETRY: _telemetry, EVENT: _event, RESULT: _result, REPORTED: _reported}
@@ -90,7 +87,7 @@ def _identity(record: Any) -> tuple[int | None, int | None]:
         raise Rejected("record", "must be a JSON object")
     if record.get("boot") is None and record.get("seq") is None:
         return None, None
-    return number(record, "boot", 1, 2**31 - 1), number(record, "seq", 1)
+    return number(record, "boot", 1, MAX_BOOT), number(record, "seq", 1)
 
 
 def _record(name: str, record: dict[str, Any], boot: int | None, seq: int | None) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def _record(name: str, record: dict[str, Any], boot: int | None, seq: int | None
     parsed["ts"] = ts
     parsed["up"] = optional_number(record, "up", 0)
     if record.get("traceparent") is not None:
-        parsed["traceparent"] = text(record, "traceparent")
+        parsed["traceparent"] = plain_text(record, "traceparent")
     return parsed
 
 
@@ -129,7 +126,7 @@ def parse_records(name: str, payload: bytes) -> tuple[list[dict[str, Any]], list
             boot, seq = _identity(record)
             records.append(_record(name, record, boot, seq))
         except Rejected as error:
-            faults.append(Fault(boot, seq, error.field, error.reason))
+            faults.append(Fault(boot, seq, error.field, error.reason, record))
     if not records and all([fault.seq is None for fault in faults]):  # noqa: C419 - see Ranges
         raise Rejected(faults[0].field, faults[0].reason)
     return records, faults
@@ -143,9 +140,10 @@ def parse_state(payload: bytes) -> dict[str, Any]:
     message = read_object(payload, MAX_UP_BYTES)
     if message.get("online") is not True and message.get("online") is not False:
         raise Rejected("online", "must be true or false")
-    number(message, "boot", 1, 2**31 - 1)
-    text(message, "session")
+    number(message, "boot", 1, MAX_BOOT)
+    plain_text(message, "session")
     optional_number(message, "up", 0)
+    plain(message, "state")
     return message
 
 
@@ -165,6 +163,7 @@ def time(ts: int) -> bytes:
 
 def command(command_id: str, kind: str, parameters: dict[str, Any], expires: int) -> bytes:
     """Build a command; expires in Unix milliseconds. Raises Rejected for one that a device would not take."""
+    plain([command_id, kind, parameters], "command", MAX_DEPTH + 1)
     payload = dumps({"id": command_id, "type": kind, "parameters": parameters, "expires": expires})
     parse_command(payload)
     return payload
@@ -172,6 +171,7 @@ def command(command_id: str, kind: str, parameters: dict[str, Any], expires: int
 
 def desired(version: int, values: dict[str, Any]) -> bytes:
     """Build the desired half of a twin. Raises Rejected for one that a device would not take."""
+    plain(values, "values")
     payload = dumps({"version": version, "values": values})
     parse_desired(payload)
     return payload
@@ -185,7 +185,7 @@ def discovery_request(request_id: str, ts: int) -> bytes:
 def parse_discovery(payload: bytes) -> dict[str, Any]:
     """Return {"request_id", "device"}. Raises Rejected."""
     message = read_object(payload, MAX_UP_BYTES)
-    return {"request_id": text(message, "request_id"), "device": mapping(message, "device")}
+    return {"request_id": plain_text(message, "request_id"), "device": plain_mapping(message, "device")}
 
 
 __all__ = [
@@ -208,6 +208,7 @@ __all__ = [
     "parse_records",
     "parse_state",
     "parse_time",
+    "plain",
     "state",
     "time",
 ]
