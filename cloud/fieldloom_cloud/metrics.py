@@ -24,7 +24,7 @@ class _Figures(Collector):
         ingest = CounterMetricFamily(
             "fieldloom_cloud_ingest", "Batches and records by what became of them.", labels=["outcome"]
         )
-        for outcome in ("batches", "records", "unreadable", "disk_errors"):
+        for outcome in ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen"):
             ingest.add_metric([outcome], self._worker.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)

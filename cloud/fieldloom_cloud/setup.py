@@ -86,7 +86,7 @@ async def _first_rows(path: Path, site: str) -> str:
 
 def _write_broker(data: Path, settings: Settings, ca: Path) -> Path:
     cert, key = data / "pki" / f"{IDENTITY}.pem", data / "pki" / f"{IDENTITY}.key"
-    listener = Listener(settings.mqtt_host, settings.mqtt_port, ca, cert, key)
+    listener = Listener(settings.mqtt_host, settings.mqtt_port, ca, cert, key, client_id_is_identity=True)
     writes = tuple(("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state"))
     reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down"))
     return write(data / "broker", [listener], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))

@@ -17,13 +17,13 @@ Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Value = Whole | float | bool | str | None
 Values = Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
-Moment = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # the end of the year 9999, as far as RFC 3339 goes
 
 
 class Record(Struct, tag_field="kind", omit_defaults=True):
     """What all have in common."""
 
-    device: str
+    device: Annotated[str, Meta(max_length=MAX_NAME)]
     ts: Moment
     at: Moment
     boot: Number | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from cloud.conftest import Cloud
 from fieldloom_cli.identity import new_key_and_request, write
-from fieldloom_cloud.ingest.worker import _parsed
+from fieldloom_cloud.ingest.checked import parsed
 from fieldloom_contract import batch, messages, topics
 from fieldloom_runtime.records import DeadLetter
 from fieldloom_runtime.tls import client_context
@@ -208,7 +208,7 @@ def test_no_device_has_no_latest_values(api):
 
 
 def test_a_record_that_is_no_json_becomes_a_dead_letter():
-    letter = _parsed(b"{nonsense")
+    letter = parsed(b"{nonsense", 5)
 
     assert isinstance(letter, DeadLetter)
     assert base64.b64decode(letter.payload) == b"{nonsense"

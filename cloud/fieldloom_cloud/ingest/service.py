@@ -1,5 +1,6 @@
 """What came up and is no series, in SQL: one transaction a batch, with the store's own guards."""
 
+from collections import Counter
 from operator import attrgetter
 from typing import Any
 
@@ -13,6 +14,7 @@ from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.guard import Changes, Guard, Incoming
+from fieldloom_cloud.ingest.checked import FOREIGN
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
@@ -78,15 +80,26 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
             telemetry.append(record)
             announce(session, "telemetry", record.device, {"ts": record.ts, "values": record.values})
         elif isinstance(record, DeadLetter):
-            _store_dead_letter(session, gateway, record)
+            keep(session, gateway, record)
         elif isinstance(record, State):
             await registry.set_presence(session, record.device, record.online, record.facts.get("firmware"))
         else:
             await _store_event(session, gateway, record)
+    _tell_of_foreign(session, gateway, fresh)
     await _store_latest(session, telemetry)
 
 
-def _store_dead_letter(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
+def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) -> None:
+    """Make an event, one a batch and device, of a gateway that spoke for a device which is not of its site. (P5)"""
+    foreign = [record for record in fresh if isinstance(record, DeadLetter) and record.reason == FOREIGN]
+    for device, count in Counter(record.device for record in foreign).items():
+        last = max(record.at for record in foreign if record.device == device)
+        data = {"gateway": gateway, "records": count, "reason": FOREIGN}
+        session.add(EventRow(device=device, type="gateway.refused", ts=last, gateway=gateway, data=data))
+
+
+def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
+    """Put a record with the dead letters."""
     row = {"device": record.device, "gateway": gateway, "ts": record.at, "reason": record.reason}
     session.add(DeadLetterRow(**row, record=msgspec.to_builtins(record)))
     announce(session, "dead_letter", record.device, {name: row[name] for name in ("gateway", "ts", "reason")})

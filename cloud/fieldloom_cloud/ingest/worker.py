@@ -1,8 +1,8 @@
 """Takes the batches of all gateways off the cloud's broker and acknowledges what both stores have. (T5)"""
 
 import asyncio
-import base64
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,14 +15,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
-from fieldloom_cloud.ingest.service import Records
+from fieldloom_cloud.ingest.checked import allowed, letter, opened
+from fieldloom_cloud.ingest.service import Records, keep
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.limits import DEAD_LETTER_BYTES
+from fieldloom_contract.stream import fingerprint
 from fieldloom_runtime.mqtt import MqttLink
-from fieldloom_runtime.records import AnyRecord, DeadLetter, decode
+from fieldloom_runtime.records import AnyRecord, DeadLetter
 from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
@@ -39,10 +40,11 @@ class Worker:
     ) -> None:
         self._database = database
         self._series = series
-        self._waiting: asyncio.Queue[tuple[str, batch.Batch]] = asyncio.Queue(GROUP)
+        self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
         self.downlink = Downlink(database, self._link.publish)
         self.counts: Counter[str] = Counter()
+        self._kept: dict[str, int] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -60,14 +62,17 @@ class Worker:
         try:
             gateway, verb = topics.parse_gateway(topic)
             if verb.startswith("up/"):
-                await self._waiting.put((gateway, batch.unpack(payload)))
+                await self._waiting.put((gateway, *opened(payload, _now())))
             elif verb == "down/ack":
                 await self.downlink.acknowledge(gateway, payload)
             else:
                 self.downlink.greet(gateway)
         except Rejected as error:
             self.counts["unreadable"] += 1
-            log.warning("unreadable_batch", topic=topic, field=error.field, reason=error.reason)
+            log.warning("unreadable_from_gateway", topic=topic, field=error.field, reason=error.reason)
+            await self._keep(topic, payload, str(error))
+        except SQLAlchemyError as error:
+            self._count_refusal(error)
 
     async def _write(self, records: Records) -> None:
         while True:
@@ -75,27 +80,66 @@ class Worker:
             while not self._waiting.empty() and len(group) < GROUP:
                 group.append(self._waiting.get_nowait())
             try:
-                incoming = [await self._checked(gateway, sent) for gateway, sent in group]
-                in_series = await asyncio.to_thread(self._series.write, incoming)
-                in_records = await records.write(incoming)
+                incoming = [await self._checked(*one) for one in group]
+                positions = await self._store(records, incoming)
             except (duckdb.Error, SQLAlchemyError) as error:
                 # Not acknowledged, so the gateways send it again; what one store took, it will not take twice.
-                self.counts["disk_errors"] += 1
-                log.error("disk_refused_batches", batches=len(group), error=str(error))  # noqa: TRY400
+                self._count_refusal(error)
                 continue
             self.counts["batches"] += len(group)
-            self.counts["records"] += sum(len(sent.records) for sent in incoming)
-            await self._acknowledge(incoming, map(min, in_series, in_records))
+            everything = [record for sent in incoming for record in sent.records]
+            self.counts["records"] += len(everything)
+            self.counts["dead_letters"] += sum(isinstance(record, DeadLetter) for record in everything)
+            await self._acknowledge(incoming, positions)
 
-    async def _checked(self, gateway: str, sent: batch.Batch) -> Incoming:
-        """Return a batch with its records parsed; what its gateway may not say has become a dead letter."""
-        parsed = [_parsed(text) for text in sent.records]
+    async def _checked(self, gateway: str, sent: batch.Batch, parsed: list[AnyRecord]) -> Incoming:
+        """Return a batch with its records; what its gateway may not say has become a dead letter."""
         named = {record.device for record in parsed}
         async with self._database.transaction() as session:
-            allowed = await registry.of_same_site(session, gateway, named)
-        records = [_allowed(record, allowed) for record in parsed]
-        covers = [tuple(cover) for cover in sent.covers if cover[0] in allowed]
+            devices = await registry.of_same_site(session, gateway, named)
+        records = [allowed(record, devices) for record in parsed]
+        covers = [tuple(cover) for cover in sent.covers if cover[0] in devices]
         return Incoming(gateway, sent.stream, sent.offset, sent.first, covers, records)
+
+    async def _store(self, records: Records, incoming: list[Incoming]) -> list[int]:
+        """Store a group; what no check foresaw must neither stop the cloud nor hold up a gateway's stream for ever."""
+        try:
+            return await self._commit(records, incoming)
+        except (duckdb.Error, SQLAlchemyError):
+            raise
+        except Exception as error:
+            log.exception("batches_not_storable", batches=len(incoming))
+            if len(incoming) > 1:
+                return [position for sent in incoming for position in await self._store(records, [sent])]
+            self.counts["unforeseen"] += 1
+            reason = f"can't be stored: {type(error).__name__}"
+            letters: list[AnyRecord] = [
+                letter(msgspec.json.encode(record), reason, _now()) for record in incoming[0].records
+            ]
+            return await self._commit(records, [incoming[0]._replace(records=letters, covers=[])])
+
+    async def _commit(self, records: Records, incoming: list[Incoming]) -> list[int]:
+        in_series = await asyncio.to_thread(self._series.write, incoming)
+        return list(map(min, in_series, await records.write(incoming)))
+
+    async def _keep(self, topic: str, payload: bytes, reason: str) -> None:
+        """Keep what has no place in a stream; its sender may send it over and over, so the same is kept once."""
+        gateway = topic.split("/")[3]
+        if self._kept.get(gateway) == fingerprint(payload):
+            return
+        self._kept[gateway] = fingerprint(payload)
+        self.counts["dead_letters"] += 1
+        kept = letter(payload, reason, _now())
+        kept.topic = topic
+        try:
+            async with self._database.transaction() as session:
+                keep(session, gateway, kept)
+        except SQLAlchemyError as error:
+            self._count_refusal(error)
+
+    def _count_refusal(self, error: Exception) -> None:
+        self.counts["disk_errors"] += 1
+        log.error("disk_refused", error=str(error))
 
     async def _acknowledge(self, group: list[Incoming], positions: Iterable[int]) -> None:
         reached = {(sent.gateway, sent.stream): position for sent, position in zip(group, positions, strict=True)}
@@ -103,20 +147,8 @@ class Worker:
             await self._link.publish(topics.gateway(gateway, "ack"), batch.pack_ack(stream, position))
 
 
-def _parsed(text: bytes) -> AnyRecord:
-    """Return a record, or the dead letter that takes the place of what is none."""
-    try:
-        return decode(text)
-    except msgspec.DecodeError as error:  # ValidationError is one too
-        kept = base64.b64encode(text[:DEAD_LETTER_BYTES]).decode()
-        return DeadLetter(device="", ts=0, at=0, reason=f"unreadable: {error}", payload=kept, length=len(text))
-
-
-def _allowed(record: AnyRecord, allowed: set[str]) -> AnyRecord:
-    if record.device in allowed or isinstance(record, DeadLetter):
-        return record
-    reason = "the device is not registered at the site of this gateway"
-    return DeadLetter(device=record.device, ts=record.ts, at=record.at, reason=reason, was=msgspec.to_builtins(record))
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def open_worker(data: Path, identity: str, address: tuple[str, int], database: Database, series: TimeSeries) -> Worker:

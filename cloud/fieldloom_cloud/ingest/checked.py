@@ -1,0 +1,55 @@
+"""What a gateway sends, checked before it reaches a store: what does not fit becomes a dead letter in its place. (T1)
+
+So no batch can be one that no store takes, which would hold up its gateway's stream for ever.
+"""
+
+import base64
+
+import msgspec
+
+from fieldloom_contract import batch
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
+from fieldloom_contract.plain import plain
+from fieldloom_runtime.records import AnyRecord, DeadLetter, Telemetry, decode
+
+FOREIGN = "the device is not registered at the site of this gateway"
+VOID = Telemetry(device="", ts=0, at=0, values={})
+"""Takes the place of a record that nobody can read, so that the numbers of its stream go on; it holds nothing."""
+
+
+def parsed(text: bytes, now: int) -> AnyRecord:
+    """Return a record, or the dead letter that takes the place of what is none; `now`, in Unix ms, dates that."""
+    try:
+        record = decode(text)
+        if not isinstance(record, Telemetry):
+            plain(msgspec.to_builtins(record), "record", MAX_DEPTH + 1)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Rejected) as error:
+        return letter(text, f"unreadable: {error}", now)
+    return record
+
+
+def allowed(record: AnyRecord, devices: set[str]) -> AnyRecord:
+    """Return a record of a device that its gateway may speak for, or the dead letter that takes its place."""
+    if record.device in devices or isinstance(record, DeadLetter) or record is VOID:
+        return record
+    return DeadLetter(device=record.device, ts=record.ts, at=record.at, reason=FOREIGN, was=msgspec.to_builtins(record))
+
+
+def letter(payload: bytes, reason: str, now: int) -> DeadLetter:
+    """Return the dead letter of what has no readable device: the first bytes, the length and the reason."""
+    kept = base64.b64encode(payload[:DEAD_LETTER_BYTES]).decode()
+    return DeadLetter(device="", ts=now, at=now, reason=reason, payload=kept, length=len(payload))
+
+
+def opened(payload: bytes, now: int) -> tuple[batch.Batch, list[AnyRecord]]:
+    """Return a batch and its records; of one whose head alone can be read, one dead letter holds all of it.
+
+    Raises Rejected when not even the head can be read.
+    """
+    try:
+        sent = batch.unpack(payload)
+    except Rejected as error:
+        stream, offset, first, count = batch.unpack_head(payload)
+        return batch.Batch(stream, offset, first, [], []), [letter(payload, str(error), now), *[VOID] * (count - 1)]
+    return sent, [parsed(text, now) for text in sent.records]
