@@ -14,6 +14,7 @@ from typing import Any
 from fieldloom_contract import topics
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
@@ -45,17 +46,19 @@ class Gateway:
 
     def __init__(self, settings: configuration.Settings, data: Path) -> None:
         self._settings = settings
-        self._tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
+        uplink_tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
         self._db = open_database(data)
         self._reader = sqlite3.connect(data / FILE, check_same_thread=False, isolation_level=None)
         self._store = Store(self._db, settings.outbox_bytes)
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
-        self._adapter = MqttAdapter(settings.local_port, settings.id, self._tls, self._ask_who_is_there)
+        own = identity.of(data)
+        local_tls = client_context(own.cert, own.cert, own.key, ssl.TLSVersion.TLSv1_3)
+        self._adapter = MqttAdapter(settings.local_port, identity.NAME, local_tls, self._ask_who_is_there)
         self._uplink = Uplink(
             settings.id,
             (settings.cloud_host, settings.cloud_port),
-            self._tls,
+            uplink_tls,
             self._outbox,
             self._store,
             self._writer,

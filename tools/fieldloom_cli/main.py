@@ -1,5 +1,6 @@
 """The `fieldloom` command: its own groups, and those that other distributions bring by an entry point."""
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -64,6 +65,7 @@ def fieldloom() -> None:
 
 def main() -> None:
     """Run the command; a failure is one line on standard error with the way out, and an exit code that scripts know."""
+    os.umask(0o077)  # whatever any of our processes writes is for its owner alone: databases, their logs, keys, tokens
     try:
         app()
     except CommandFailed as error:

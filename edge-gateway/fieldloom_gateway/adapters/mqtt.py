@@ -20,6 +20,7 @@ from fieldloom_gateway.adapters.base import AdapterMetrics, Message
 log = structlog.get_logger()
 
 QUEUE = 10_000
+QUEUE_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 20.0
 BACK_OFF_S = 0.25
@@ -32,7 +33,7 @@ quiet.setLevel(logging.CRITICAL + 1)
 
 
 class MqttAdapter:
-    """A ProtocolAdapter. Its queue is bounded; what comes while it is full is dropped and counted."""
+    """A ProtocolAdapter. Its queue is bounded, in bytes too; what finds it full is dropped and counted."""
 
     def __init__(
         self, port: int, identity: str, tls: ssl.SSLContext, on_connected: Callable[[], Awaitable[None]]
@@ -44,6 +45,7 @@ class MqttAdapter:
         self._on_connected = on_connected
         self._topics: list[str] = []
         self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE)
+        self._queued_bytes = 0
         self._client: gmqtt.Client | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -72,11 +74,11 @@ class MqttAdapter:
     async def receive(self) -> AsyncIterator[Message]:
         """Yield what comes in."""
         while True:
-            yield await self._queue.get()
+            yield self._given(await self._queue.get())
 
     def pending(self, limit: int) -> list[Message]:
         """Return, without waiting, up to `limit` of what has come in meanwhile: the rest of a group."""
-        return [self._queue.get_nowait() for _ in range(min(limit, self._queue.qsize()))]
+        return [self._given(self._queue.get_nowait()) for _ in range(min(limit, self._queue.qsize()))]
 
     async def close(self) -> None:
         """End the connection."""
@@ -122,10 +124,14 @@ class MqttAdapter:
         self.metrics.bytes_received += len(payload)
         if properties["retain"]:
             self.metrics.retained += 1
+        elif self._queue.full() or self._queued_bytes + len(payload) > QUEUE_BYTES:
+            self.metrics.dropped += 1
         else:
             name = topic if isinstance(topic, str) else topic.decode(errors="replace")
-            try:
-                self._queue.put_nowait(Message(name, payload))
-            except asyncio.QueueFull:
-                self.metrics.dropped += 1
+            self._queued_bytes += len(payload)
+            self._queue.put_nowait(Message(name, payload))
         return 0  # MQTT 5's "success"
+
+    def _given(self, message: Message) -> Message:
+        self._queued_bytes -= len(message.payload)
+        return message

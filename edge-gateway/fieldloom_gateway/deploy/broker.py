@@ -1,23 +1,32 @@
 """The gateway's broker: a listener for devices, one on loopback for the gateway, rights verb by verb. (P5)"""
 
-from dataclasses import replace
 from pathlib import Path
 
 from fieldloom_contract import topics
+from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.settings import Settings
 from fieldloom_runtime.broker import Listener, Rights, write
 
 
 def write_broker(settings: Settings, data: Path) -> Path:
     """Write the configuration below a data folder and return mosquitto.conf's path. The host runs the broker."""
-    local = Listener("127.0.0.1", settings.local_port, settings.ca, settings.cert, settings.key)
-    devices = replace(local, host=settings.mqtt_host, port=settings.mqtt_port, tls_1_2=True, client_id_is_identity=True)
-    return write(data.resolve() / "broker", [devices, local], rights(settings.id))
+    own = identity.create(data)
+    local = Listener("127.0.0.1", settings.local_port, own.cert, own.cert, own.key)
+    devices = Listener(
+        settings.mqtt_host,
+        settings.mqtt_port,
+        settings.ca,
+        settings.cert,
+        settings.key,
+        tls_1_2=True,
+        client_id_is_identity=True,
+    )
+    return write(data.resolve() / "broker", [devices, local], rights())
 
 
-def rights(gateway: str) -> Rights:
+def rights() -> Rights:
     """Return who may do what at a gateway's broker: a device under its own name alone, verb by verb."""
     writes = [("write", topics.device("%u", verb)) for verb in topics.DEVICE_WRITES]
     reads = [("read", topics.device("%u", verb)) for verb in topics.DEVICE_READS]
     everyone = ("read", topics.DISCOVERY_REQUEST)
-    return Rights(patterns=(*writes, *reads, everyone), users={gateway: (("readwrite", "fl/v1/#"),)})
+    return Rights(patterns=(*writes, *reads, everyone), users={identity.NAME: (("readwrite", "fl/v1/#"),)})

@@ -14,6 +14,6 @@ def date(record: dict[str, Any], now: int, started_at: int | None) -> tuple[int,
     if ts is not None and MIN_TS <= ts <= now + MAX_AHEAD_MS:
         return ts, False
     up = record["up"]
-    if ts is None and up is not None and started_at is not None:
+    if ts is None and up is not None and started_at is not None and started_at + up >= MIN_TS:
         return min(started_at + up, now), True
     return now, True

@@ -31,11 +31,11 @@ def decode(payload: bytes) -> list[Reading] | None:
 
     A decoder does not tell of a key that stands twice, so the keys are counted.
     """
-    if len(payload) > MAX_UP_BYTES:
+    if len(payload) > MAX_UP_BYTES or b"\\u" in payload:  # an escape may be a NUL, which no text may hold
         return None
     try:
         readings = _many.decode(payload) if payload[:1] == b"[" else [_one.decode(payload)]
-    except msgspec.DecodeError:  # ValidationError is one too
+    except (msgspec.DecodeError, UnicodeDecodeError):  # ValidationError is one too
         return None
     keys = 0
     for reading in readings:

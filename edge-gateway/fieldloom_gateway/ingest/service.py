@@ -73,7 +73,7 @@ class Ingest:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
 
     async def _take(self, group: list[Message]) -> None:
-        arrivals = [arrival for message in group if (arrival := self._arrival(message))]
+        arrivals = [self._arrival(message) for message in group]
         try:
             taken = await self._in_store(self._store.take, arrivals, self._now())
         except sqlite3.Error as error:
@@ -86,13 +86,13 @@ class Ingest:
         self._on_new()
         await self._answer(taken)
 
-    def _arrival(self, message: Message) -> Arrival | None:
+    def _arrival(self, message: Message) -> Arrival:
         try:
             device, verb = _address(message.topic)
-        except Rejected as error:
+        except Rejected:
+            # Of no device that can be; the store keeps it with the dead letters.
             self.counts["unknown_topics"] += 1
-            log.warning("unknown_topic", topic=message.topic, reason=error.reason)
-            return None
+            device = verb = ""
         return Arrival(device, verb, message.payload, message.topic)
 
     async def _answer(self, taken: Taken) -> None:

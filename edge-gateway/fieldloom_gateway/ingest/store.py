@@ -31,7 +31,11 @@ KINDS: dict[str, type[Record]] = {
     topics.REPORTED: Reported,
 }
 BY_GATEWAY = "gateway"
+TAKEN = "records"
 DEAD_LETTERS_KEPT = 10_000
+# A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
+MAX_SPANS = 256
+LIVES_IN_MEMORY = 10_000
 
 
 class Arrival(NamedTuple):
@@ -85,6 +89,8 @@ class Store:
             for arrival in group:
                 self._take_one(arrival, now, taken)
             self._write_ranges()
+        if len(self._received) > LIVES_IN_MEMORY:
+            self._received.clear()
         return taken
 
     def acknowledgement(self, device: str) -> Ack | None:
@@ -159,6 +165,9 @@ class Store:
 
     def _take_one(self, arrival: Arrival, now: int, taken: Taken) -> None:
         taken.counts["messages"] += 1
+        if self._segments.bytes + len(arrival.payload) > self._limit:
+            taken.counts["refused_full"] += 1
+            return
         try:
             if arrival.verb in topics.UP_STREAM:
                 self._take_records(arrival, now, taken)
@@ -176,9 +185,6 @@ class Store:
                 self._refuse(arrival, str(error), taken)
 
     def _take_records(self, arrival: Arrival, now: int, taken: Taken) -> None:
-        if self._segments.bytes + len(arrival.payload) > self._limit:
-            taken.counts["refused_full"] += 1
-            return
         plain = readings.decode(arrival.payload) if arrival.verb == topics.TELEMETRY else None
         if plain is not None:
             self._take_readings(arrival.device, plain, now, taken)
@@ -188,24 +194,30 @@ class Store:
         for record in records:
             self._take_record(arrival, record, now, taken)
         for fault in faults:
-            self._take_fault(arrival, fault, now, taken)
+            if fault.seq is not None:
+                self._take_fault(arrival, fault, now, taken)
         self._acknowledge(arrival.device, lives - {None}, taken)
         unreadable = [fault for fault in faults if fault.seq is None]
         if unreadable:
-            self._refuse(arrival, f"{unreadable[0].field}: {unreadable[0].reason}", taken)
+            reason = f"{unreadable[0].field}: {unreadable[0].reason}"
+            also = f" (and {len(unreadable) - 1} more of this message)" if len(unreadable) > 1 else ""
+            taken.counts["faults"] += len(unreadable)
+            self._bury(arrival, None, None, reason + also, now)
+            self._refuse(arrival, reason, taken)
 
     def _take_readings(self, device: str, plain: list[Reading], now: int, taken: Taken) -> None:
         """Take telemetry that is plainly right: the hot path of the gateway."""
         newest = now + MAX_AHEAD_MS
-        fresh = [reading for reading in plain if self._is_new(device, reading.boot, reading.seq, reading.first)]
-        for reading in fresh:
+        for reading in plain:
+            outcome = self._receive(device, reading.boot, reading.seq, reading.first)
+            taken.counts[outcome] += 1
+            if outcome != TAKEN:
+                continue
             told = Telemetry(device, reading.ts, now, reading.boot, reading.seq, values=reading.values)
             told.traceparent = reading.traceparent
             if not MIN_TS <= reading.ts <= newest:
                 told.ts, told.clock = now, BY_GATEWAY
             self._segments.add(told)
-        taken.counts["records"] += len(fresh)
-        taken.counts["duplicates"] += len(plain) - len(fresh)
         self._acknowledge(device, {reading.boot for reading in plain}, taken)
 
     def _acknowledge(self, device: str, boots: set[int], taken: Taken) -> None:
@@ -214,21 +226,23 @@ class Store:
 
     def _take_record(self, arrival: Arrival, record: dict[str, Any], now: int, taken: Taken) -> None:
         boot, seq = record["boot"], record["seq"]
-        if boot is not None and not self._is_new(arrival.device, boot, seq, record["first"]):
-            taken.counts["duplicates"] += 1
+        outcome = TAKEN if boot is None else self._receive(arrival.device, boot, seq, record["first"])
+        taken.counts[outcome] += 1
+        if outcome != TAKEN:
             return
         ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
         self._segments.add(KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told))
-        taken.counts["records"] += 1
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
             self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
 
     def _take_fault(self, arrival: Arrival, fault: Fault, now: int, taken: Taken) -> None:
-        if fault.seq is None or self._is_new(arrival.device, fault.boot, fault.seq, None):
-            self._bury(arrival, fault.boot, fault.seq, f"{fault.field}: {fault.reason}", now)
-            taken.counts["faults"] += 1
+        outcome = self._receive(arrival.device, fault.boot, fault.seq, None)
+        taken.counts["faults" if outcome == TAKEN else outcome] += 1
+        if outcome == TAKEN:
+            guilty = arrival._replace(payload=_encoded(fault.record, arrival.payload))
+            self._bury(guilty, fault.boot, fault.seq, f"{fault.field}: {fault.reason}", now)
 
     def _take_state(self, arrival: Arrival, now: int, taken: Taken) -> None:
         state = messages.parse_state(arrival.payload)
@@ -269,12 +283,15 @@ class Store:
         letter.payload, letter.length = base64.b64encode(kept).decode(), len(arrival.payload)
         self._segments.add(letter)
 
-    def _is_new(self, device: str, boot: int, seq: int, first: int | None) -> bool:
+    def _receive(self, device: str, boot: int, seq: int, first: int | None) -> str:
+        """Take note of a record and return what it counts as: taken, a duplicate, or apart in a boot full of gaps."""
         had = self._ranges(device, boot)
         self._touched.add((device, boot))
         if first is not None:
             had.settle(first)
-        return had.add(seq)
+        if len(had.spans) >= MAX_SPANS and not any(low - 1 <= seq <= high + 1 for low, high in had.spans):
+            return "refused_gaps"
+        return TAKEN if had.add(seq) else "duplicates"
 
     def _ranges(self, device: str, boot: int) -> Ranges:
         had = self._received.get((device, boot))
@@ -293,3 +310,10 @@ class Store:
         query = "SELECT started_at FROM device WHERE device = ? AND boot = ?"
         row = self._db.execute(query, (device, boot)).fetchone()
         return row[0] if row else None
+
+
+def _encoded(record: Any, otherwise: bytes) -> bytes:
+    try:
+        return messages.dumps(record)
+    except RecursionError:
+        return otherwise
