@@ -13,7 +13,7 @@ from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.dispatch.routes import router as commands
-from fieldloom_cloud.errors import answer_problems
+from fieldloom_cloud.errors import answer_problems, describe_problems
 from fieldloom_cloud.health import router as health
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.worker import Worker, open_worker
@@ -58,6 +58,7 @@ def interface() -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     answer_problems(app)
+    describe_problems(app)
     for router in (tokens, sessions, registry, certificates, telemetry, ingest, commands, live, health):
         app.include_router(router)
     return app

@@ -1,12 +1,17 @@
 """What the cloud refuses, and how that becomes an answer: problem details (RFC 9457), in one place.
 
 Problem
+├── Unauthorized        401
+├── Forbidden           403
 ├── NotFound            404
 ├── Duplicate           409
 ├── StaleVersion        412
 └── BadContent          422, with the faults by path
+FastAPI's own are answered in the same form: 400, 404, 405, 413, 415 and 422.
 """
 
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -69,6 +74,26 @@ class Forbidden(Problem):
     title = "Forbidden"
 
 
+_FAULT = {
+    "type": "object",
+    "required": ["path", "reason"],
+    "properties": {"path": {"type": "string"}, "reason": {"type": "string"}},
+}
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "array", "items": _FAULT},
+    },
+}
+
+
 def answer_problems(app: FastAPI) -> None:
     """Make every refusal of an application `application/problem+json`; an unforeseen error tells nothing of itself."""
 
@@ -77,22 +102,90 @@ def answer_problems(app: FastAPI) -> None:
         return _answer(error.status, error.title, error.detail, error.errors)
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        if _is_unread(error):
+            told = request.headers.get("content-type") or "no content type"
+            return _answer(415, "Unsupported media type", f"send application/json, not {told}", None)
         faults = [
-            {"path": ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]), "reason": fault["msg"]}
+            {
+                "path": _path(fault["loc"]),
+                "reason": fault.get("ctx", {}).get("error") if _is_json(fault) else fault["msg"],
+            }
             for fault in error.errors()
         ]
         return _answer(422, BadContent.title, "The request does not fit its schema.", faults)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         answer = _answer(error.status_code, str(error.detail), None, None)
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            # Starlette names the methods of the first route alone.
+            methods = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None), {})
+            answer.headers["Allow"] = ", ".join(sorted(map(str.upper, methods))) or "GET, HEAD"
         return answer
 
     @app.exception_handler(Exception)
     async def _unforeseen(_: Request, __: Exception) -> JSONResponse:
         return _answer(500, Problem.title, "The log of the cloud says more.", None)
+
+
+def _path(where: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in where[1:]) or str(where[0])
+
+
+def _is_json(fault: dict[str, Any]) -> bool:
+    return bool(fault["type"] == "json_invalid")
+
+
+def _is_unread(error: RequestValidationError) -> bool:
+    """Whether a body was there and nobody read it, since its content type is not JSON."""
+    return isinstance(error.body, bytes)
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Make the OpenAPI document tell which refusals each operation can answer with, all as problem details."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            components = schema.setdefault("components", {}).setdefault("schemas", {})
+            components |= {"Problem": PROBLEM}
+            for unused in ("HTTPValidationError", "ValidationError"):
+                components.pop(unused, None)
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
+                    operation["responses"].pop("422", None)
+                    for status in _refusals(path, method, operation):
+                        operation["responses"].setdefault(str(status), described(status))
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign] # the way that FastAPI's manual shows
+
+
+def _refusals(path: str, method: str, operation: dict[str, Any]) -> list[int]:
+    """Return the statuses of refusals that an operation can answer with."""
+    takes = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
+    has_body = "requestBody" in operation
+    possible = {
+        400: has_body,
+        401: "security" in operation,
+        403: "security" in operation,
+        404: "{" in path,
+        409: method == "post" and has_body,
+        412: "if-match" in takes,
+        413: has_body,
+        415: has_body,
+        422: path.startswith("/api/"),
+    }
+    return [status for status, is_possible in possible.items() if is_possible]
+
+
+def described(status: int) -> dict[str, Any]:
+    """Return what an operation's `responses` say of a refusal that `describe_problems` can't foresee."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
 
 
 def _answer(status: int, title: str, detail: str | None, errors: list[dict[str, str]] | None) -> JSONResponse:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +16,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "It can't do its work, and says why."}})
 async def readyz(request: Request, response: Response) -> dict[str, Any]:
     state = request.app.state
     reason = None if state.worker.is_connected else "the broker of this cloud can't be reached"
@@ -28,6 +29,6 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     return {"ready": reason is None, "reason": reason}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.figures), media_type=CONTENT_TYPE_LATEST)

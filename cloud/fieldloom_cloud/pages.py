@@ -1,5 +1,6 @@
 """Lists over HTTP: a page of items, and a cursor that leads to the next one."""
 
+import csv
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +11,7 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.errors import BadContent
+from fieldloom_contract.limits import MAX_WHOLE
 
 MAX_PAGE = 500
 
@@ -46,8 +48,9 @@ async def read(
 def _check(cursor: str, kinds: Sequence[type]) -> None:
     try:
         place = unserialize_bookmark(cursor).place or ()
-    except (BadBookmark, ValueError, TypeError):
+    except (BadBookmark, ValueError, TypeError, csv.Error, StopIteration):
         place = ()
-    if [type(value) for value in place] != list(kinds):
+    too_large = any(isinstance(value, int) and abs(value) > MAX_WHOLE for value in place)
+    if [type(value) for value in place] != list(kinds) or too_large:
         reason = "is not one that this list gave in this order"
         raise BadContent("The cursor can't be used.", [{"path": "cursor", "reason": reason}])

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from fieldloom_cloud.auth import service
 from fieldloom_cloud.auth.dependencies import Admin, Transaction
 from fieldloom_cloud.pages import Page
+from fieldloom_cloud.strict import StrictRoute
 
-router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"])
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=StrictRoute)
 
 
 class TokenIn(BaseModel, extra="forbid"):

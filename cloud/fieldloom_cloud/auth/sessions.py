@@ -8,8 +8,10 @@ from pydantic import BaseModel, Field
 from fieldloom_cloud.auth import service
 from fieldloom_cloud.auth.dependencies import COOKIE, Admin, Transaction, Viewer
 from fieldloom_cloud.database import iso
+from fieldloom_cloud.errors import described
+from fieldloom_cloud.strict import StrictRoute
 
-router = APIRouter(prefix="/api/v1", tags=["sessions"])
+router = APIRouter(prefix="/api/v1", tags=["sessions"], route_class=StrictRoute)
 
 LOGIN_PAGE = "/login"
 
@@ -44,7 +46,7 @@ async def add_login_link(body: LoginLinkIn, request: Request, transaction: Trans
     return LoginLinkOut(link=link(str(request.base_url), secret), role=body.role, expires=iso(expires))
 
 
-@router.post("/session", status_code=201)
+@router.post("/session", status_code=201, responses={401: described(401)})
 async def log_in(body: LogIn, request: Request, response: Response, transaction: Transaction) -> SessionOut:
     """Exchange the secret of a link for a session, whose cookie no script can read."""
     secret, known = await service.log_in(transaction, body.secret)

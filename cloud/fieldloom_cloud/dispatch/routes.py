@@ -3,19 +3,20 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.dispatch import service
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
+from fieldloom_cloud.strict import Instant, StrictRoute
 
-router = APIRouter(prefix="/api/v1", tags=["commands"])
+router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=StrictRoute)
 
 
 class CommandIn(BaseModel, extra="forbid"):
     type: str = Field(min_length=1, max_length=64)
     parameters: dict[str, Any] = Field(default_factory=dict)
-    expires: AwareDatetime | None = Field(None, description="By default five minutes from now.")
+    expires: Instant | None = Field(None, description="By default five minutes from now.")
 
 
 class CommandOut(BaseModel):

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms, iso
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
-from fieldloom_cloud.errors import BadContent, NotFound
+from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract import messages
 from fieldloom_contract.batch import STREAM_BYTES
@@ -44,12 +45,15 @@ class Waiting(NamedTuple):
 
 
 async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
-    """Make a command for every gateway of its device's site: one has the device. Raises NotFound and BadContent."""
+    """Make a command for every gateway of its device's site: one has the device.
+
+    Raises NotFound, BadContent and Duplicate.
+    """
     if wish.idempotency_key is not None:
         query = select(Command).filter_by(token=wish.token, idempotency_key=wish.idempotency_key)
         before = await session.scalar(query)
         if before is not None:
-            return _shown(before)
+            return _shown(_same(before, wish))
     device = await registry.device(session, wish.device)
     expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS
     fields = {"type": wish.type, "parameters": wish.parameters, "expires": expires}
@@ -64,9 +68,21 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     for gateway in await registry.gateways(session):
         if gateway["site"] == device["site"]:
             await _queue(session, gateway["id"], command.id, body)
-    await session.flush()
+    try:
+        await session.flush()
+    except IntegrityError:
+        raise Duplicate("a request with this Idempotency-Key is being answered at this moment") from None
     _announce(session, command)
     return _shown(command)
+
+
+def _same(before: Command, wish: Wish) -> Command:
+    """Return the command of a repeated request. Raises BadContent when the key stands for another one."""
+    told = (before.device, before.type, before.parameters)
+    if told != (wish.device, wish.type, wish.parameters) or wish.expires not in (None, before.expires):
+        reason = "was used for another request: draw a new one for each"
+        raise BadContent("The key stands for another command.", [{"path": "Idempotency-Key", "reason": reason}])
+    return before
 
 
 async def _queue(session: AsyncSession, gateway: str, command_id: str, body: bytes) -> None:

@@ -10,8 +10,9 @@ from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.strict import StrictRoute
 
-router = APIRouter(prefix="/api/v1", tags=["telemetry"])
+router = APIRouter(prefix="/api/v1", tags=["telemetry"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -102,9 +103,11 @@ def read_request(csr: str) -> x509.CertificateSigningRequest:
     """Return a PKCS#10 request whose signature holds. Raises BadRequest."""
     try:
         request = x509.load_pem_x509_csr(csr.encode())
-    except ValueError as error:
+        is_signed = request.is_signature_valid
+        request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)  # read late, and refused late
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadRequest(f"the request can't be read ({error})") from None
-    if not request.is_signature_valid:
+    if not is_signed:
         raise BadRequest("the request is not signed by its own key")
     return request
 

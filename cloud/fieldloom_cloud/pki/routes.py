@@ -6,8 +6,9 @@ from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.pages import Page
 from fieldloom_cloud.pki import service
 from fieldloom_cloud.pki.schemas import CertificateOut, CertificateRequest, IssuedOut
+from fieldloom_cloud.strict import StrictRoute
 
-router = APIRouter(prefix="/api/v1/certificates", tags=["certificates"])
+router = APIRouter(prefix="/api/v1/certificates", tags=["certificates"], route_class=StrictRoute)
 
 
 @router.get("")

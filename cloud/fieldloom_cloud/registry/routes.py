@@ -1,5 +1,6 @@
 """The registry over HTTP."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -17,8 +18,9 @@ from fieldloom_cloud.registry.schemas import (
     SiteIn,
     SiteOut,
 )
+from fieldloom_cloud.strict import StrictRoute
 
-router = APIRouter(prefix="/api/v1", tags=["registry"])
+router = APIRouter(prefix="/api/v1", tags=["registry"], route_class=StrictRoute)
 
 IfMatch = Annotated[str | None, Header(description='The ETag of the version that is meant, as "3".')]
 
@@ -98,11 +100,11 @@ def _tagged(device: dict[str, Any], response: Response) -> DeviceOut:
 def _version(if_match: str | None) -> int | None:
     if if_match is None or if_match == "*":
         return None
-    number = if_match.strip('"')
-    if not number.isdecimal():
+    found = re.fullmatch(r'"?([0-9]{1,15})"?', if_match)
+    if found is None:
         reason = 'must be an ETag that this API gave, as "3"'
         raise BadContent("If-Match can't be read.", [{"path": "If-Match", "reason": reason}])
-    return int(number)
+    return int(found[1])
 
 
 def _tag(text: str) -> tuple[str, str]:

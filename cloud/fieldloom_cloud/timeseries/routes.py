@@ -6,16 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from fieldloom_cloud.auth.dependencies import Viewer
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.strict import Instant, StrictRoute
 from fieldloom_cloud.timeseries import store
 
-router = APIRouter(prefix="/api/v1", tags=["telemetry"])
+router = APIRouter(prefix="/api/v1", tags=["telemetry"], route_class=StrictRoute)
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+DAY_MS = UNITS_MS["d"]
 MAX_WINDOWS = 100_000
 
 
@@ -35,15 +37,15 @@ async def query_telemetry(
     _: Viewer,
     device: Annotated[list[str] | None, Query()] = None,
     metric: Annotated[list[str] | None, Query()] = None,
-    start: AwareDatetime | None = None,
-    end: AwareDatetime | None = None,
+    start: Instant | None = None,
+    end: Instant | None = None,
     aggregate: Annotated[str | None, Query(description="average, sum, min, max or count.")] = None,
     window: Annotated[str | None, Query(description="As 10s, 1m, 1h.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Telemetry:
     until = end or datetime.now(UTC) + timedelta(milliseconds=1)
-    since = start or until - timedelta(days=1)
-    asked = store.Query(device or [], metric or [], _ms(since), _ms(until), aggregate, _window(window), limit)
+    since = _ms(start) if start else _ms(until) - DAY_MS
+    asked = store.Query(device or [], metric or [], since, _ms(until), aggregate, _window(window), limit)
     _check(asked)
     series = await asyncio.to_thread(request.app.state.series.query, asked)
     return Telemetry.model_validate({"series": [_shown(one) for one in series]})

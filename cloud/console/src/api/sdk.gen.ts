@@ -2,7 +2,7 @@
 
 import type { Client, ClientMeta, Options as Options2, RequestResult, ServerSentEventsResult, TDataShape } from './client';
 import { client } from './client.gen';
-import type { AddDeviceData, AddDeviceErrors, AddDeviceResponses, AddGatewayData, AddGatewayErrors, AddGatewayResponses, AddLoginLinkData, AddLoginLinkErrors, AddLoginLinkResponses, AddSiteData, AddSiteErrors, AddSiteResponses, AddTokenData, AddTokenErrors, AddTokenResponses, ChangeDeviceData, ChangeDeviceErrors, ChangeDeviceResponses, HealthzData, HealthzResponses, IssueCertificateData, IssueCertificateErrors, IssueCertificateResponses, ListCertificatesData, ListCertificatesErrors, ListCertificatesResponses, ListCommandsData, ListCommandsErrors, ListCommandsResponses, ListDeadLettersData, ListDeadLettersErrors, ListDeadLettersResponses, ListDevicesData, ListDevicesErrors, ListDevicesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListGatewaysData, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListSitesData, ListSitesResponses, ListTokensData, ListTokensResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutResponses, MetricsData, MetricsResponses, QueryTelemetryData, QueryTelemetryErrors, QueryTelemetryResponses, ReadyzData, ReadyzResponses, RemoveDeviceData, RemoveDeviceErrors, RemoveDeviceResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, SendCommandData, SendCommandErrors, SendCommandResponses, ShowCertificateData, ShowCertificateErrors, ShowCertificateResponses, ShowCommandData, ShowCommandErrors, ShowCommandResponses, ShowDeviceData, ShowDeviceErrors, ShowDeviceResponses, ShowLatestData, ShowLatestErrors, ShowLatestResponses, ShowSessionData, ShowSessionResponses, StreamData, StreamErrors, StreamResponses } from './types.gen';
+import type { AddDeviceData, AddDeviceErrors, AddDeviceResponses, AddGatewayData, AddGatewayErrors, AddGatewayResponses, AddLoginLinkData, AddLoginLinkErrors, AddLoginLinkResponses, AddSiteData, AddSiteErrors, AddSiteResponses, AddTokenData, AddTokenErrors, AddTokenResponses, ChangeDeviceData, ChangeDeviceErrors, ChangeDeviceResponses, HealthzData, HealthzResponses, IssueCertificateData, IssueCertificateErrors, IssueCertificateResponses, ListCertificatesData, ListCertificatesErrors, ListCertificatesResponses, ListCommandsData, ListCommandsErrors, ListCommandsResponses, ListDeadLettersData, ListDeadLettersErrors, ListDeadLettersResponses, ListDevicesData, ListDevicesErrors, ListDevicesResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestData, ListLatestErrors, ListLatestResponses, ListSitesData, ListSitesErrors, ListSitesResponses, ListTokensData, ListTokensErrors, ListTokensResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MetricsData, MetricsResponses, QueryTelemetryData, QueryTelemetryErrors, QueryTelemetryResponses, ReadyzData, ReadyzErrors, ReadyzResponses, RemoveDeviceData, RemoveDeviceErrors, RemoveDeviceResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, SendCommandData, SendCommandErrors, SendCommandResponses, ShowCertificateData, ShowCertificateErrors, ShowCertificateResponses, ShowCommandData, ShowCommandErrors, ShowCommandResponses, ShowDeviceData, ShowDeviceErrors, ShowDeviceResponses, ShowLatestData, ShowLatestErrors, ShowLatestResponses, ShowSessionData, ShowSessionErrors, ShowSessionResponses, StreamData, StreamErrors, StreamResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -21,7 +21,7 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 /**
  * List Tokens
  */
-export const listTokens = <ThrowOnError extends boolean = false>(options?: Options<ListTokensData, ThrowOnError>): RequestResult<ListTokensResponses, unknown, ThrowOnError> => (options?.client ?? client).get<ListTokensResponses, unknown, ThrowOnError>({
+export const listTokens = <ThrowOnError extends boolean = false>(options?: Options<ListTokensData, ThrowOnError>): RequestResult<ListTokensResponses, ListTokensErrors, ThrowOnError> => (options?.client ?? client).get<ListTokensResponses, ListTokensErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, {
             in: 'cookie',
             name: 'fieldloom_session',
@@ -83,7 +83,7 @@ export const addLoginLink = <ThrowOnError extends boolean = false>(options: Opti
  *
  * End the caller's session; its live streams end within seconds. A token stays what it is.
  */
-export const logOut = <ThrowOnError extends boolean = false>(options?: Options<LogOutData, ThrowOnError>): RequestResult<LogOutResponses, unknown, ThrowOnError> => (options?.client ?? client).delete<LogOutResponses, unknown, ThrowOnError>({
+export const logOut = <ThrowOnError extends boolean = false>(options?: Options<LogOutData, ThrowOnError>): RequestResult<LogOutResponses, LogOutErrors, ThrowOnError> => (options?.client ?? client).delete<LogOutResponses, LogOutErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, {
             in: 'cookie',
             name: 'fieldloom_session',
@@ -98,7 +98,7 @@ export const logOut = <ThrowOnError extends boolean = false>(options?: Options<L
  *
  * Tell who the caller is.
  */
-export const showSession = <ThrowOnError extends boolean = false>(options?: Options<ShowSessionData, ThrowOnError>): RequestResult<ShowSessionResponses, unknown, ThrowOnError> => (options?.client ?? client).get<ShowSessionResponses, unknown, ThrowOnError>({
+export const showSession = <ThrowOnError extends boolean = false>(options?: Options<ShowSessionData, ThrowOnError>): RequestResult<ShowSessionResponses, ShowSessionErrors, ThrowOnError> => (options?.client ?? client).get<ShowSessionResponses, ShowSessionErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, {
             in: 'cookie',
             name: 'fieldloom_session',
@@ -125,7 +125,7 @@ export const logIn = <ThrowOnError extends boolean = false>(options: Options<Log
 /**
  * List Sites
  */
-export const listSites = <ThrowOnError extends boolean = false>(options?: Options<ListSitesData, ThrowOnError>): RequestResult<ListSitesResponses, unknown, ThrowOnError> => (options?.client ?? client).get<ListSitesResponses, unknown, ThrowOnError>({
+export const listSites = <ThrowOnError extends boolean = false>(options?: Options<ListSitesData, ThrowOnError>): RequestResult<ListSitesResponses, ListSitesErrors, ThrowOnError> => (options?.client ?? client).get<ListSitesResponses, ListSitesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, {
             in: 'cookie',
             name: 'fieldloom_session',
@@ -155,7 +155,7 @@ export const addSite = <ThrowOnError extends boolean = false>(options: Options<A
 /**
  * List Gateways
  */
-export const listGateways = <ThrowOnError extends boolean = false>(options?: Options<ListGatewaysData, ThrowOnError>): RequestResult<ListGatewaysResponses, unknown, ThrowOnError> => (options?.client ?? client).get<ListGatewaysResponses, unknown, ThrowOnError>({
+export const listGateways = <ThrowOnError extends boolean = false>(options?: Options<ListGatewaysData, ThrowOnError>): RequestResult<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError> => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, {
             in: 'cookie',
             name: 'fieldloom_session',
@@ -434,7 +434,7 @@ export const healthz = <ThrowOnError extends boolean = false>(options?: Options<
 /**
  * Readyz
  */
-export const readyz = <ThrowOnError extends boolean = false>(options?: Options<ReadyzData, ThrowOnError>): RequestResult<ReadyzResponses, unknown, ThrowOnError> => (options?.client ?? client).get<ReadyzResponses, unknown, ThrowOnError>({ url: '/readyz', ...options });
+export const readyz = <ThrowOnError extends boolean = false>(options?: Options<ReadyzData, ThrowOnError>): RequestResult<ReadyzResponses, ReadyzErrors, ThrowOnError> => (options?.client ?? client).get<ReadyzResponses, ReadyzErrors, ThrowOnError>({ url: '/readyz', ...options });
 
 /**
  * Metrics

@@ -455,16 +455,6 @@ export type GatewayOut = {
 };
 
 /**
- * HTTPValidationError
- */
-export type HttpValidationError = {
-    /**
-     * Detail
-     */
-    detail?: Array<ValidationError>;
-};
-
-/**
  * IssuedOut
  */
 export type IssuedOut = {
@@ -943,34 +933,6 @@ export type TokenOut = {
 };
 
 /**
- * ValidationError
- */
-export type ValidationError = {
-    /**
-     * Location
-     */
-    loc: Array<string | number>;
-    /**
-     * Message
-     */
-    msg: string;
-    /**
-     * Error Type
-     */
-    type: string;
-    /**
-     * Input
-     */
-    input?: unknown;
-    /**
-     * Context
-     */
-    ctx?: {
-        [key: string]: unknown;
-    };
-};
-
-/**
  * Value
  */
 export type Value = {
@@ -984,12 +946,45 @@ export type Value = {
     value: unknown;
 };
 
+/**
+ * Problem
+ *
+ * Problem details (RFC 9457).
+ */
+export type Problem = {
+    type: string;
+    title: string;
+    status: number;
+    detail?: string;
+    errors?: Array<{
+        path: string;
+        reason: string;
+    }>;
+};
+
 export type ListTokensData = {
     body?: never;
     path?: never;
     query?: never;
     url: '/api/v1/tokens';
 };
+
+export type ListTokensErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+};
+
+export type ListTokensError = ListTokensErrors[keyof ListTokensErrors];
 
 export type ListTokensResponses = {
     /**
@@ -1009,9 +1004,33 @@ export type AddTokenData = {
 
 export type AddTokenErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type AddTokenError = AddTokenErrors[keyof AddTokenErrors];
@@ -1039,9 +1058,21 @@ export type RevokeTokenData = {
 
 export type RevokeTokenErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type RevokeTokenError = RevokeTokenErrors[keyof RevokeTokenErrors];
@@ -1064,9 +1095,33 @@ export type AddLoginLinkData = {
 
 export type AddLoginLinkErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type AddLoginLinkError = AddLoginLinkErrors[keyof AddLoginLinkErrors];
@@ -1087,6 +1142,23 @@ export type LogOutData = {
     url: '/api/v1/session';
 };
 
+export type LogOutErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+};
+
+export type LogOutError = LogOutErrors[keyof LogOutErrors];
+
 export type LogOutResponses = {
     /**
      * Successful Response
@@ -1102,6 +1174,23 @@ export type ShowSessionData = {
     query?: never;
     url: '/api/v1/session';
 };
+
+export type ShowSessionErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+};
+
+export type ShowSessionError = ShowSessionErrors[keyof ShowSessionErrors];
 
 export type ShowSessionResponses = {
     /**
@@ -1121,9 +1210,29 @@ export type LogInData = {
 
 export type LogInErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type LogInError = LogInErrors[keyof LogInErrors];
@@ -1144,6 +1253,23 @@ export type ListSitesData = {
     url: '/api/v1/sites';
 };
 
+export type ListSitesErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+};
+
+export type ListSitesError = ListSitesErrors[keyof ListSitesErrors];
+
 export type ListSitesResponses = {
     /**
      * Successful Response
@@ -1162,9 +1288,33 @@ export type AddSiteData = {
 
 export type AddSiteErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type AddSiteError = AddSiteErrors[keyof AddSiteErrors];
@@ -1185,6 +1335,23 @@ export type ListGatewaysData = {
     url: '/api/v1/gateways';
 };
 
+export type ListGatewaysErrors = {
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
+};
+
+export type ListGatewaysError = ListGatewaysErrors[keyof ListGatewaysErrors];
+
 export type ListGatewaysResponses = {
     /**
      * Successful Response
@@ -1203,9 +1370,33 @@ export type AddGatewayData = {
 
 export type AddGatewayErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type AddGatewayError = AddGatewayErrors[keyof AddGatewayErrors];
@@ -1269,9 +1460,17 @@ export type ListDevicesData = {
 
 export type ListDevicesErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListDevicesError = ListDevicesErrors[keyof ListDevicesErrors];
@@ -1294,9 +1493,33 @@ export type AddDeviceData = {
 
 export type AddDeviceErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type AddDeviceError = AddDeviceErrors[keyof AddDeviceErrors];
@@ -1332,9 +1555,25 @@ export type RemoveDeviceData = {
 
 export type RemoveDeviceErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Precondition Failed
+     */
+    412: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type RemoveDeviceError = RemoveDeviceErrors[keyof RemoveDeviceErrors];
@@ -1362,9 +1601,21 @@ export type ShowDeviceData = {
 
 export type ShowDeviceErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ShowDeviceError = ShowDeviceErrors[keyof ShowDeviceErrors];
@@ -1400,9 +1651,37 @@ export type ChangeDeviceData = {
 
 export type ChangeDeviceErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Precondition Failed
+     */
+    412: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ChangeDeviceError = ChangeDeviceErrors[keyof ChangeDeviceErrors];
@@ -1430,9 +1709,17 @@ export type ListCertificatesData = {
 
 export type ListCertificatesErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListCertificatesError = ListCertificatesErrors[keyof ListCertificatesErrors];
@@ -1455,9 +1742,33 @@ export type IssueCertificateData = {
 
 export type IssueCertificateErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type IssueCertificateError = IssueCertificateErrors[keyof IssueCertificateErrors];
@@ -1485,9 +1796,21 @@ export type ShowCertificateData = {
 
 export type ShowCertificateErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ShowCertificateError = ShowCertificateErrors[keyof ShowCertificateErrors];
@@ -1543,9 +1866,17 @@ export type QueryTelemetryData = {
 
 export type QueryTelemetryErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type QueryTelemetryError = QueryTelemetryErrors[keyof QueryTelemetryErrors];
@@ -1573,9 +1904,21 @@ export type ShowLatestData = {
 
 export type ShowLatestErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ShowLatestError = ShowLatestErrors[keyof ShowLatestErrors];
@@ -1605,9 +1948,17 @@ export type ListLatestData = {
 
 export type ListLatestErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListLatestError = ListLatestErrors[keyof ListLatestErrors];
@@ -1647,9 +1998,17 @@ export type ListEventsData = {
 
 export type ListEventsErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListEventsError = ListEventsErrors[keyof ListEventsErrors];
@@ -1685,9 +2044,17 @@ export type ListDeadLettersData = {
 
 export type ListDeadLettersErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListDeadLettersError = ListDeadLettersErrors[keyof ListDeadLettersErrors];
@@ -1724,9 +2091,21 @@ export type ListCommandsData = {
 
 export type ListCommandsErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ListCommandsError = ListCommandsErrors[keyof ListCommandsErrors];
@@ -1760,9 +2139,37 @@ export type SendCommandData = {
 
 export type SendCommandErrors = {
     /**
-     * Validation Error
+     * Bad Request
      */
-    422: HttpValidationError;
+    400: Problem;
+    /**
+     * Unauthorized
+     */
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Conflict
+     */
+    409: Problem;
+    /**
+     * Request Entity Too Large
+     */
+    413: Problem;
+    /**
+     * Unsupported Media Type
+     */
+    415: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type SendCommandError = SendCommandErrors[keyof SendCommandErrors];
@@ -1790,9 +2197,21 @@ export type ShowCommandData = {
 
 export type ShowCommandErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Not Found
+     */
+    404: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type ShowCommandError = ShowCommandErrors[keyof ShowCommandErrors];
@@ -1822,9 +2241,17 @@ export type StreamData = {
 
 export type StreamErrors = {
     /**
-     * Validation Error
+     * Unauthorized
      */
-    422: HttpValidationError;
+    401: Problem;
+    /**
+     * Forbidden
+     */
+    403: Problem;
+    /**
+     * Unprocessable Entity
+     */
+    422: Problem;
 };
 
 export type StreamError = StreamErrors[keyof StreamErrors];
@@ -1863,6 +2290,13 @@ export type ReadyzData = {
     url: '/readyz';
 };
 
+export type ReadyzErrors = {
+    /**
+     * It can't do its work, and says why.
+     */
+    503: unknown;
+};
+
 export type ReadyzResponses = {
     /**
      * Response Readyz
@@ -1887,5 +2321,7 @@ export type MetricsResponses = {
     /**
      * Successful Response
      */
-    200: unknown;
+    200: string;
 };
+
+export type MetricsResponse = MetricsResponses[keyof MetricsResponses];

@@ -4,7 +4,7 @@ import { type DefaultError, type InfiniteData, infiniteQueryOptions, queryOption
 
 import { client } from '../client.gen';
 import { addDevice, addGateway, addLoginLink, addSite, addToken, changeDevice, healthz, issueCertificate, listCertificates, listCommands, listDeadLetters, listDevices, listEvents, listGateways, listLatest, listSites, listTokens, logIn, logOut, metrics, type Options, queryTelemetry, readyz, removeDevice, revokeToken, sendCommand, showCertificate, showCommand, showDevice, showLatest, showSession } from '../sdk.gen';
-import type { AddDeviceData, AddDeviceError, AddDeviceResponse, AddGatewayData, AddGatewayError, AddGatewayResponse, AddLoginLinkData, AddLoginLinkError, AddLoginLinkResponse, AddSiteData, AddSiteError, AddSiteResponse, AddTokenData, AddTokenError, AddTokenResponse, ChangeDeviceData, ChangeDeviceError, ChangeDeviceResponse, HealthzData, HealthzResponse, IssueCertificateData, IssueCertificateError, IssueCertificateResponse, ListCertificatesData, ListCertificatesError, ListCertificatesResponse, ListCommandsData, ListCommandsError, ListCommandsResponse, ListDeadLettersData, ListDeadLettersError, ListDeadLettersResponse, ListDevicesData, ListDevicesError, ListDevicesResponse, ListEventsData, ListEventsError, ListEventsResponse, ListGatewaysData, ListGatewaysResponse, ListLatestData, ListLatestError, ListLatestResponse, ListSitesData, ListSitesResponse, ListTokensData, ListTokensResponse, LogInData, LogInError, LogInResponse, LogOutData, LogOutResponse, MetricsData, QueryTelemetryData, QueryTelemetryError, QueryTelemetryResponse, ReadyzData, ReadyzResponse, RemoveDeviceData, RemoveDeviceError, RemoveDeviceResponse, RevokeTokenData, RevokeTokenError, RevokeTokenResponse, SendCommandData, SendCommandError, SendCommandResponse, ShowCertificateData, ShowCertificateError, ShowCertificateResponse, ShowCommandData, ShowCommandError, ShowCommandResponse, ShowDeviceData, ShowDeviceError, ShowDeviceResponse, ShowLatestData, ShowLatestError, ShowLatestResponse, ShowSessionData, ShowSessionResponse } from '../types.gen';
+import type { AddDeviceData, AddDeviceError, AddDeviceResponse, AddGatewayData, AddGatewayError, AddGatewayResponse, AddLoginLinkData, AddLoginLinkError, AddLoginLinkResponse, AddSiteData, AddSiteError, AddSiteResponse, AddTokenData, AddTokenError, AddTokenResponse, ChangeDeviceData, ChangeDeviceError, ChangeDeviceResponse, HealthzData, HealthzResponse, IssueCertificateData, IssueCertificateError, IssueCertificateResponse, ListCertificatesData, ListCertificatesError, ListCertificatesResponse, ListCommandsData, ListCommandsError, ListCommandsResponse, ListDeadLettersData, ListDeadLettersError, ListDeadLettersResponse, ListDevicesData, ListDevicesError, ListDevicesResponse, ListEventsData, ListEventsError, ListEventsResponse, ListGatewaysData, ListGatewaysError, ListGatewaysResponse, ListLatestData, ListLatestError, ListLatestResponse, ListSitesData, ListSitesError, ListSitesResponse, ListTokensData, ListTokensError, ListTokensResponse, LogInData, LogInError, LogInResponse, LogOutData, LogOutError, LogOutResponse, MetricsData, MetricsResponse, QueryTelemetryData, QueryTelemetryError, QueryTelemetryResponse, ReadyzData, ReadyzResponse, RemoveDeviceData, RemoveDeviceError, RemoveDeviceResponse, RevokeTokenData, RevokeTokenError, RevokeTokenResponse, SendCommandData, SendCommandError, SendCommandResponse, ShowCertificateData, ShowCertificateError, ShowCertificateResponse, ShowCommandData, ShowCommandError, ShowCommandResponse, ShowDeviceData, ShowDeviceError, ShowDeviceResponse, ShowLatestData, ShowLatestError, ShowLatestResponse, ShowSessionData, ShowSessionError, ShowSessionResponse } from '../types.gen';
 
 export type QueryKey<TOptions extends Options> = [
     Pick<TOptions, 'baseUrl' | 'body' | 'headers' | 'path' | 'query'> & {
@@ -44,7 +44,7 @@ export const listTokensQueryKey = (options?: Options<ListTokensData>) => createQ
 /**
  * List Tokens
  */
-export const listTokensOptions = (options?: Options<ListTokensData>) => queryOptions<ListTokensResponse, DefaultError, ListTokensResponse, ReturnType<typeof listTokensQueryKey>>({
+export const listTokensOptions = (options?: Options<ListTokensData>) => queryOptions<ListTokensResponse, ListTokensError, ListTokensResponse, ReturnType<typeof listTokensQueryKey>>({
     queryFn: async ({ queryKey, signal }) => {
         const { data } = await listTokens({
             ...options,
@@ -113,8 +113,8 @@ export const addLoginLinkMutation = (options?: Partial<Options<AddLoginLinkData>
  *
  * End the caller's session; its live streams end within seconds. A token stays what it is.
  */
-export const logOutMutation = (options?: Partial<Options<LogOutData>>): UseMutationOptions<LogOutResponse, DefaultError, Options<LogOutData>> => {
-    const mutationOptions: UseMutationOptions<LogOutResponse, DefaultError, Options<LogOutData>> = {
+export const logOutMutation = (options?: Partial<Options<LogOutData>>): UseMutationOptions<LogOutResponse, LogOutError, Options<LogOutData>> => {
+    const mutationOptions: UseMutationOptions<LogOutResponse, LogOutError, Options<LogOutData>> = {
         mutationFn: async (fnOptions) => {
             const { data } = await logOut({
                 ...options,
@@ -134,7 +134,7 @@ export const showSessionQueryKey = (options?: Options<ShowSessionData>) => creat
  *
  * Tell who the caller is.
  */
-export const showSessionOptions = (options?: Options<ShowSessionData>) => queryOptions<ShowSessionResponse, DefaultError, ShowSessionResponse, ReturnType<typeof showSessionQueryKey>>({
+export const showSessionOptions = (options?: Options<ShowSessionData>) => queryOptions<ShowSessionResponse, ShowSessionError, ShowSessionResponse, ReturnType<typeof showSessionQueryKey>>({
     queryFn: async ({ queryKey, signal }) => {
         const { data } = await showSession({
             ...options,
@@ -171,7 +171,7 @@ export const listSitesQueryKey = (options?: Options<ListSitesData>) => createQue
 /**
  * List Sites
  */
-export const listSitesOptions = (options?: Options<ListSitesData>) => queryOptions<ListSitesResponse, DefaultError, ListSitesResponse, ReturnType<typeof listSitesQueryKey>>({
+export const listSitesOptions = (options?: Options<ListSitesData>) => queryOptions<ListSitesResponse, ListSitesError, ListSitesResponse, ReturnType<typeof listSitesQueryKey>>({
     queryFn: async ({ queryKey, signal }) => {
         const { data } = await listSites({
             ...options,
@@ -206,7 +206,7 @@ export const listGatewaysQueryKey = (options?: Options<ListGatewaysData>) => cre
 /**
  * List Gateways
  */
-export const listGatewaysOptions = (options?: Options<ListGatewaysData>) => queryOptions<ListGatewaysResponse, DefaultError, ListGatewaysResponse, ReturnType<typeof listGatewaysQueryKey>>({
+export const listGatewaysOptions = (options?: Options<ListGatewaysData>) => queryOptions<ListGatewaysResponse, ListGatewaysError, ListGatewaysResponse, ReturnType<typeof listGatewaysQueryKey>>({
     queryFn: async ({ queryKey, signal }) => {
         const { data } = await listGateways({
             ...options,
@@ -741,7 +741,7 @@ export const metricsQueryKey = (options?: Options<MetricsData>) => createQueryKe
 /**
  * Metrics
  */
-export const metricsOptions = (options?: Options<MetricsData>) => queryOptions<unknown, DefaultError, unknown, ReturnType<typeof metricsQueryKey>>({
+export const metricsOptions = (options?: Options<MetricsData>) => queryOptions<MetricsResponse, DefaultError, MetricsResponse, ReturnType<typeof metricsQueryKey>>({
     queryFn: async ({ queryKey, signal }) => {
         const { data } = await metrics({
             ...options,
