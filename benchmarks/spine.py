@@ -26,6 +26,7 @@ import load
 
 from fieldloom_cloud import census
 from fieldloom_contract import topics
+from fieldloom_gateway.deploy import identity
 from fieldloom_runtime.tls import client_context
 from fieldloom_sim.demo.identities import Identities
 from fieldloom_sim.demo.ports import Ports
@@ -54,7 +55,6 @@ class Bench:
         identities = Identities(self.data, self.system.client)
         names = [f"load-{number}" for number in range(1, devices + 1)]
         self.identities = {name: identities.device(name) for name in [*names, "probe"]}
-        self.identities[self.gateway["id"]] = identities.gateway(self.gateway["id"])
         self.devices = [load.Device(name) for name in names]
         self.probe = load.Device("probe")
 
@@ -153,8 +153,10 @@ async def alone(bench: Bench, batch: int, seconds: float) -> float:
         count += batch
 
     local = json.loads((bench.data / "ports.json").read_text())["gateway-1-local"]
-    name, reads = bench.gateway["id"], [topics.device("+", topics.TELEMETRY)]
-    reader = await load.connect(name, ("127.0.0.1", local), bench.tls(name), reads, heard)
+    own = identity.of(bench.data / "gateway-1")
+    tls = client_context(own.cert, own.cert, own.key)
+    reads = [topics.device("+", topics.TELEMETRY)]
+    reader = await load.connect(identity.NAME, ("127.0.0.1", local), tls, reads, heard)
     for device in devices.values():
         device.batch = batch
         await device.connect(bench.address, bench.tls(device.name))
@@ -181,7 +183,7 @@ async def peer(bench: Bench, share: float) -> dict[int, float]:
 
 
 async def measure(bench: Bench, seconds: float) -> dict[str, Any]:
-    share = seconds / (ROUNDS * len(BATCHES) * 2 + 2)
+    share = seconds / (ROUNDS * len(BATCHES) * 2 + 4)
     await bench.connect()
     rates: dict[int, list[float]] = {batch: [] for batch in BATCHES}
     await bench.rate(1, 1.0)
@@ -194,7 +196,7 @@ async def measure(bench: Bench, seconds: float) -> dict[str, Any]:
             name = process.replace("-", "_")
             figures[f"cpu_percent_{name}_batch_{batch}"] = round((cpu - before[process][0]) / took * 100)
             figures[f"rss_mb_{name}"] = round(rss / 1024)
-    latencies = await bench.latencies(share * 2)
+    latencies = await bench.latencies(share * 4)
     await bench.settle(bench.sent())
     verdict = await asyncio.to_thread(bench.verdict)
     alone = await peer(bench, share)

@@ -1,5 +1,7 @@
 """What a transaction changes that somebody may watch: told after its commit, and never if it is undone. (A1)"""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,10 +19,14 @@ class Change(NamedTuple):
 
 def announce(session: AsyncSession, kind: str, device: str, told: dict[str, Any]) -> None:
     """Have a change told after the commit."""
-    session.info.setdefault(_KEY, []).append(Change(kind, device, told))
+    announce_all(session, (Change(kind, device, told),))
 
 
-def announced(session: AsyncSession) -> list[Change]:
-    """Return what was announced, in order."""
-    changes: list[Change] = session.info.get(_KEY, [])
-    return changes
+def announce_all(session: AsyncSession, changes: Iterable[Change]) -> None:
+    """Have changes told after the commit; they are made only then, and only if somebody watches."""
+    session.info.setdefault(_KEY, []).append(changes)
+
+
+def announced(session: AsyncSession) -> Iterator[Change]:
+    """Give what was announced, in order."""
+    return chain.from_iterable(session.info.get(_KEY, ()))

@@ -1,6 +1,6 @@
 """SQL: one engine a process, a session and a transaction a request, migrations that belong to the package."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase
 from fieldloom_cloud.changes import Change, announced
 from fieldloom_runtime.errors import StartFailed
 
-Tell = Callable[[list[Change]], None]
+Tell = Callable[[Iterable[Change]], None]
 
 
 class Base(DeclarativeBase):

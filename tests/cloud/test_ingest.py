@@ -126,17 +126,18 @@ async def test_the_same_record_over_two_streams_is_stored_once(fleet):
 
 
 async def test_a_gateway_of_another_site_speaks_for_no_device_of_ours(fleet):
+    letter = {"kind": "dead_letter", "device": "dev-1", "ts": START, "at": START, "boot": 7, "seq": 2, "reason": "bad"}
     async with fleet.gateway("gw.other") as stranger:
-        await send(stranger, packed(os.urandom(16), 1, reading(1)), "gw.other")
+        await send(stranger, packed(os.urandom(16), 1, letter, reading(1)), "gw.other")
 
     assert await asyncio.to_thread(fleet.points) == {}
     letters = (await asyncio.to_thread(fleet.get, "/dead-letters"))["items"]
     assert letters[0]["reason"] == "the device is not registered at the site of this gateway"
     assert letters[0]["record"]["was"]["values"] == {"temperature": 1.0}
     async with fleet.gateway() as gateway:
-        await send(gateway, packed(os.urandom(16), 1, reading(1)))
+        await send(gateway, packed(os.urandom(16), 1, reading(1), reading(2)))
     points = await asyncio.to_thread(fleet.points)
-    assert [value for _, value in points["temperature"]] == [1.0], "the stranger's cover was believed"
+    assert [value for _, value in points["temperature"]] == [1.0, 2.0], "the stranger's numbers were believed"
 
 
 async def test_events_results_states_and_texts_have_their_places(fleet):

@@ -54,7 +54,7 @@ def told(kind, seq, **fields):
     return {"kind": kind, "device": "dev-1", "boot": 9, "seq": seq, "ts": START + seq, "at": START + seq, **fields}
 
 
-async def test_everything_that_is_stored_is_told_in_order(fleet):
+async def test_everything_that_is_stored_is_told_a_batch_s_readings_last(fleet):
     with fleet.cloud.client(fleet.cloud.token) as api:
         async with listening(fleet) as events, fleet.gateway() as gateway:
             sent = api.post("/api/v1/devices/dev-1/commands", json={"type": "read"}).json()
@@ -69,13 +69,13 @@ async def test_everything_that_is_stored_is_told_in_order(fleet):
             heard = [await anext(events) for _ in range(7)]
 
     kinds = [event["kind"] for event in heard]
-    assert kinds == ["command", "presence", "telemetry", "event", "command", "event", "dead_letter"]
-    assert (heard[0]["status"], heard[4]["status"]) == ("pending", "succeeded")
+    assert kinds == ["command", "presence", "event", "command", "event", "dead_letter", "telemetry"]
+    assert (heard[0]["status"], heard[3]["status"]) == ("pending", "succeeded")
     assert heard[1] == {"kind": "presence", "device": "dev-1", "status": "online", "firmware": "1.2.3"}
-    assert heard[2]["values"] == {"temperature": 21.5, "mode": "eco"}
-    assert heard[2]["ts"] == "2026-09-21T14:13:20.001Z"
-    assert heard[3]["data"] == {"by": "key"}
-    assert "not registered" in heard[6]["reason"]
+    assert heard[2]["data"] == {"by": "key"}
+    assert "not registered" in heard[5]["reason"]
+    assert heard[6]["values"] == {"temperature": 21.5, "mode": "eco"}
+    assert heard[6]["ts"] == "2026-09-21T14:13:20.001Z"
 
 
 async def test_what_is_stored_already_is_not_told_again(fleet):

@@ -31,8 +31,10 @@ def parsed(text: bytes, now: int) -> AnyRecord:
 
 def allowed(record: AnyRecord, devices: set[str]) -> AnyRecord:
     """Return a record of a device that its gateway may speak for, or the dead letter that takes its place."""
-    if record.device in devices or isinstance(record, DeadLetter) or record is VOID:
+    if record.device in devices or record is VOID:
         return record
+    if isinstance(record, DeadLetter):  # it is kept, and says nothing about what is received of that device
+        return msgspec.structs.replace(record, boot=None, seq=None)
     return DeadLetter(device=record.device, ts=record.ts, at=record.at, reason=FOREIGN, was=msgspec.to_builtins(record))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
-from fieldloom_cloud.changes import announce
+from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.guard import Changes, Guard, Incoming
@@ -78,7 +78,6 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
     for record in fresh:
         if isinstance(record, Telemetry):
             telemetry.append(record)
-            announce(session, "telemetry", record.device, {"ts": record.ts, "values": record.values})
         elif isinstance(record, DeadLetter):
             keep(session, gateway, record)
         elif isinstance(record, State):
@@ -87,6 +86,8 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
             await _store_event(session, gateway, record)
     _tell_of_foreign(session, gateway, fresh)
     await _store_latest(session, telemetry)
+    told = (Change("telemetry", one.device, {"ts": one.ts, "values": one.values}) for one in telemetry)
+    announce_all(session, told)
 
 
 def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) -> None:
