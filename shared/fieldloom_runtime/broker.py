@@ -59,8 +59,6 @@ def _configuration(listeners: list[Listener], acl: Path) -> str:
         "set_tcp_nodelay true",
         # QoS 0 below our own acknowledgement: what a slow reader misses is sent again.
         "queue_qos0_messages false",
-        # State of ours lives in no broker; a retained message ends its sender's connection.
-        "retain_available false",
         f"max_packet_size {BROKER_PACKET_BYTES}",
     ]
     if os.geteuid() == 0:

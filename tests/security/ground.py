@@ -19,6 +19,7 @@ from e2e.system import System
 from fieldloom_contract import messages, topics
 from fixtures import raw_mqtt
 from fixtures.certificates import TestAuthority
+from fixtures.processes import wait_until_ready
 
 GATEWAY = "gw.site1"
 STRANGER = "gw.else"  # a gateway of another site
@@ -86,10 +87,18 @@ class Ground(System):
         with urlopen(self.status_pages[0], timeout=5) as answer:
             return json.load(answer)
 
+    async def restart_gateway(self):
+        """Have the gateway subscribe anew, its counts at nothing."""
+        gateway = self.processes["gateway-1"]
+        gateway.kill()
+        gateway.start()
+        await asyncio.to_thread(wait_until_ready, int(self.status_pages[0].split(":")[2].split("/")[0]))
+
     def counts(self):
         """What the gateway has counted; messages that only a full disk or a program's fault could hide are in it."""
         told = self.status()
-        return {"received": told["mqtt"]["messages_received"], **told["ingest"], "letters": told["dead_letters"]}
+        mqtt = {"received": told["mqtt"]["messages_received"], "retained": told["mqtt"]["retained"]}
+        return {**mqtt, **told["ingest"], "letters": told["dead_letters"]}
 
     def letters(self):
         """The gateway's dead letters, the newest first: topic, payload, length, reason."""

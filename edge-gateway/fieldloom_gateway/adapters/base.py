@@ -22,7 +22,7 @@ class AdapterMetrics:
     bytes_sent: int = 0
     reconnects: int = 0
     retained: int = 0
-    """Kept by a broker for whoever subscribes: no message of now, so it is ignored."""
+    """Meant for whoever subscribes later, so they are no messages of now: ignored."""
     dropped: int = 0
     """Came while the queue was full: not acknowledged, so their senders send them again."""
 

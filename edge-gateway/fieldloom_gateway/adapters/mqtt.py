@@ -27,6 +27,9 @@ BACK_OFF_S = 0.25
 BACK_OFF_MAX_S = 5.0
 NEVER = {"reconnect_retries": -2}  # below "for ever" (-1) and "once" (0): to come back is our own business
 
+# What was retained is told apart from what was sent just now, and what a broker has kept is not asked for.
+AS_SENT = {"retain_as_published": True, "retain_handling_options": 2}
+
 # It tells of its own life at every level; what an operator has to know is logged here.
 quiet = logging.getLogger("gmqtt")
 quiet.setLevel(logging.CRITICAL + 1)
@@ -95,7 +98,7 @@ class MqttAdapter:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await client.connect("127.0.0.1", self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
-                    client.subscribe([gmqtt.Subscription(topic) for topic in self._topics])
+                    client.subscribe([gmqtt.Subscription(topic, **AS_SENT) for topic in self._topics])
                     await subscribed.wait()
                 self._client, back_off = client, BACK_OFF_S
                 await self._on_connected()
