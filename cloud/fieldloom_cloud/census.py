@@ -51,8 +51,10 @@ def take(data: Path) -> Census:
             WHERE record ->> 'seq' IS NOT NULL GROUP BY 1, 2, 3"""
         _count(census, sql.execute(letters).fetchall())
         for device, text in sql.execute("SELECT device, data FROM event WHERE type = 'records.dropped'"):
-            drop = json.loads(text)
-            census.dropped[device, drop["boot"]].add(drop["from"], drop["to"])
+            told = json.loads(text)
+            span = [told.get(name) for name in ("boot", "from", "to")]
+            if all(isinstance(number, int) for number in span):  # a device may say what it likes
+                census.dropped[device, span[0]].add(span[1], span[2])
     finally:
         sql.close()
     return census

@@ -23,6 +23,7 @@ QUEUE = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 20.0
+CLOSE_TIMEOUT_S = 2.0
 BACK_OFF_S = 0.25
 BACK_OFF_MAX_S = 5.0
 NEVER = {"reconnect_retries": -2}  # below "for ever" (-1) and "once" (0): to come back is our own business
@@ -108,8 +109,9 @@ class MqttAdapter:
                 log.warning("mqtt_adapter_down", port=self._port, error=str(error) or type(error).__name__)
             finally:
                 self._client = None
-                with suppress(Exception):  # there may be no connection to end
-                    await client.disconnect()
+                with suppress(OSError, TimeoutError):  # the other side may be gone
+                    async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                        await client.disconnect()
             self.metrics.reconnects += 1
             await asyncio.sleep(back_off * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
             back_off = min(back_off * 2, BACK_OFF_MAX_S)
