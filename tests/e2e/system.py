@@ -19,11 +19,15 @@ class System:
         self.cloud = Cloud(folder)
         cloud_broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "cloud-broker.log")
         self.processes = {"cloud": self.cloud.process, "cloud-broker": cloud_broker}
-        cloud_broker.start()
-        wait_for_port(self.cloud.mqtt_port)
-        self.cloud.start()
         self.status_pages = []
-        self.gateways = [self._add_gateway(number) for number in range(1, gateways + 1)]
+        try:
+            cloud_broker.start()
+            wait_for_port(self.cloud.mqtt_port)
+            self.cloud.start()
+            self.gateways = [self._add_gateway(number) for number in range(1, gateways + 1)]
+        except BaseException:
+            self.stop()
+            raise
         self.mqtt_port = self.gateways[0].port
 
     def _add_gateway(self, number):
@@ -37,11 +41,13 @@ class System:
             command += [option, value]
         subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
         log = self.folder / f"gateway-{number}"
-        broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log")).start()
-        wait_for_port(ports["--mqtt-port"])
-        gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log")).start()
-        wait_until_ready(ports["--http-port"])
+        broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log"))
+        gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log"))
         self.processes |= {f"gateway-{number}": gateway, f"gateway-{number}-broker": broker}
+        broker.start()
+        wait_for_port(ports["--mqtt-port"])
+        gateway.start()
+        wait_until_ready(ports["--http-port"])
         self.status_pages.append(f"http://127.0.0.1:{ports['--http-port']}/api/v1/status")
         return Gateway(name, "127.0.0.1", ports["--mqtt-port"])
 
