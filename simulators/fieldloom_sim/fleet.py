@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldloom_sim import firmware
-from fieldloom_sim.firmware import Identity
+from fieldloom_build import image, release
+from fieldloom_build.personal import Identity, personal
 from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
+from fieldloom_sim.rom import build_rom
 
 ROM_FILE = "rom.img"
 HEAP = "64wk"  # as much as 64 KB on an ESP32, whose words are half as wide
@@ -38,7 +39,7 @@ class Fleet:
     def __init__(self, folder: Path, wrapper: tuple[str, ...] = ()) -> None:
         self.folder = folder.resolve()
         self._wrapper = wrapper
-        self._files = firmware.build()
+        self._files = release.build()
         self._added: dict[str, dict[str, Any]] = {}
         self._loader: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +51,7 @@ class Fleet:
     def start(self) -> None:
         """Start the loader, and every board that was added before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / ROM_FILE).write_bytes(firmware.build_rom())
+        (self.folder / ROM_FILE).write_bytes(build_rom())
         command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(self.folder / ROM_FILE)]
         with (self.folder / "loader.log").open("ab") as log:
             self._loader = subprocess.Popen(
@@ -77,14 +78,14 @@ class Fleet:
         files = self._contents(identity, gateways, settings)
         known = (folder / FLASH_FILE).exists()
         old = (folder / FLASH_FILE).read_bytes() if known else b""
-        self._write(identity.device, firmware.update_image(old, files) if known else firmware.flash_image(files))
+        self._write(identity.device, image.update_image(old, files) if known else image.flash_image(files))
         request = {"do": "add", "board": identity.device, "folder": str(folder), "heap": heap}
         self._added[identity.device] = request
         self._ask(request)
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""
-        self._write(identity.device, firmware.flash_image(self._contents(identity, gateways, settings)))
+        self._write(identity.device, image.flash_image(self._contents(identity, gateways, settings)))
 
     def names(self) -> list[str]:
         """Return all boards that have a folder, those of earlier runs too."""
@@ -130,13 +131,13 @@ class Fleet:
     def _contents(self, identity: Identity, gateways: list[Gateway], settings: dict[str, Any]) -> dict[str, bytes]:
         told = {"type": "climate", "interval": 1000, "drivers": DRIVERS, "wifi": {"ssid": "virtual"}}
         told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
-        return self._files | firmware.personal(identity, told)
+        return self._files | personal(identity, told)
 
-    def _write(self, board: str, image: bytes) -> None:
+    def _write(self, board: str, content: bytes) -> None:
         path = self.path(board) / FLASH_FILE
         path.touch(mode=0o600)
         with path.open("r+b") as file:  # in place: the loader shares this file as memory
-            file.write(image)
+            file.write(content)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._loader is None or self._loader.stdin is None or self._loader.stdout is None:

@@ -13,8 +13,8 @@ import httpx2
 from littlefs import LittleFS
 
 from e2e.system import System
+from fieldloom_build.image import BLOCK
 from fieldloom_cloud import census
-from fieldloom_sim.firmware import BLOCK
 from fieldloom_sim.fleet import Fleet
 from fieldloom_sim.loader import FLASH_FILE
 from fixtures import sabotage

@@ -4,9 +4,9 @@ import ssl
 import subprocess
 
 from cloud.conftest import Cloud
+from fieldloom_build.personal import Identity
 from fieldloom_cli.identity import new_key_and_request, write
 from fieldloom_runtime.tls import client_context
-from fieldloom_sim.firmware import Identity
 from fieldloom_sim.fleet import Gateway
 from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port, wait_until_ready
 

