@@ -79,9 +79,14 @@ class Fleet:
         known = (folder / FLASH_FILE).exists()
         old = (folder / FLASH_FILE).read_bytes() if known else b""
         self._write(identity.device, image.update_image(old, files) if known else image.flash_image(files))
-        request = {"do": "add", "board": identity.device, "folder": str(folder), "heap": heap}
-        self._added[identity.device] = request
-        self._ask(request)
+        self._switch_on(identity.device, heap)
+
+    def add_bare(self, board: str, heap: str = HEAP) -> None:
+        """Switch a board on that has MicroPython and an empty file system."""
+        folder = self.path(board)
+        folder.mkdir(parents=True)
+        self._write(board, image.flash_image({}))
+        self._switch_on(board, heap)
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""
@@ -108,7 +113,7 @@ class Fleet:
         self._ask({"do": "reset", "board": board})
 
     def status(self) -> dict[str, Any]:
-        """Return {board: {"pid", "starts"}}; pid is None while a board has no power. Raises LoaderFailed."""
+        """Return {board: {"pid", "starts", "serial"}}; pid is None while a board has no power. Raises LoaderFailed."""
         return self._ask({"do": "status"})
 
     def acknowledged(self, board: str) -> dict[int, int]:
@@ -123,6 +128,10 @@ class Fleet:
             highest[ack["boot"]] = max(highest.get(ack["boot"], 0), ack["seq"])
         return highest
 
+    def serial(self, board: str) -> str:
+        """Return the path of a board's serial port, which mpremote takes; it is the same until the loader ends."""
+        return str(self.status()[board]["serial"])
+
     def console(self, board: str) -> str:
         """Return what a board has printed."""
         path = self.path(board) / CONSOLE_FILE
@@ -132,6 +141,11 @@ class Fleet:
         told = {"type": "climate", "interval": 1000, "drivers": DRIVERS, "wifi": {"ssid": "virtual"}}
         told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
         return self._files | personal(identity, told)
+
+    def _switch_on(self, board: str, heap: str) -> None:
+        request = {"do": "add", "board": board, "folder": str(self.path(board)), "heap": heap}
+        self._added[board] = request
+        self._ask(request)
 
     def _write(self, board: str, content: bytes) -> None:
         path = self.path(board) / FLASH_FILE

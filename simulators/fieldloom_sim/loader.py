@@ -8,7 +8,7 @@ boards with it, when that input ends. A board whose process is killed gets its p
 | `{"do": "add", "board", "folder", "heap"}` | takes a board with its folder and switches it on |
 | `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
 | `{"do": "reset", "board"}` | presses its reset button |
-| `{"do": "status"}` | answers `{NAME: {"pid": PID or null, "starts": N}}` |
+| `{"do": "status"}` | answers `{NAME: {"pid": PID or null, "starts": N, "serial": PTY}}` |
 """
 
 import ctypes
@@ -16,6 +16,7 @@ import gc
 import json
 import mmap
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -28,11 +29,12 @@ from typing import Any
 import micropython_run
 
 from fieldloom_sim.hardware import Clock, Hardware, Machine, ResetRequested
+from fieldloom_sim.serial import SerialPort
 
 FLASH_FILE = "flash.img"
 ACKS_FILE = "acks.ndjson"
 CONSOLE_FILE = "console.log"
-CONSOLE_BYTES = 256 * 1024  # a longer one is begun anew at the next start
+FILES = 16384  # a board takes seven
 POWER_BACK_S = 0.5
 PR_SET_PDEATHSIG = 1
 # What a VM runs first: the ROM with the stand-ins, in place.
@@ -78,18 +80,23 @@ class Board:
         self._heap = heap
         self._pending = b""
         self._flash = Memory(folder / FLASH_FILE)
+        self.serial = SerialPort(folder / CONSOLE_FILE)
 
     def start(self) -> None:
         """Fork a VM that becomes this board."""
         if self.cause == Machine.PWRON_RESET:
             self._clock = Clock()
-        self.hardware = Hardware(self._clock, self.cause)
+        watchdog, self.hardware = self.hardware.watchdog, Hardware(self._clock, self.cause)
+        if self.cause == Machine.SOFT_RESET:  # nothing stops a watchdog but the reset that it makes
+            self.hardware.watchdog.timeout_s, self.hardware.watchdog.bites_at = watchdog.timeout_s, watchdog.bites_at
         self.cause = Machine.PWRON_RESET  # of the next start, unless something else becomes its cause
         self.control, theirs = socket.socketpair()
+        console = self.serial.connect()
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(theirs.fileno())
+            self._become(console.fileno(), theirs.fileno())
         theirs.close()
+        console.close()
         self.control.setblocking(False)
         self.pidfd = os.pidfd_open(self.pid)
         self.power_on_at = None
@@ -107,13 +114,14 @@ class Board:
         if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def reap(self) -> bool:
-        """Take note that the process is gone, and say whether it ended by itself."""
+    def reap(self) -> int:
+        """Take note that the process is gone, and return its exit code: negative if it was killed."""
         _, status = os.waitpid(self.pid or 0, 0)
         os.close(self.pidfd)
         self.control.close()
+        self.serial.disconnect()
         self.pid = None
-        return os.WIFEXITED(status)
+        return os.waitstatus_to_exitcode(status)
 
     def hear(self) -> None:
         """Answer what the board asks of its hardware."""
@@ -122,37 +130,33 @@ class Board:
         except BlockingIOError:
             return
         *questions, self._pending = (self._pending + asked).split(b"\n")
-        for question in questions:
+        for numbered in questions:
+            number, _, question = numbered.partition(b",")  # [NUMBER, ...
             try:
-                self.control.send(self.hardware.answer(question))
+                self.control.send(number + b"," + self.hardware.answer(b"[" + question).rstrip() + b"]\n")
             except ResetRequested:
                 self.kill(Machine.SOFT_RESET)
             except OSError:  # it has no power any more
                 return
 
-    def _become(self, control: int) -> None:
+    def _become(self, console: int, control: int) -> None:
+        code = 1
         try:
             die_with_parent()
-            console = self.folder / CONSOLE_FILE
-            fresh = os.O_TRUNC if console.exists() and console.stat().st_size > CONSOLE_BYTES else 0
-            append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            files = [
-                os.open(os.devnull, os.O_RDONLY),
-                os.open(console, append | fresh, 0o600),
-                control,
-                os.open(self.folder / ACKS_FILE, append, 0o600),
-            ]
-            high = [os.dup(number) for number in files]
-            for target, source in zip((0, 1, 3, 4), high, strict=True):
+            acks = os.open(self.folder / ACKS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            high = [os.dup(number) for number in (console, console, console, control, acks)]
+            for target, source in enumerate(high):
                 os.dup2(source, target)
-            os.dup2(1, 2)
-            os.closerange(5, 4096)
+            os.closerange(5, FILES)
             os.putenv("TZ", "UTC")
+            os.unsetenv("HOME")  # where the VM would keep what is typed at its prompt
             script = START.format(address=self._rom.address, size=self._rom.size)
-            flash = json.dumps({"flash": self._flash.address, "size": self._flash.size})
-            micropython_run.run_main(["micropython", "-X", f"heapsize={self._heap}", "-c", script, flash])
+            spec = {"flash": self._flash.address, "size": self._flash.size, "main": not self.serial.is_raw}
+            heap = ["-X", f"heapsize={self._heap}"]
+            # -i: a board whose main.py has ended is at its prompt.
+            code = micropython_run.run_main(["micropython", *heap, "-i", "-c", script, json.dumps(spec)])
         finally:
-            os._exit(1)
+            os._exit(code)
 
 
 class Loader:
@@ -183,10 +187,14 @@ class Loader:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "status":
-            return {name: {"pid": board.pid, "starts": board.starts} for name, board in self._boards.items()}
+            return {
+                name: {"pid": board.pid, "starts": board.starts, "serial": board.serial.path}
+                for name, board in self._boards.items()
+            }
         if request["do"] == "add":
             board = Board(request["board"], Path(request["folder"]), self._rom, request["heap"])
             self._boards[board.name] = board
+            self._selector.register(board.serial, selectors.EVENT_READ, lambda: self._serve_serial(board))
             self._start(board)
             return {}
         board = self._boards[request["board"]]
@@ -194,18 +202,41 @@ class Loader:
         actions[request["do"]](board)
         return {}
 
+    def _serve_serial(self, board: Board) -> None:
+        board.serial.serve(board.pid)
+        self._await_room(board)
+
+    def _hear_console(self, board: Board) -> None:
+        board.serial.hear()
+        self._await_room(board)
+
+    def _await_room(self, board: Board) -> None:
+        key = self._selector.get_key(board.serial)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if board.serial.has_waiting else 0)
+        if events != key.events:
+            self._selector.modify(board.serial, events, key.data)
+
     def _start(self, board: Board) -> None:
         board.start()
+        if board.serial.board is not None:
+            self._selector.register(board.serial.board, selectors.EVENT_READ, lambda: self._hear_console(board))
         self._selector.register(board.control, selectors.EVENT_READ, board.hear)
         self._selector.register(board.pidfd, selectors.EVENT_READ, lambda: self._ended(board))
 
     def _ended(self, board: Board) -> None:
         self._selector.unregister(board.control)
         self._selector.unregister(board.pidfd)
+        if board.serial.board is not None:
+            self._selector.unregister(board.serial.board)
         wait: float | None = POWER_BACK_S if board.cause == Machine.PWRON_RESET else 0.0
-        if board.reap():
-            # A main.py that ends leaves a board at its prompt, until the watchdog bites.
+        code = board.reap()
+        if code == 0:  # Ctrl-D at its prompt
+            board.serial.say(b"MPY: soft reboot\r\n")
+            board.cause, wait = Machine.SOFT_RESET, 0.0
+        elif code > 0:
             board.cause, wait = Machine.WDT_RESET, board.hardware.watchdog.timeout_s
+        else:
+            board.serial.is_raw = False
         board.power_on_at = None if wait is None else time.monotonic() + wait
 
     def _off(self, board: Board) -> None:
@@ -239,6 +270,8 @@ def main() -> None:
     """Serve on standard input and output; the argument is the ROM's file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, most), most))
     # What is frozen is never touched by a collection, so its pages stay shared with every board.
     gc.collect()
     gc.disable()

@@ -96,6 +96,7 @@ class DemoSystem:
 
     def publish(self) -> None:
         """Write demo.json if anything in it has changed."""
+        boards = self._fleet.status()
         told = {
             "api": self.url,
             "token": self._token,
@@ -110,10 +111,10 @@ class DemoSystem:
                 for gateway, http in self._gateways.values()
             ],
             "devices": [
-                {"id": name, "cert": str(board.cert), "key": str(board.key), "serial": None}
+                {"id": name, "cert": str(board.cert), "key": str(board.key), "serial": boards[name]["serial"]}
                 for name, board in self.boards.items()
             ],
-            "processes": self._supervisor.pids() | {name: one["pid"] for name, one in self._fleet.status().items()},
+            "processes": self._supervisor.pids() | {name: one["pid"] for name, one in boards.items()},
         }
         if told == self._told:
             return

@@ -1,6 +1,7 @@
 """A virtual board, from power-on to main.py: host's file system out, flash and stand-ins in, boot.py, main.py. (F7)
 
-Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address) and `size`.
+Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address), `size`, and whether to run
+`main`. What a file raises is printed, and the VM goes on to its prompt.
 """
 
 import json
@@ -14,13 +15,18 @@ from probe import watch_acknowledgements
 
 
 def run(path):
-    """Run a file of the flash as a board does at its start; a missing one is no fault."""
+    """Run a file of the flash as a board does at its start, and say whether it went well; a missing one is no fault."""
     try:
         with open(path) as file:
             source = file.read()
     except OSError:
-        return
-    exec(compile(source, path, "exec"), {"__name__": "__main__"})
+        return True
+    try:
+        exec(compile(source, path, "exec"), {"__name__": "__main__"})
+    except BaseException as error:  # noqa: BLE001 - as a board, whatever it is
+        sys.print_exception(error)
+        return False
+    return True
 
 
 def start(spec):
@@ -34,9 +40,9 @@ def start(spec):
     sys.path[:] = ["", ".frozen", "/lib"]
     for name in ("board", "standins", "flash", "probe"):
         sys.modules.pop(name, None)
-    run("boot.py")
-    watch_acknowledgements()
-    run("main.py")
+    if run("boot.py") and spec["main"]:
+        watch_acknowledgements()
+        run("main.py")
 
 
 start(json.loads(sys.argv[1]))

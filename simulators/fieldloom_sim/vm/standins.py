@@ -14,12 +14,20 @@ import time as host_time
 YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
 
 wire = open(3, "r+b")
+asked = 0
 
 
 def ask(*question):
     """Return what the loader answers: a value, or a Thing for what stays there."""
-    wire.write(json.dumps(question) + "\n")
-    value, thing, error = json.loads(wire.readline())
+    global asked
+    asked = (asked + 1) & 0xFFFF
+    wire.write(json.dumps((asked,) + question) + "\n")
+    number = None
+    while number != asked:  # until then it answers a question that a Ctrl-C has cut short
+        try:
+            number, (value, thing, error) = json.loads(wire.readline())
+        except ValueError:  # the rest of such an answer
+            pass
     if error is not None:
         raise AttributeError(error)
     return value if thing is None else Thing(thing)
