@@ -127,7 +127,7 @@ class Board:
         """Answer what the board asks of its hardware."""
         try:
             asked = self.control.recv(4096)
-        except BlockingIOError:
+        except OSError:  # nothing, or it ended before it had heard the last answer
             return
         *questions, self._pending = (self._pending + asked).split(b"\n")
         for numbered in questions:
@@ -173,7 +173,9 @@ class Loader:
         self._selector.register(0, selectors.EVENT_READ, self._take_requests)
         while True:
             for key, _ in self._selector.select(self._next_deadline()):
-                key.data()
+                # What one event has ended may have had another in the same round.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             self._pass_deadlines()
 
     def _take_requests(self) -> None:
