@@ -34,5 +34,5 @@ def certificates(identity: Identity) -> dict[str, bytes]:
 
 def personal(identity: Identity, configuration: dict[str, Any]) -> dict[str, bytes]:
     """Return all that is one board's own, by its path on the board."""
-    told = {"device": identity.device, **configuration}
+    told = {**configuration, "device": identity.device}
     return certificates(identity) | {CONFIGURATION_FILE: json.dumps(told).encode()}

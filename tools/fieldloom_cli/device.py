@@ -1,5 +1,9 @@
 """`fieldloom device`: the devices of the fleet and their identities."""
 
+import json
+import time
+from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +15,10 @@ from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 from fieldloom_contract import topics
 
-app = typer.Typer(no_args_is_help=True, help="Devices: list them, give a new one its identity.")
+PLUG_INS = "fieldloom.device"  # commands that other distributions bring: the firmware's build, flash and monitor
+LOOK_EVERY_S = 1.0
+
+app = typer.Typer(no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it.")
 
 
 @app.command("list", epilog="Example: fieldloom device list --q pump --json")
@@ -52,3 +59,40 @@ def new(
         show_json(told)
         return
     show_table(["PART", "FILE"], told.items())
+
+
+@app.command(epilog="Example: fieldloom device log pump-7 --follow")
+def log(
+    name: Annotated[str, typer.Argument(help="The device's id.")],
+    data: Data = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many of the newest to begin with.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a device has told the cloud of itself, its events, oldest first; its console is `monitor`'s.
+
+    With --json a line an event.
+    """
+    api = Api(data)
+    api.call("GET", f"/devices/{name}")
+    for event in _events(api, name, limit, follow=follow):
+        if as_json:
+            show_json(event)
+        else:
+            print(event["ts"], event["type"], json.dumps(event["data"], ensure_ascii=False), flush=True)
+
+
+def _events(api: Api, name: str, limit: int, *, follow: bool) -> Iterator[dict[str, Any]]:
+    newest = 0
+    while True:
+        page = api.call("GET", "/events", params={"device": name, "limit": limit})["items"]
+        fresh = [event for event in reversed(page) if event["id"] > newest]
+        yield from fresh
+        newest = max([newest, *(event["id"] for event in fresh)])
+        if not follow:
+            return
+        time.sleep(LOOK_EVERY_S)
+
+
+for plug_in in entry_points(group=PLUG_INS):
+    app.add_typer(plug_in.load())

@@ -17,7 +17,7 @@ GROUP = "fieldloom.commands"
 # Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
 OWN = {
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
-    "device": ("fieldloom_cli.device", "Devices: list them, give a new one its identity."),
+    "device": ("fieldloom_cli.device", "Devices: list them, make a new one, flash it, watch it."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
     "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
 }
