@@ -138,6 +138,25 @@ def test_a_working_member_is_flashed_by_differences_alone(member, command, tmp_p
     assert kept.startswith("True")
 
 
+def test_a_flashing_that_was_cut_short_is_made_good_by_the_next(command, fleet):
+    fleet.add_bare("pump-2")
+    port = fleet.serial("pump-2")
+    arguments = (*command.arguments("pump-2"), "--port", port, "--wait", 0, "--json")
+
+    cut = command.start("flash", *arguments)
+    wait_for(lambda: "/lib/umqtt/simple.mpy" in "".join(command_lines()), 30, "the copying")
+    fleet.off("pump-2")
+    fleet.on("pump-2")
+    cut.kill()
+    cut.communicate()
+    wait_for(lambda: not is_busy(port), 30, "the end of its mpremote")
+    again = json.loads(command.run("flash", *arguments))
+    after = json.loads(command.run("flash", *arguments))
+
+    assert again["copied"][-1] == "/main.py"
+    assert after["copied"] == after["removed"] == []
+
+
 def test_no_secret_is_in_a_command_line_or_a_log(member, command, fleet):
     key = (command.data / "devices" / "pump-1" / "key.pem").read_text().splitlines()[1]
 

@@ -114,6 +114,16 @@ def test_code_that_never_ends_is_interrupted_and_its_flood_read_by_nobody(fleet)
     assert mpremote(port, "exec", "print('quiet')").splitlines()[-1] == "quiet"
 
 
+def test_a_ctrl_c_in_a_question_to_the_hardware_leaves_no_answer_to_the_next(fleet):
+    fleet.add_bare("bare")
+    port = fleet.serial("bare")
+
+    for _ in range(5):
+        mpremote(port, "resume", "exec", "--no-follow", "import time\nwhile True: time.time()")
+        answer = mpremote(port, "resume", "exec", "import machine; print('cause', machine.reset_cause())")
+        assert answer.splitlines()[-1] == "cause 1"
+
+
 def test_a_long_answer_arrives_whole(fleet):
     fleet.add_bare("bare")
 

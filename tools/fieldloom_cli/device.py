@@ -74,7 +74,7 @@ def log(
     With --json a line an event.
     """
     api = Api(data)
-    api.call("GET", f"/devices/{name}")
+    api.call("GET", f"/devices/{name}")  # an unknown name is a fault, not a device without events
     for event in _events(api, name, limit, follow=follow):
         if as_json:
             show_json(event)
