@@ -93,7 +93,9 @@ def flash(
     if as_json:
         show_json(done)
         return
-    show_table(["PART", "VALUE"], ((part, _shown(value)) for part, value in done.items()))
+    # Paths are for --json: a first flash has forty.
+    shown = {part: len(value) if isinstance(value, list) else value for part, value in done.items()}
+    show_table(["PART", "VALUE"], shown.items())
 
 
 @app.command(
@@ -175,7 +177,3 @@ def _flash_image(files: dict[str, bytes], micropython: Path, out: Path, port: st
         "mounted": mounted,
         "esptool": esptool.command_line(out, layout.start, port),
     }
-
-
-def _shown(value: Any) -> Any:
-    return f"{len(value)}: {', '.join(value)}" if isinstance(value, list) and value else value if value != [] else 0

@@ -130,10 +130,9 @@ class Board:
         except OSError:  # nothing, or it ended before it had heard the last answer
             return
         *questions, self._pending = (self._pending + asked).split(b"\n")
-        for numbered in questions:
-            number, _, question = numbered.partition(b",")  # [NUMBER, ...
+        for marked in questions:
             try:
-                self.control.send(number + b"," + self.hardware.answer(b"[" + question).rstrip() + b"]\n")
+                self.control.send(marked[-1:] + self.hardware.answer(marked[:-1]))
             except ResetRequested:
                 self.kill(Machine.SOFT_RESET)
             except OSError:  # it has no power any more
