@@ -9,11 +9,16 @@ IDENTIFY_MS = 5000
 
 
 def read(board, parameters):
-    """Return the values of one driver, or of all."""
-    values = {}
-    for driver in [_driver(board, parameters)] if "name" in parameters else board.drivers.values():
-        values.update(driver.read())
-    return {"values": values}
+    """Return the values of one driver, or of all; of all, those that fail are named beside them."""
+    if "name" in parameters:
+        return {"values": _driver(board, parameters).read()}
+    told = {"values": {}}
+    for name, driver in board.drivers.items():
+        try:
+            told["values"].update(driver.read())
+        except Exception as error:
+            told.setdefault("errors", {})[name] = repr(error)[:128]
+    return told
 
 
 def write(board, parameters):

@@ -32,9 +32,11 @@ class Agent:
         self.clock = Clock()
         self.boot = overlay.call("boots", "next_boot")
         self.buffer = Buffer(self.boot, self.settings.pages)
-        self.drivers = overlay.call("drivers", "load", self.settings.drivers)
         self.connection = Connection(self, context)
-        self._faulty = set()  # names of drivers whose last reading failed
+        self.reporting = overlay.call("reporting", "load", self.settings.report)
+        self.drivers = {}
+        self._faulty = set()  # names of drivers that failed and have not worked since
+        overlay.call("drivers", "load", self, self.settings.drivers)
 
     async def run(self):
         """Run until the power goes."""
@@ -50,25 +52,39 @@ class Agent:
             now, interval = self.clock.up(), self.settings.interval
             due = min(due, now + interval) if interval else now + _PAUSE_MS
             if now >= due:
-                self.sample()
+                await self.sample()
                 due = max(due + interval, now)
             await asyncio.sleep_ms(min(max(1, due - now), _PAUSE_MS))
 
-    def sample(self):
-        """Put what the sensors measure into the stream; a driver's fault is told once, when it begins."""
-        values = {}
+    async def sample(self):
+        """Put what the sensors measure into the stream, those that take their time all at once."""
+        ready, wait, values = [], 0, {}
         for name, driver in self.drivers.items():
             try:
-                if driver.measures:
-                    values.update(driver.read())
+                if hasattr(driver, "prepare"):
+                    wait = max(wait, driver.prepare())
+                ready.append(name)
+            except Exception as error:
+                self.fail(name, error)
+        await asyncio.sleep_ms(wait)
+        for name in ready:
+            try:
+                if self.drivers[name].measures:
+                    values.update(self.drivers[name].read())
                     self._faulty.discard(name)
             except Exception as error:
-                if name not in self._faulty:
-                    self._faulty.add(name)
-                    data = {"driver": name, "error": repr(error)[:128]}
-                    self.record(topics.EVENT, {"type": "driver.failed", "data": data})
+                self.fail(name, error)
+        if self.reporting is not None:
+            values = self.reporting.due(values, self.clock.up())
         if values:
             self.record(topics.TELEMETRY, {"values": values})
+
+    def fail(self, name, error):
+        """Tell a driver's fault once, when it begins."""
+        if name not in self._faulty:
+            self._faulty.add(name)
+            data = {"driver": name, "error": repr(error)[:128]}
+            self.record(topics.EVENT, {"type": "driver.failed", "data": data})
 
     async def tick(self):
         """Feed the watchdog, look after the connection, write old records to flash."""

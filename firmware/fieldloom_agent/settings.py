@@ -24,6 +24,7 @@ def load():
     settings.type = text(told, "type")
     settings.interval = number(told, "interval", 0, MAX_INTERVAL_MS)
     settings.drivers = told.get("drivers", [])
+    settings.report = mapping(told, "report") if told.get("report") else None
     settings.wifi = mapping(told, "wifi") if told.get("wifi") else None
     settings.led = told.get("led")
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128

@@ -71,7 +71,7 @@ class Fleet:
     def add(self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, **settings: Any) -> None:
         """Switch a board on: with a new flash, or with its old one brought up to date.
 
-        `settings` go into its configuration.
+        `settings` go into its configuration; its drivers find the parts that they need on their pins.
         """
         folder = self.path(identity.device)
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,14 +79,14 @@ class Fleet:
         known = (folder / FLASH_FILE).exists()
         old = (folder / FLASH_FILE).read_bytes() if known else b""
         self._write(identity.device, image.update_image(old, files) if known else image.flash_image(files))
-        self._switch_on(identity.device, heap)
+        self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS))
 
     def add_bare(self, board: str, heap: str = HEAP) -> None:
         """Switch a board on that has MicroPython and an empty file system."""
         folder = self.path(board)
         folder.mkdir(parents=True)
         self._write(board, image.flash_image({}))
-        self._switch_on(board, heap)
+        self._switch_on(board, heap, DRIVERS)
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""
@@ -111,6 +111,16 @@ class Fleet:
     def reset(self, board: str) -> None:
         """Press the reset button."""
         self._ask({"do": "reset", "board": board})
+
+    def sensor(self, board: str, name: str, fault: str | None = None, **values: float) -> None:
+        """Change what the part of a driver measures, and begin or end (None) its fault. Raises ValueError."""
+        answer = self._ask({"do": "sensor", "board": board, "name": name, "values": values, "fault": fault})
+        if "error" in answer:
+            raise ValueError(answer["error"])
+
+    def pins(self, board: str) -> dict[int, dict[str, Any]]:
+        """Return what a board drives: {GPIO: {"level", "duty" (0 to 1, None without PWM)}}."""
+        return {int(number): told for number, told in self._ask({"do": "pins", "board": board}).items()}
 
     def status(self) -> dict[str, Any]:
         """Return {board: {"pid", "starts", "serial"}}; pid is None while a board has no power. Raises LoaderFailed."""
@@ -142,8 +152,9 @@ class Fleet:
         told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
         return self._files | personal(identity, told)
 
-    def _switch_on(self, board: str, heap: str) -> None:
-        request = {"do": "add", "board": board, "folder": str(self.path(board)), "heap": heap}
+    def _switch_on(self, board: str, heap: str, drivers: list[dict[str, Any]]) -> None:
+        folder = str(self.path(board))
+        request: dict[str, Any] = {"do": "add", "board": board, "folder": folder, "heap": heap, "drivers": drivers}
         self._added[board] = request
         self._ask(request)
 

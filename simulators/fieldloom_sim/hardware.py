@@ -1,4 +1,6 @@
-"""What a virtual board's `machine`, `network` and `esp32` stand for, held by the loader and asked over a line. (F7)
+"""What a virtual board's `machine`, `network`, `esp32`, `esp` and `_onewire` stand for, held by the loader. (F7)
+
+The board asks over a line. Bytes travel as {"hex"}, what stays here as {"thing"}, its number.
 
 As hard on the firmware as an ESP32: the clock starts in 2000 after a power cut and runs on over a reset, the watchdog
 can't be stopped, only set anew.
@@ -8,6 +10,9 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from fieldloom_sim.parts.wiring import Wiring
+from fieldloom_sim.peripherals import Adc, Esp, I2c, OneWire, Pin, Pins, Pwm
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,23 +51,6 @@ class Watchdog:
             self.bites_at = time.monotonic() + self.timeout_s
 
 
-class Pin:
-    """A pin whose level anybody may set."""
-
-    IN, OUT, PULL_DOWN, PULL_UP = 1, 3, 1, 2
-
-    def __init__(self, number: int, *_: Any, value: int | None = None) -> None:
-        self.number = number
-        self._level = 1 if value else 0
-
-    def value(self, level: Any = None) -> int | None:
-        """Return the level, or set it."""
-        if level is None:
-            return self._level
-        self._level = 1 if level else 0
-        return None
-
-
 class RTC:
     """`machine.RTC`."""
 
@@ -84,12 +72,23 @@ class Machine:
     """`machine`."""
 
     PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
-    Pin = Pin
+    PWM = Pwm
 
-    def __init__(self, clock: Clock, watchdog: Watchdog, cause: int) -> None:
+    def __init__(self, clock: Clock, watchdog: Watchdog, cause: int, wiring: Wiring) -> None:
         self._clock = clock
         self._watchdog = watchdog
         self._cause = cause
+        self._wiring = wiring
+        self.Pin = Pins(wiring)
+        self.ADC = Adc(wiring)
+
+    def SoftI2C(self, scl: Pin, sda: Pin, freq: int = 400_000) -> I2c:  # noqa: ARG002, N802 - MicroPython's
+        """Return the bus of two pins."""
+        return I2c(self._wiring, scl, sda)
+
+    def I2C(self, _: int, scl: Pin, sda: Pin, freq: int = 400_000) -> I2c:  # noqa: ARG002, N802 - MicroPython's
+        """Return a controller's bus, put onto two pins."""
+        return I2c(self._wiring, scl, sda)
 
     def RTC(self) -> RTC:  # noqa: N802 - the name is MicroPython's
         """Return the clock."""
@@ -159,13 +158,16 @@ class ResetRequested(Exception):  # noqa: N818 - it reads as what happened
 
 
 class Hardware:
-    """All of one board's, from one start to the next."""
+    """All of one board's, from one start to the next; the wiring outlives it."""
 
-    def __init__(self, clock: Clock, cause: int) -> None:
+    def __init__(self, clock: Clock, cause: int, wiring: Wiring) -> None:
         self.watchdog = Watchdog()
-        self.machine = Machine(clock, self.watchdog, cause)
+        self.wiring = wiring
+        self.machine = Machine(clock, self.watchdog, cause, wiring)
         self.network = Network()
         self.esp32 = Esp32()
+        self.esp = Esp(wiring)
+        self.onewire = OneWire(wiring)
         self.time = clock.seconds
         self._things: list[Any] = [self]
 
@@ -176,19 +178,28 @@ class Hardware:
     def answer(self, question: bytes) -> bytes:
         """Answer `[number, name]` or `[number, null, positional, named]` by `[value, number, error]`.
 
-        Raises ResetRequested.
+        An error is a number for OSError, else a text. Raises ResetRequested.
         """
-        number, name, *arguments = json.loads(question)
+        number, name, *arguments = json.loads(question, object_hook=self._received)
         thing = self._things[number]
         try:
             told = getattr(thing, name) if name else thing(*arguments[0], **arguments[1])
+        except OSError as error:
+            return _line(None, None, error.errno)
         except (AttributeError, TypeError, ValueError) as error:
             return _line(None, None, str(error))
+        if isinstance(told, bytes):
+            return _line({"hex": told.hex()}, None, None)
         if told is None or isinstance(told, int | float | str | list | tuple):
             return _line(told, None, None)
         if told not in self._things:
             self._things.append(told)
         return _line(None, self._things.index(told), None)
+
+    def _received(self, value: dict[str, Any]) -> Any:
+        if "thing" in value:
+            return self._things[value["thing"]]
+        return bytes.fromhex(value["hex"]) if "hex" in value else value
 
 
 def _line(*answer: Any) -> bytes:

@@ -5,9 +5,11 @@ boards with it, when that input ends. A board whose process is killed gets its p
 
 | request | does |
 |---|---|
-| `{"do": "add", "board", "folder", "heap"}` | takes a board with its folder and switches it on |
+| `{"do": "add", "board", "folder", "heap", "drivers"}` | takes a board with its folder, wires it, switches it on |
 | `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
 | `{"do": "reset", "board"}` | presses its reset button |
+| `{"do": "sensor", "board", "name", "values", "fault"}` | changes what a part on its pins measures |
+| `{"do": "pins", "board"}` | answers `{GPIO: {"level", "duty"}}` |
 | `{"do": "status"}` | answers `{NAME: {"pid": PID or null, "starts": N, "serial": PTY}}` |
 """
 
@@ -29,6 +31,7 @@ from typing import Any
 import micropython_run
 
 from fieldloom_sim.hardware import Clock, Hardware, Machine, ResetRequested
+from fieldloom_sim.parts.wiring import Wiring
 from fieldloom_sim.serial import SerialPort
 
 FLASH_FILE = "flash.img"
@@ -65,7 +68,7 @@ class Memory:
 class Board:
     """One board: a flash that stays, and a process as long as there is power."""
 
-    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str) -> None:
+    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str, wiring: Wiring) -> None:
         self.name = name
         self.folder = folder
         self.pid: int | None = None
@@ -75,7 +78,8 @@ class Board:
         self.cause = Machine.PWRON_RESET
         self.control = socket.socket()
         self._clock = Clock()
-        self.hardware = Hardware(self._clock, self.cause)
+        self._wiring = wiring
+        self.hardware = Hardware(self._clock, self.cause, wiring)
         self._rom = rom
         self._heap = heap
         self._pending = b""
@@ -86,7 +90,7 @@ class Board:
         """Fork a VM that becomes this board."""
         if self.cause == Machine.PWRON_RESET:
             self._clock = Clock()
-        watchdog, self.hardware = self.hardware.watchdog, Hardware(self._clock, self.cause)
+        watchdog, self.hardware = self.hardware.watchdog, Hardware(self._clock, self.cause, self._wiring)
         if self.cause == Machine.SOFT_RESET:  # nothing stops a watchdog but the reset that it makes
             self.hardware.watchdog.timeout_s, self.hardware.watchdog.bites_at = watchdog.timeout_s, watchdog.bites_at
         self.cause = Machine.PWRON_RESET  # of the next start, unless something else becomes its cause
@@ -193,12 +197,17 @@ class Loader:
                 for name, board in self._boards.items()
             }
         if request["do"] == "add":
-            board = Board(request["board"], Path(request["folder"]), self._rom, request["heap"])
+            wiring = Wiring(request["drivers"])
+            board = Board(request["board"], Path(request["folder"]), self._rom, request["heap"], wiring)
             self._boards[board.name] = board
             self._selector.register(board.serial, selectors.EVENT_READ, lambda: self._serve_serial(board))
             self._start(board)
             return {}
         board = self._boards[request["board"]]
+        if request["do"] == "pins":
+            return {str(number): told for number, told in board.hardware.machine.Pin.told().items()}
+        if request["do"] == "sensor":
+            return self._sensor(board, request)
         actions: dict[str, Callable[[Board], None]] = {"off": self._off, "on": self._on, "reset": self._reset}
         actions[request["do"]](board)
         return {}
@@ -216,6 +225,13 @@ class Loader:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if board.serial.has_waiting else 0)
         if events != key.events:
             self._selector.modify(board.serial, events, key.data)
+
+    def _sensor(self, board: Board, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            board.hardware.wiring.set(request["name"], request["values"], request["fault"])
+        except ValueError as error:
+            return {"error": str(error)}
+        return {}
 
     def _start(self, board: Board) -> None:
         board.start()

@@ -1,14 +1,36 @@
 """Sensors and actuators: a module each with a class `Driver`, chosen by the board's configuration. (F1)
 
-A driver takes its entry of the configuration. It has `read()`, which returns {metric: value}; a sensor has `measures =
-True` and goes into the telemetry; an actuator has `write(value)`, which raises ValueError for what it can't take.
+A driver of one's own is a file put into this folder; the configuration names it as it names ours, by the file's name.
+`Driver(entry)` takes its entry of the configuration and touches no bus: what is not plugged in yet may come later.
+
+- `read()` returns {metric: value}; a sensor has `measures = True`, and its values go into the telemetry.
+- `prepare()`, for a sensor that takes its time, begins a measurement and returns after how many ms `read` has it.
+- `write(value)` makes it an actuator; it raises ValueError for what it can't take.
+- `run(agent)` is a coroutine that runs beside the agent, as for a contact that is told when it changes.
+
+What raises in any of them is told once by the event `driver.failed`, and stops no other driver.
 """
 
+import asyncio
 
-def load(entries):
-    """Return the drivers of a configuration by their names."""
-    drivers = {}
+
+def load(agent, entries):
+    """Give an agent its drivers, by their names. One that can't start is told of and left out."""
     for entry in entries:
-        module = __import__("fieldloom_agent.drivers." + entry["driver"], None, None, ("Driver",))
-        drivers[entry.get("name", entry["driver"])] = module.Driver(entry)
-    return drivers
+        name = entry.get("name", entry["driver"])
+        try:
+            module = __import__("fieldloom_agent.drivers." + entry["driver"], None, None, ("Driver",))
+            driver = module.Driver(entry)
+        except Exception as error:
+            agent.fail(name, error)
+            continue
+        agent.drivers[name] = driver
+        if hasattr(driver, "run"):
+            asyncio.create_task(_run(agent, name, driver))
+
+
+async def _run(agent, name, driver):
+    try:
+        await driver.run(agent)
+    except Exception as error:
+        agent.fail(name, error)

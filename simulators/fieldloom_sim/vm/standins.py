@@ -1,8 +1,8 @@
-"""What an ESP32 has and the unix port lacks or does otherwise: machine, network, esp32, time, socket.
+"""What an ESP32 has and the unix port lacks or does otherwise: machine, network, esp32, esp, _onewire, time, socket.
 
-The first three are held by the loader (`hardware.py`), a line each way on file descriptor 3, so that they take next to
-nothing of the board's heap, as C code takes nothing on a board. As hard on the firmware as the board is: time counts
-whole seconds from 2000, `setblocking(True)` waits without an end.
+All but the last two are held by the loader (`hardware.py`), a line each way on file descriptor 3, so that they take
+next to nothing of the board's heap, as C code takes nothing on a board. As hard on the firmware as the board is: time
+counts whole seconds from 2000, `setblocking(True)` waits without an end.
 """
 
 import io
@@ -10,6 +10,7 @@ import json
 import socket as host_socket
 import sys
 import time as host_time
+from binascii import hexlify, unhexlify
 
 YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
 
@@ -31,12 +32,21 @@ def ask(*question):
         answer = wire.readline()
     value, thing, error = json.loads(answer)
     if error is not None:
-        raise AttributeError(error)
+        raise OSError(error) if isinstance(error, int) else AttributeError(error)
+    if isinstance(value, dict):
+        return unhexlify(value["hex"])
     return value if thing is None else Thing(thing)
 
 
+def sent(value):
+    """Return what travels for an argument."""
+    if isinstance(value, Thing):
+        return {"thing": value._number}
+    return {"hex": hexlify(value)} if isinstance(value, (bytes, bytearray)) else value
+
+
 class Thing:
-    """A module, a class, an object or a function that the loader holds."""
+    """A module, a class, an object or a function that the loader holds. A buffer passed last takes the bytes told."""
 
     def __init__(self, number):
         self._number = number
@@ -45,7 +55,12 @@ class Thing:
         return ask(self._number, name)
 
     def __call__(self, *positional, **named):
-        return ask(self._number, None, positional, named)
+        named = {name: sent(value) for name, value in named.items()}
+        told = ask(self._number, None, [sent(value) for value in positional], named)
+        if positional and isinstance(positional[-1], bytearray):
+            positional[-1][:] = told
+            return None
+        return told
 
 
 class Time:
@@ -103,8 +118,9 @@ class Network:
 def install():
     """Put the stand-ins where `import` finds them."""
     hardware = Thing(0)
-    for name in ("machine", "network", "esp32"):
+    for name in ("machine", "network", "esp32", "esp"):
         sys.modules[name] = getattr(hardware, name)
+    sys.modules["_onewire"] = hardware.onewire
     Time.time, Time.time_ns = hardware.time, hardware.time_ns
     Time.localtime = Time.gmtime
     sys.modules["time"] = sys.modules["utime"] = Time
