@@ -32,14 +32,16 @@ class Agent:
         self.clock = Clock()
         self.boot = overlay.call("boots", "next_boot")
         self.buffer = Buffer(self.boot, self.settings.pages)
-        self.connection = Connection(self, context)
-        self.reporting = overlay.call("reporting", "load", self.settings.report)
-        self.drivers = {}
+        self.reporting = overlay.call("reporting", "load", self.settings.report) if self.settings.report else None
         self._faulty = set()  # names of drivers that failed and have not worked since
-        overlay.call("drivers", "load", self, self.settings.drivers)
+        self.drivers, faults = overlay.call("drivers", "load", self, self.settings.drivers)
+        self.connection = Connection(self, context)
+        for name, error in faults:
+            self.fail(name, error)
 
     async def run(self):
         """Run until the power goes."""
+        print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
         overlay.call("journal", "resume", self)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())

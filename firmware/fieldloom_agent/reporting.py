@@ -31,8 +31,8 @@ class Reporting:
 
 
 def load(rules):
-    """Return a Reporting, or None where everything is reported."""
-    return Reporting(rules) if rules else None
+    """Return a Reporting."""
+    return Reporting(rules)
 
 
 def _is_due(rule, last, value, now):

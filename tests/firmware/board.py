@@ -25,14 +25,15 @@ wiring = standins.Thing(0).wiring
 def world(name, fault=None, **values):
     wiring.set(name, values, fault)
 class Board:
-    def __init__(self):
-        self.drivers, self.told = {{}}, []
+    told = []
     def record(self, kind, content):
         self.told.append([kind, content["type"], content["data"]])
     def fail(self, name, error):
         self.told.append([name, str(error)])
 board = Board()
-drivers.load(board, {entries})
+board.drivers, faults = drivers.load(board, {entries})
+for name, error in faults:
+    board.fail(name, error)
 """
 
 

@@ -15,18 +15,20 @@ import asyncio
 
 
 def load(agent, entries):
-    """Give an agent its drivers, by their names. One that can't start is told of and left out."""
+    """Return the drivers of a configuration by their names, and [name, error] of each that can't start."""
+    drivers, faults = {}, []
     for entry in entries:
         name = entry.get("name", entry["driver"])
         try:
             module = __import__("fieldloom_agent.drivers." + entry["driver"], None, None, ("Driver",))
             driver = module.Driver(entry)
         except Exception as error:
-            agent.fail(name, error)
+            faults.append((name, error))
             continue
-        agent.drivers[name] = driver
+        drivers[name] = driver
         if hasattr(driver, "run"):
             asyncio.create_task(_run(agent, name, driver))
+    return drivers, faults
 
 
 async def _run(agent, name, driver):
