@@ -1,18 +1,13 @@
-"""Sensors of a virtual board, from their registers to the cloud. (F1, F4, F7)"""
+"""A board of our own TOML files on virtual hardware: from the sensors' registers to the cloud. (F1, F4, F7)"""
 
 import pytest
 
 from e2e.system import System
 from e2e.test_boards import execute, wait_for
+from fieldloom_build import boards
 from fieldloom_sim.fleet import Fleet
 
-DRIVERS = [
-    {"driver": "bme280", "name": "climate", "scl": 7, "sda": 6},
-    {"driver": "ds18b20", "name": "tank", "pin": 5, "metric": "water"},
-    {"driver": "digital_in", "name": "door", "pin": 10, "pull": "up"},
-    {"driver": "switch", "name": "relay", "pin": 4, "active_low": True},
-    {"driver": "nowhere"},
-]
+MORE = [{"driver": "ds18b20", "name": "tank", "pin": 5, "metric": "water"}, {"driver": "nowhere"}]
 TOLD = ("driver.failed", "input.changed")
 
 
@@ -32,8 +27,9 @@ def fleet(tmp_path):
 
 
 def test_what_sensors_measure_reaches_the_cloud_and_a_fault_is_told_once(system, fleet):
-    report = {"pressure": {"deadband": 1, "max": 600_000}}
-    fleet.add(system.enrol_device("board-1"), system.gateways, interval=200, drivers=DRIVERS, report=report)
+    told = boards.load("esp32-c3-devkitm").configuration()
+    told |= {"interval": 200, "drivers": [*told["drivers"], *MORE]}
+    fleet.add(system.enrol_device("board-1"), system.gateways, **told)
     with system.api() as api:
 
         def latest():
@@ -80,5 +76,5 @@ def test_what_sensors_measure_reaches_the_cloud_and_a_fault_is_told_once(system,
     assert partly["result"]["values"]["water"] == pytest.approx(63, abs=0.1)
     assert (before, after) == (1, 0)
     assert pressure == pytest.approx(1013.25, abs=0.02)
-    with pytest.raises(ValueError, match="the parts of this board are climate, tank, door"):
+    with pytest.raises(ValueError, match="the parts of this board are climate, door, tank"):
         fleet.sensor("board-1", "relay", level=1)
