@@ -2,6 +2,7 @@
 
 import json
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import mapping, number, read_object, text
 from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_contract.topics import device_id
@@ -24,7 +25,7 @@ def load():
     settings.type = text(told, "type")
     settings.interval = number(told, "interval", 0, MAX_INTERVAL_MS)
     settings.drivers = told.get("drivers", [])
-    settings.report = mapping(told, "report") if told.get("report") else None
+    settings.report = report_rules(told) if told.get("report") else None
     settings.wifi = mapping(told, "wifi") if told.get("wifi") else None
     settings.led = told.get("led")
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128
@@ -33,6 +34,19 @@ def load():
     with open("/release.json") as file:
         settings.release = json.load(file)  # {"version", "built" (Unix seconds)}
     return settings
+
+
+def report_rules(told):
+    """Return the rules of `report`, which `reporting` explains. Raises Rejected."""
+    rules = mapping(told, "report")
+    for metric in rules:
+        for name, value in mapping(rules, metric).items():
+            place = "report." + metric + "." + name
+            if name not in ("deadband", "deadband_percent", "min", "max"):
+                raise Rejected(place, "is not known")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise Rejected(place, "must be a number from 0")
+    return rules
 
 
 def change(name, value):

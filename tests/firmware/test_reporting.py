@@ -88,3 +88,24 @@ print(json.dumps(decisions))
     on_the_board = json.loads(run("from fieldloom_agent.reporting import Reporting", script))
 
     assert on_the_board == [told for rule, trace in traces for _, _, told in reported(rule, trace)]
+
+
+def test_a_board_refuses_rules_that_it_could_not_follow():
+    script = """
+told = []
+for rule in ({"deadband": 1, "min": 0}, 5, {"deadband": "1"}, {"max": -1}, {"mim": 1}):
+    try:
+        told.append(report_rules({"report": {"x": rule}}) == {"x": rule})
+    except Rejected as error:
+        told.append(str(error))
+print(json.dumps(told))
+"""
+    imports = "from fieldloom_agent.settings import report_rules\nfrom fieldloom_contract.errors import Rejected"
+
+    assert json.loads(run(imports, script)) == [
+        True,
+        "x: must be an object",
+        "report.x.deadband: must be a number from 0",
+        "report.x.max: must be a number from 0",
+        "report.x.mim: is not known",
+    ]
