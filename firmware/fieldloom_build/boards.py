@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from fieldloom_build import partitions, release
 from fieldloom_build.chips import CHIPS, Chip
-from fieldloom_build.options import DRIVERS, Options
+from fieldloom_build.options import DRIVERS, Bme280, Options
 from fieldloom_build.partitions import Flash
 from fieldloom_contract.errors import Rejected
 
@@ -141,12 +141,18 @@ def _check_pin(board: Board, place: str, pin: int, use: str) -> None:
 
 def _check_names(board: Board) -> None:
     drivers: dict[str, str] = {}
+    chips: dict[tuple[int, int, int], str] = {}
     metrics: dict[str, str] = {}
     for number, (entry, options) in enumerate(zip(board.drivers, board.options(), strict=True)):
         place, name = f"drivers[{number}]", entry.get("name", entry["driver"])
         if name in drivers:
             raise Rejected(f"{place}.name", f"{name} is the name of {drivers[name]} too")
         drivers[name] = place
+        if isinstance(options, Bme280):
+            chip = (options.scl, options.sda, options.address)
+            if chip in chips:
+                raise Rejected(f"{place}.address", f"{options.address:#x} on this bus is {chips[chip]}'s")
+            chips[chip] = place
         for metric in options.metrics() if options else ():
             if metric in metrics:
                 raise Rejected(place, f"measures {metric}, as {metrics[metric]} does: give one another prefix or name")

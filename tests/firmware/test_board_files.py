@@ -76,6 +76,11 @@ BAD = [
         "GPIO 4 is taken by drivers[0].sda",
     ),
     (
+        toml(driver('driver = "bme280", scl = 5, sda = 4') + driver('driver = "bme280", name = "b", scl = 5, sda = 4')),
+        "drivers[1].address",
+        "0x76 on this bus is drivers[0]'s",
+    ),
+    (
         toml(driver('driver = "dht22", pin = 4') + driver('driver = "dht22", pin = 5')),
         "drivers[1].name",
         "dht22 is the name of drivers[0] too",

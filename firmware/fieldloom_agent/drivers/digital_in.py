@@ -5,14 +5,12 @@ import time
 
 from machine import Pin
 
-_STEP_MS = 10
-
 
 class Driver:
     """Configuration: `name`, `pin`; `pull` ("up", "down" or none), `active_low` (false); `debounce` (30) in ms.
 
     A change counts once the level has stayed for `debounce`; it is told by the event `input.changed` with `name` and
-    `value`. The pin is looked at every 10 ms: a pulse that is shorter is not seen.
+    `value`. The pin is looked at three times in `debounce`, at most every 5 ms: a pulse that is shorter is not seen.
     """
 
     measures = True
@@ -31,9 +29,10 @@ class Driver:
 
     async def run(self, agent):
         """Look until the power goes."""
+        step = max(5, self._debounce // 3)
         since = None  # when the level was first seen that differs from the value
         while True:
-            await asyncio.sleep_ms(_STEP_MS)
+            await asyncio.sleep_ms(step)
             if self._look() == self._value:
                 since = None
                 continue

@@ -26,7 +26,7 @@ class Driver:
     measures = True
 
     def __init__(self, entry):
-        self._pin = Pin(entry["pin"], Pin.OPEN_DRAIN)
+        self._pin = Pin(entry["pin"], Pin.OPEN_DRAIN, Pin.PULL_UP)
         self._metric = entry.get("metric", "temperature")
         self._named = [(unhexlify(rom), metric) for rom, metric in entry.get("sensors", {}).items()]
         self._sensors = self._named
