@@ -64,5 +64,6 @@ def drive(entries, script, firmware=ROOT / "firmware"):
 
 def _answer(hardware, ours):
     with ours, ours.makefile("rb") as questions:
-        for question in questions:
-            ours.sendall(hardware.answer(question))
+        for marked in questions:
+            question = marked.rstrip(b"\n")
+            ours.sendall(question[-1:] + hardware.answer(question[:-1]))
