@@ -23,6 +23,9 @@ from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.routes import router as registry
+from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
+from fieldloom_cloud.revocation.routes import published
+from fieldloom_cloud.revocation.routes import router as revocation
 from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_runtime import parts
@@ -33,14 +36,17 @@ MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
 
 
-def create_app(database: Database, authority: Authority, series: TimeSeries, worker: Worker, hub: Hub) -> FastAPI:
-    """Return the HTTP interface over the stores, the CA, the ingest worker and those who watch."""
+def create_app(
+    database: Database, authority: Authority, series: TimeSeries, worker: Worker, hub: Hub, enforcement: Enforcement
+) -> FastAPI:
+    """Return the HTTP interface over the stores, the CA, the ingest worker, those who watch, and the broker's door."""
     app = interface()
     app.state.database = database
     app.state.authority = authority
     app.state.series = series
     app.state.worker = worker
     app.state.wake_downlink = worker.downlink.wake
+    app.state.wake_enforcement = enforcement.wake
     app.state.figures = registry_of(worker)
     app.state.hub = hub
     add_console(app)
@@ -59,7 +65,8 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    for router in (tokens, sessions, registry, certificates, telemetry, ingest, commands, live, health):
+    fleet = (registry, certificates, revocation, telemetry, ingest, commands)
+    for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app
 
@@ -73,12 +80,14 @@ async def serve(data: Path) -> None:
     authority = Authority(data / "pki")
     series = TimeSeries(data)
     worker = open_worker(data, configuration.IDENTITY, (settings.mqtt_host, settings.mqtt_port), database, series)
+    enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     stop = parts.stop_on_signals()
     ordered: list[parts.Part] = [
         ("stores", _stores(database, series)),
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
-        ("api", _api(create_app(database, authority, series, worker, hub), hub, settings)),
+        ("revocation", parts.Background("revocation", enforcement.run, stop)),
+        ("api", _api(create_app(database, authority, series, worker, hub, enforcement), hub, settings)),
     ]
     await parts.run(ordered, stop)
 

@@ -26,11 +26,12 @@ def init(
     data: Data,
     port: Annotated[int, typer.Option(help="The API, on loopback.")] = 8080,
     mqtt_port: Annotated[int, typer.Option(help="Where gateways connect.")] = 8884,
+    local_port: Annotated[int, typer.Option(help="The cloud's own way to its broker, on loopback.")] = 18884,
     site: Annotated[str, typer.Option(help="The first site.")] = "default",
 ) -> None:
     """Create database, CA, the broker's configuration and an admin's token; what is there stays."""
     try:
-        done = setup.init(data, port, mqtt_port, site)
+        done = setup.init(data, port, mqtt_port, local_port, site)
     except StartFailed as error:
         _end(str(error))
     typer.echo(f"The admin's token is in {done.token_file}, for its owner alone.")

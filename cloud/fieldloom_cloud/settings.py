@@ -20,6 +20,9 @@ class Settings(BaseModel):
     port: int = Field(default=8080, ge=1, le=65535)
     mqtt_host: str = Field(default="127.0.0.1", description="Where gateways connect.")
     mqtt_port: int = Field(default=8884, ge=1, le=65535)
+    local_port: int = Field(
+        default=18884, ge=1, le=65535, description="Where the cloud shows gateways out of its broker, on loopback."
+    )
 
 
 def load(data: Path) -> Settings:

@@ -1,7 +1,7 @@
 """What `fieldloom cloud init` prepares: settings, database, CA, the broker's configuration, a token. (P1, A2)"""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -9,12 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.auth.sessions import link
 from fieldloom_cloud.database import Database, iso, migrate
+from fieldloom_cloud.pki import service as pki
 from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.settings import DATABASE, FILE, IDENTITY, Settings, load
 from fieldloom_contract import topics
 from fieldloom_runtime import files
 from fieldloom_runtime.broker import Listener, Rights, write
+from fieldloom_runtime.door import LIST
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
 
@@ -27,12 +29,12 @@ class Prepared:
     broker: Path
 
 
-def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
+def init(data: Path, port: int, mqtt_port: int, local_port: int, site: str) -> Prepared:
     """Prepare a data folder; what is there already stays as it is. Raises StartFailed."""
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (data / FILE).exists():
-        settings = Settings(port=port, mqtt_port=mqtt_port)
+        settings = Settings(port=port, mqtt_port=mqtt_port, local_port=local_port)
         files.write(data / FILE, settings.model_dump_json(indent=2) + "\n", files.PUBLIC)
     settings = load(data)
     migrate(data / DATABASE)
@@ -41,7 +43,8 @@ def init(data: Path, port: int, mqtt_port: int, site: str) -> Prepared:
     if not (data / TOKEN_FILE).exists():
         token = asyncio.run(_first_rows(data / DATABASE, site))
         files.write(data / TOKEN_FILE, token + "\n")
-    return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca))
+    crl = asyncio.run(_current_list(data / DATABASE, authority))
+    return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca, crl))
 
 
 def login_link(data: Path, role: str) -> tuple[str, str]:
@@ -84,9 +87,22 @@ async def _first_rows(path: Path, site: str) -> str:
         await database.close()
 
 
-def _write_broker(data: Path, settings: Settings, ca: Path) -> Path:
+async def _current_list(path: Path, authority: Authority) -> str:
+    database = Database(path)
+    try:
+        async with database.transaction() as session:
+            return await pki.current_list(session, authority)
+    finally:
+        await database.close()
+
+
+def _write_broker(data: Path, settings: Settings, ca: Path, crl: str) -> Path:
+    folder = data / "broker"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    files.write(folder / LIST, crl)
     cert, key = data / "pki" / f"{IDENTITY}.pem", data / "pki" / f"{IDENTITY}.key"
-    listener = Listener(settings.mqtt_host, settings.mqtt_port, ca, cert, key, client_id_is_identity=True)
+    local = Listener("127.0.0.1", settings.local_port, ca, cert, key, crl=folder / LIST)
+    gateways = replace(local, host=settings.mqtt_host, port=settings.mqtt_port, client_id_is_identity=True)
     writes = tuple(("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state"))
     reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down"))
-    return write(data / "broker", [listener], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))
+    return write(folder, [gateways, local], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))

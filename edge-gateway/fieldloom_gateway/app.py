@@ -15,6 +15,7 @@ from fieldloom_contract import topics
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters.mqtt import MqttAdapter
 from fieldloom_gateway.deploy import identity
+from fieldloom_gateway.deploy.revocation import Enforcement
 from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
@@ -22,6 +23,7 @@ from fieldloom_gateway.ingest.store import Store
 from fieldloom_gateway.ingest.uplink import Uplink
 from fieldloom_gateway.status import status_app
 from fieldloom_runtime import parts
+from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
 
@@ -64,6 +66,9 @@ class Gateway:
             self._writer,
             steady_ms,
         )
+        door = Door(own.cert.parent, settings.local_port, local_tls)
+        new_list = self._uplink.new_list
+        self._enforcement = Enforcement(self._store.revocations, self._writer, door, settings.ca, new_list)
         self._ingest = Ingest(self._adapter, self._store, self._writer, unix_ms, self._uplink.wake)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,6 +77,7 @@ class Gateway:
             ("disk", self._disk()),
             ("ingest", parts.Background("ingest", self._ingest.run, stop)),
             ("mqtt", self._mqtt()),
+            ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
             ("commands", parts.Background("commands", self._deliver_commands, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),

@@ -24,7 +24,7 @@ Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")
 
 @app.command(
     epilog="Example: fieldloom gateway init --data /var/lib/fieldloom --id gw.site1 --cloud-host cloud.example "
-    "--ca ca.pem --cert gateway.pem --key gateway.key"
+    "--ca ca.pem --cert gateway.pem --key gateway.key --crl crl.pem"
 )
 def init(
     data: Data,
@@ -32,6 +32,7 @@ def init(
     ca: Annotated[Path, typer.Option(help="The CA's certificates, PEM.")],
     cert: Annotated[Path, typer.Option(help="The gateway's certificate, PEM.")],
     key: Annotated[Path, typer.Option(help="The gateway's key, PEM.")],
+    crl: Annotated[Path, typer.Option(help="The CA's list of revoked certificates, PEM: the cloud's /crl.pem.")],
     cloud_host: Annotated[str, typer.Option()] = "127.0.0.1",
     cloud_port: Annotated[int, typer.Option()] = 8884,
     mqtt_host: Annotated[str, typer.Option(help="The address where devices connect.")] = "127.0.0.1",
@@ -56,7 +57,10 @@ def init(
     except ValidationError as error:
         first = error.errors()[0]
         _end(f"--{first['loc'][0]}: {first['msg']}")
-    broker = prepare(settings, data)
+    try:
+        broker = prepare(settings, data, crl)
+    except StartFailed as error:
+        _end(str(error))
     typer.echo(f"Run the broker by `mosquitto -c {broker}`, and the gateway by `fieldloom gateway run --data {data}`.")
 
 

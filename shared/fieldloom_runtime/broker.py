@@ -5,11 +5,15 @@ mosquitto drops to its own user before it reads keys and rights, so the user tha
 
 import os
 import pwd
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldloom_contract.limits import BROKER_PACKET_BYTES
 from fieldloom_runtime import files
+
+CONFIGURATION = "mosquitto.conf"
+PID_FILE = "mosquitto.pid"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Listener:
     """Boards speak no newer one."""
     client_id_is_identity: bool = False
     """Ends a valid device's connecting with another's client id."""
+    crl: Path | None = None
+    """Who is revoked, as the CA's list says; without the file the broker does not start."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +48,38 @@ def write(folder: Path, listeners: list[Listener], rights: Rights) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     acl = folder / "rights.acl"
     files.write(acl, _rights(rights))
-    configuration = folder / "mosquitto.conf"
-    files.write(configuration, _configuration(listeners, acl))
+    configuration = folder / CONFIGURATION
+    files.write(configuration, _configuration(listeners, acl, folder / PID_FILE))
     return configuration
 
 
-def _configuration(listeners: list[Listener], acl: Path) -> str:
+def process_of(folder: Path) -> int | None:
+    """Return the process of a folder's broker, None while none runs; another program that has its number is none."""
+    try:
+        pid = int((folder / PID_FILE).read_text())
+        return pid if Path(f"/proc/{pid}/comm").read_text().strip() == "mosquitto" else None
+    except (OSError, ValueError):
+        return None
+
+
+def reload(pid: int) -> bool:
+    """Have a broker read its lists and rights anew. False for one that is starting, which a SIGHUP would end."""
+    try:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        if not int(status["SigCgt"], 16) >> (signal.SIGHUP - 1) & 1:
+            return False
+        os.kill(pid, signal.SIGHUP)
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return True
+
+
+def _configuration(listeners: list[Listener], acl: Path, pid_file: Path) -> str:
     lines = [
         "per_listener_settings false",
         "allow_anonymous false",
         f"acl_file {acl}",
+        f"pid_file {pid_file}",
         "persistence false",
         "log_dest stderr",
         "log_type error",
@@ -82,6 +110,8 @@ def _listener(listener: Listener) -> list[str]:
         lines.append("ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
     else:
         lines.append("tls_version tlsv1.3")
+    if listener.crl is not None:
+        lines.append(f"crlfile {listener.crl}")
     if listener.client_id_is_identity:
         lines.append("use_username_as_clientid true")
     return lines

@@ -36,6 +36,8 @@ class System:
         with self.api() as api:
             api.post("/api/v1/gateways", json={"id": name}).raise_for_status()
             files = self._enrol(api, name, hosts=["127.0.0.1"])
+            files["crl"] = self.folder / name / "crl.pem"
+            files["crl"].write_text(api.get("/crl.pem").text)
         command = [FIELDLOOM, "gateway", "init", "--data", data, "--id", name, "--cloud-port", self.cloud.mqtt_port]
         for option, value in (*((f"--{part}", path) for part, path in files.items()), *ports.items()):
             command += [option, value]

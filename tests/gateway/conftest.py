@@ -29,7 +29,7 @@ class Site:
         command = [FIELDLOOM, "gateway", "init", "--data", self.data, "--id", GATEWAY, "--ca", authority.ca]
         command += ["--cert", cert, "--key", key, "--cloud-port", self.ports["cloud"]]
         command += ["--mqtt-port", self.ports["mqtt"], "--local-port", self.ports["local"]]
-        command += ["--http-port", self.ports["http"]]
+        command += ["--http-port", self.ports["http"], "--crl", authority.crl]
         subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
         self.broker = mosquitto(self.data / "broker" / "mosquitto.conf", folder / "broker.log")
         self.gateway = Process([FIELDLOOM, "gateway", "run", "--data", self.data], folder / "gateway.log")

@@ -11,11 +11,11 @@ from fieldloom_cloud import setup
 from fieldloom_cloud.settings import DATABASE
 from powercut.trace import mark
 
-PORT, MQTT_PORT = 8080, 8883
+PORT, MQTT_PORT, LOCAL_PORT = 8080, 8883, 18883
 
 
 def init(data: Path) -> None:
-    setup.init(data, PORT, MQTT_PORT, "default")
+    setup.init(data, PORT, MQTT_PORT, LOCAL_PORT, "default")
 
 
 def written(data: Path) -> int:

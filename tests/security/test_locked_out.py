@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from fieldloom_contract import batch, messages, topics
+from fieldloom_runtime.broker import PID_FILE
 from fixtures import raw_mqtt
 from security.ground import GATEWAY, STRANGER, until
 
@@ -353,6 +354,8 @@ def test_what_is_secret_is_its_owners_alone(ground):
     loose = []
     for root in (ground.cloud.data, ground.folder / "gateway-1"):
         for path in (root, *root.rglob("*")):
+            if path.name == PID_FILE:  # mosquitto's own writing: a number, in a folder that is its owner's alone
+                continue
             wanted = 0o700 if path.is_dir() else 0o600
             if path.stat().st_mode & 0o777 != wanted:
                 loose.append((str(path.relative_to(ground.folder)), oct(path.stat().st_mode & 0o777)))

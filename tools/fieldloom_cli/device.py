@@ -11,6 +11,7 @@ import typer
 
 from fieldloom_cli import identity
 from fieldloom_cli.api import Api
+from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 from fieldloom_contract import topics
@@ -59,6 +60,17 @@ def new(
         show_json(told)
         return
     show_table(["PART", "FILE"], told.items())
+
+
+@app.command(epilog="Example: fieldloom device revoke pump-7 --reason key_compromise")
+def revoke(
+    name: Annotated[str, typer.Argument(help="The device's id.")],
+    reason: Reason = "unspecified",
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Revoke all certificates of a device: it is cut off within seconds, and let in again with a new one alone."""
+    revoke_all(Api(data), topics.device_id(name), reason, as_json=as_json)
 
 
 @app.command(epilog="Example: fieldloom device log pump-7 --follow")

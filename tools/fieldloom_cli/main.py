@@ -16,6 +16,7 @@ from fieldloom_contract.errors import Rejected
 GROUP = "fieldloom.commands"
 # Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
 OWN = {
+    "certificate": ("fieldloom_cli.certificate", "Certificates: list and revoke them."),
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
     "device": ("fieldloom_cli.device", "Devices: list them, make a new one, flash it, watch it."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),

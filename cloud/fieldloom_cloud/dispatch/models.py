@@ -48,5 +48,6 @@ class DownRecord(Base):
 
     gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    command: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16), default="command", server_default="command")
+    command: Mapped[str | None] = mapped_column(String(32))
     body: Mapped[bytes] = mapped_column(LargeBinary)

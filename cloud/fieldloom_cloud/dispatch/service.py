@@ -20,6 +20,7 @@ from fieldloom_contract import messages
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine import commands
+from fieldloom_runtime.down import WITHDRAWN, Withdrawn, encode
 
 EXPIRES_MS = 300_000
 
@@ -67,7 +68,7 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     body = messages.dumps({"kind": "command", "device": wish.device, "id": command.id, **fields})
     for gateway in await registry.gateways(session):
         if gateway["site"] == device["site"]:
-            await _queue(session, gateway["id"], command.id, body)
+            await queue(session, gateway["id"], "command", body, command.id)
     try:
         await session.flush()
     except IntegrityError:
@@ -85,13 +86,24 @@ def _same(before: Command, wish: Wish) -> Command:
     return before
 
 
-async def _queue(session: AsyncSession, gateway: str, command_id: str, body: bytes) -> None:
+async def queue(session: AsyncSession, gateway: str, kind: str, body: bytes, command_id: str | None = None) -> None:
+    """Add a record to the stream down to a gateway."""
     down = await session.get(DownStream, gateway)
     if down is None:
         down = DownStream(gateway=gateway, stream=os.urandom(STREAM_BYTES), number=0)
         session.add(down)
     down.number += 1
-    session.add(DownRecord(gateway=gateway, number=down.number, command=command_id, body=body))
+    session.add(DownRecord(gateway=gateway, number=down.number, kind=kind, command=command_id, body=body))
+
+
+async def withdraw(session: AsyncSession, gateway: str, kind: str) -> list[bytes]:
+    """Return the records of a kind that wait, and leave only their numbers, which the stream can't do without."""
+    query = select(DownRecord).where(DownRecord.gateway == gateway, DownRecord.kind == kind)
+    rows = list(await session.scalars(query.order_by(DownRecord.number)))
+    told = [row.body for row in rows]
+    for row in rows:
+        row.kind, row.body = WITHDRAWN, encode(Withdrawn())
+    return told
 
 
 async def waiting(session: AsyncSession) -> list[Waiting]:
@@ -108,7 +120,8 @@ async def acknowledged(session: AsyncSession, gateway: str, stream: bytes, numbe
         return
     done = (DownRecord.gateway == gateway) & (DownRecord.number <= number)
     for command_id in await session.scalars(select(DownRecord.command).where(done)):
-        await hear(session, command_id, None, commands.GATEWAY_HAS_IT)
+        if command_id is not None:
+            await hear(session, command_id, None, commands.GATEWAY_HAS_IT)
     await session.execute(delete(DownRecord).where(done))
 
 

@@ -3,10 +3,13 @@
 What a board sees is dated from 1999, since a board without a clock wakes in 2000 and mbedTLS checks dates.
 """
 
+import hashlib
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,6 +22,7 @@ from fieldloom_runtime.errors import StartFailed
 
 BEFORE_ANY_CLOCK = datetime(1999, 1, 1, tzinfo=UTC)
 CA_ENDS = datetime(2074, 1, 1, tzinfo=UTC)
+LISTS_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 VALID_DAYS = 365
 PEM = serialization.Encoding.PEM
 
@@ -34,6 +38,14 @@ class Issued:
     serial: str
     pem: str
     not_after: datetime
+
+
+class Revoked(NamedTuple):
+    """An entry of the list of revoked certificates."""
+
+    serial: str
+    when: datetime
+    reason: str
 
 
 class Authority:
@@ -98,6 +110,30 @@ class Authority:
         chain = certificate.public_bytes(PEM) + self._certificate.public_bytes(PEM)
         return Issued(f"{certificate.serial_number:x}", chain.decode(), dies)
 
+    def sign_list(self, number: int, revoked: Iterable[Revoked]) -> str:
+        """Return a list of revoked certificates (CRL, RFC 5280), PEM; a later one has a higher number. (P3)
+
+        Its dates are no times. OpenSSL takes the later of two lists of one second at random, refuses everybody while a
+        list is from the future, and for ever once its next update is past: so a list is dated by its number, some 27
+        years back and before any wrong clock, and ends with the CA.
+        """
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(BEFORE_ANY_CLOCK + timedelta(seconds=number))
+            .next_update(CA_ENDS)
+            .add_extension(x509.CRLNumber(number), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        for entry in revoked:
+            builder = builder.add_revoked_certificate(_revoked(entry))
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
+
+
+def list_number(moment: datetime) -> int:
+    """Return the number that a list of a moment has, if it is not a second one of that second."""
+    return int((moment - LISTS_BEGIN).total_seconds())
+
 
 def read_request(csr: str) -> x509.CertificateSigningRequest:
     """Return a PKCS#10 request whose signature holds. Raises BadRequest."""
@@ -120,6 +156,13 @@ def common_name(request: x509.CertificateSigningRequest) -> str:
     return str(names[0].value)
 
 
+def fingerprint(certificate_or_request: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """Return the SHA-256 of a public key, by which it is known again."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    key = certificate_or_request.public_key().public_bytes(serialization.Encoding.DER, form)
+    return hashlib.sha256(key).hexdigest()
+
+
 def new_request(name: str, key: ec.EllipticCurvePrivateKey) -> str:
     """Return a PKCS#10 request for a key of our own, PEM."""
     builder = x509.CertificateSigningRequestBuilder(_name(name))
@@ -134,6 +177,13 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _revoked(entry: Revoked) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(int(entry.serial, 16)).revocation_date(entry.when)
+    if entry.reason != "unspecified":  # RFC 5280, 5.3.1: then the reason is left out
+        builder = builder.add_extension(x509.CRLReason(x509.ReasonFlags[entry.reason]), critical=False)
+    return builder.build()
 
 
 def _alternative_names(hosts: tuple[str, ...]) -> x509.SubjectAlternativeName:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -16,5 +16,19 @@ class Certificate(Base):
     serial: Mapped[str] = mapped_column(String(40), primary_key=True)
     subject: Mapped[str] = mapped_column(String(64), index=True)
     pem: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(String(64), index=True, default="", server_default="")
+    """SHA-256 of the public key (SubjectPublicKeyInfo)."""
     not_after: Mapped[datetime] = mapped_column(index=True)
     issued: Mapped[datetime] = mapped_column(default=now)
+    revoked: Mapped[datetime | None] = mapped_column(index=True)
+    reason: Mapped[str | None] = mapped_column(String(32))
+
+
+class RevocationList(Base):
+    """The newest list of revoked certificates (RFC 5280), the only row."""
+
+    __tablename__ = "revocation_list"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    pem: Mapped[str] = mapped_column(Text)

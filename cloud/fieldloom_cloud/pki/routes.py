@@ -20,7 +20,10 @@ async def list_certificates(transaction: Transaction, _: Viewer, subject: str | 
 async def issue_certificate(
     body: CertificateRequest, request: Request, transaction: Transaction, _: Operator
 ) -> IssuedOut:
-    issued = await service.issue(transaction, request.app.state.authority, body.csr, tuple(body.hosts))
+    authority = request.app.state.authority
+    issued = await service.issue(
+        transaction, authority, body.csr, tuple(body.hosts), allow_revoked_key=body.allow_revoked_key
+    )
     return IssuedOut(**issued)
 
 

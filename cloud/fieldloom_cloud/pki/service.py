@@ -1,32 +1,118 @@
-"""Certificates for known subjects, stored with what they were issued for. (P2)"""
+"""Certificates for known subjects, stored with what they were issued for, until they are revoked. (P2, P3)"""
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fieldloom_cloud.database import iso
+from fieldloom_cloud.database import iso, now
 from fieldloom_cloud.errors import BadContent, NotFound
-from fieldloom_cloud.pki.authority import Authority, BadRequest, common_name, read_request
-from fieldloom_cloud.pki.models import Certificate
+from fieldloom_cloud.pki.authority import (
+    Authority,
+    BadRequest,
+    Revoked,
+    common_name,
+    fingerprint,
+    list_number,
+    read_request,
+)
+from fieldloom_cloud.pki.models import Certificate, RevocationList
 from fieldloom_cloud.registry import service as registry
 
+LISTED_PAST_END = timedelta(days=365)  # a broker whose clock is behind would take a certificate that has ended
 
-async def issue(session: AsyncSession, authority: Authority, csr: str, hosts: tuple[str, ...]) -> dict[str, Any]:
-    """Issue from a CSR for a known device or gateway, with `hosts` as a gateway's server. Raises BadContent."""
+
+async def issue(
+    session: AsyncSession, authority: Authority, csr: str, hosts: tuple[str, ...], *, allow_revoked_key: bool = False
+) -> dict[str, Any]:
+    """Issue from a CSR for a known device or gateway, with `hosts` as a gateway's server. Raises BadContent.
+
+    A key of which a certificate was revoked is refused, whoever shows it, unless the caller allows it.
+    """
     try:
-        subject = common_name(read_request(csr))
+        request = read_request(csr)
+        subject = common_name(request)
         if not await registry.is_known(session, subject):
             raise BadRequest(f"{subject} is neither a device nor a gateway of this cloud")
         if hosts and "." not in subject:
             raise BadRequest(f"{subject} is a device, and only gateways are servers")
+        key = fingerprint(request)
+        if not allow_revoked_key:
+            await _refuse_revoked(session, key)
         issued = authority.issue(csr, subject, hosts)
     except BadRequest as error:
         raise BadContent("No certificate for this request.", [{"path": "csr", "reason": str(error)}]) from None
-    row = Certificate(serial=issued.serial, subject=subject, pem=issued.pem, not_after=issued.not_after)
+    row = Certificate(serial=issued.serial, subject=subject, pem=issued.pem, key=key, not_after=issued.not_after)
     session.add(row)
     await session.flush()
     return {**_shown(row), "ca": authority.ca.read_text()}
+
+
+async def _refuse_revoked(session: AsyncSession, key: str) -> None:
+    query = select(Certificate).where(Certificate.key == key, Certificate.revoked.is_not(None)).limit(1)
+    found = await session.scalar(query)
+    if found is not None:
+        raise BadRequest(f"a certificate of this key was revoked ({found.reason}): make a new key")
+
+
+async def revoke(session: AsyncSession, authority: Authority, serial: str, reason: str) -> tuple[dict[str, Any], bool]:
+    """Revoke a certificate, with a new list of all that are; say whether it is new. Raises NotFound."""
+    when = now()
+    change = update(Certificate).where(Certificate.serial == serial, Certificate.revoked.is_(None))
+    await session.execute(change.values(revoked=when, reason=reason))
+    row = await _certificate(session, serial)
+    is_new = row.revoked is not None and row.revoked.replace(tzinfo=None) == when.replace(tzinfo=None)
+    if is_new:
+        await _renew_list(session, authority)
+    return _shown(row), is_new
+
+
+async def has_valid(session: AsyncSession, subject: str) -> bool:
+    """Whether a subject has a certificate that is neither revoked nor past its end."""
+    valid = (Certificate.subject == subject, Certificate.revoked.is_(None), Certificate.not_after > now())
+    return await session.scalar(select(Certificate.serial).where(*valid).limit(1)) is not None
+
+
+async def revoked_gateways(session: AsyncSession) -> dict[str, str]:
+    """Return the gateways' certificates on the list: {serial: gateway}."""
+    query = select(Certificate).where(*_listed(), Certificate.subject.contains("."))
+    return {row.serial: row.subject for row in await session.scalars(query)}
+
+
+async def current_list(session: AsyncSession, authority: Authority) -> str:
+    """Return the newest list of revoked certificates, PEM; the first one is made when it is asked for."""
+    pem = await session.scalar(select(RevocationList.pem))
+    return pem if pem is not None else await _renew_list(session, authority)
+
+
+def number_and_der(pem: str) -> tuple[int, bytes]:
+    """Return a list's number, and the list in DER."""
+    crl = x509.load_pem_x509_crl(pem.encode())
+    number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return number, crl.public_bytes(Encoding.DER)
+
+
+async def _renew_list(session: AsyncSession, authority: Authority) -> str:
+    # Changed before the rows are read: so no two lists are made from the same rows. The time is in the number, since a
+    # cloud that was restored from a copy must not give one again.
+    after = func.max(RevocationList.number + 1, list_number(now()))
+    number = await session.scalar(update(RevocationList).values(number=after).returning(RevocationList.number))
+    rows = await session.scalars(select(Certificate).where(*_listed()).order_by(Certificate.revoked))
+    entries = [Revoked(row.serial, row.revoked or now(), row.reason or "unspecified") for row in rows]
+    pem = authority.sign_list(number or list_number(now()), entries)
+    if number is None:
+        session.add(RevocationList(id=1, number=list_number(now()), pem=pem))
+        await session.flush()
+    else:
+        await session.execute(update(RevocationList).values(pem=pem))
+    return pem
+
+
+def _listed() -> tuple[Any, ...]:
+    return (Certificate.revoked.is_not(None), Certificate.not_after > now() - LISTED_PAST_END)
 
 
 async def certificates(session: AsyncSession, subject: str | None) -> list[dict[str, Any]]:
@@ -39,12 +125,17 @@ async def certificates(session: AsyncSession, subject: str | None) -> list[dict[
 
 async def certificate(session: AsyncSession, serial: str) -> dict[str, Any]:
     """Return one certificate. Raises NotFound."""
+    return _shown(await _certificate(session, serial))
+
+
+async def _certificate(session: AsyncSession, serial: str) -> Certificate:
     row = await session.get(Certificate, serial)
     if row is None:
         raise NotFound(f"there is no certificate {serial}")
-    return _shown(row)
+    return row
 
 
 def _shown(row: Certificate) -> dict[str, Any]:
     times = {"not_after": iso(row.not_after), "issued": iso(row.issued)}
-    return {"serial": row.serial, "subject": row.subject, "certificate": row.pem, **times}
+    revoked = {"revoked": iso(row.revoked) if row.revoked else None, "reason": row.reason}
+    return {"serial": row.serial, "subject": row.subject, "certificate": row.pem, **times, **revoked}

@@ -6,10 +6,12 @@ from fieldloom_contract import topics
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.settings import Settings
 from fieldloom_runtime.broker import Listener, Rights, write
+from fieldloom_runtime.door import LIST
 
 
 def write_broker(settings: Settings, data: Path) -> Path:
     """Write the configuration below a data folder and return mosquitto.conf's path. The host runs the broker."""
+    folder = data.resolve() / "broker"
     own = identity.create(data)
     local = Listener("127.0.0.1", settings.local_port, own.cert, own.cert, own.key)
     devices = Listener(
@@ -20,8 +22,9 @@ def write_broker(settings: Settings, data: Path) -> Path:
         settings.key,
         tls_1_2=True,
         client_id_is_identity=True,
+        crl=folder / LIST,
     )
-    return write(data.resolve() / "broker", [devices, local], rights())
+    return write(folder, [devices, local], rights())
 
 
 def rights() -> Rights:

@@ -20,3 +20,7 @@ CREATE TABLE IF NOT EXISTS dead_letter (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
   length INTEGER NOT NULL, reason TEXT NOT NULL
 );
+-- A list of revoked certificates comes in parts; whole, it stands in meta (crl, crl_number). Who is to be cut off for it
+-- stays until that is done.
+CREATE TABLE IF NOT EXISTS crl_part (number INTEGER, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (number, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS expelled (identity TEXT PRIMARY KEY, number INTEGER NOT NULL, hold INTEGER NOT NULL) WITHOUT ROWID;

@@ -21,7 +21,9 @@ from fieldloom_contract.stream import fingerprint
 from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.readings import Reading
+from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.segments import Segments
+from fieldloom_runtime.down import Revoked
 from fieldloom_runtime.records import DeadLetter, Event, Expired, Record, Reported, Result, State, Telemetry
 
 KINDS: dict[str, type[Record]] = {
@@ -76,6 +78,7 @@ class Store:
         self._received: dict[tuple[str, int], Ranges] = {}
         self._touched: set[tuple[str, int]] = set()
         self._segments = Segments(connection)
+        self.revocations = Revocations(connection)
 
     @property
     def outbox_bytes(self) -> int:
@@ -107,11 +110,14 @@ class Store:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
 
-    def take_down(self, stream: bytes, number: int, records: list[dict[str, Any]]) -> list[tuple[str, bytes]]:
+    def take_down(self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked]) -> list[tuple[str, bytes]]:
         """Commit what the cloud sent, up to `number` of its stream; return (device, payload) of new commands."""
         fresh: list[tuple[str, bytes]] = []
         with self._transaction():
             for record in records:
+                if isinstance(record, Revoked):
+                    self.revocations.take(record)
+                    continue
                 payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
                 row = (record["id"], record["device"], payload, record["expires"])
                 if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:

@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Any
 
 import structlog
 
@@ -15,6 +16,7 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Store
+from fieldloom_runtime.down import REVOKED, WITHDRAWN, Revoked, decode
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -52,6 +54,7 @@ class Uplink:
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
         self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(NEW_COMMANDS)
+        self.new_list = asyncio.Event()  # of revoked certificates
 
     @property
     def is_connected(self) -> bool:
@@ -116,10 +119,12 @@ class Uplink:
         had = max(await loop.run_in_executor(self._writer, self._store.downstream, sent.stream), sent.first - 1)
         if sent.offset <= had + 1:
             last = max(had, sent.offset + len(sent.records) - 1)
-            fresh = [_command(record) for record in sent.records[had + 1 - sent.offset :]]
+            fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
             commands = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
             had = last
+            if any(isinstance(record, Revoked) for record in known):
+                self.new_list.set()
             for command in commands:
                 # A command that finds no room is on the disk, and goes out when those that wait are sent again.
                 if not self.new_commands.full():
@@ -127,13 +132,16 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _command(text: bytes) -> dict[str, object] | None:
-    """Return a command of the cloud, checked as its device will check it; None, and said, for what is none."""
+def _read(text: bytes) -> dict[str, Any] | Revoked | None:
+    """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
+        if record.get("kind") in (WITHDRAWN, REVOKED):
+            read = decode(text)
+            return read if isinstance(read, Revoked) else None
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-    except (ValueError, KeyError, TypeError, Rejected) as error:
+    except (ValueError, AttributeError, KeyError, TypeError, Rejected) as error:  # msgspec's are ValueErrors
         log.warning("unusable_from_cloud", error=str(error))
         return None
     return dict(record)

@@ -135,9 +135,10 @@ class DemoSystem:
         folder = self.data / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._cloud_mqtt_port = self._ports.get("cloud-mqtt")
-        settings = CloudSettings(port=self._port, mqtt_port=self._cloud_mqtt_port)
+        local_port = self._ports.get("cloud-local")
+        settings = CloudSettings(port=self._port, mqtt_port=self._cloud_mqtt_port, local_port=local_port)
         (folder / CLOUD_FILE).write_text(settings.model_dump_json(indent=2) + "\n")
-        prepared = setup.init(folder, self._port, self._cloud_mqtt_port, SITE)
+        prepared = setup.init(folder, self._port, self._cloud_mqtt_port, local_port, SITE)
         self._token = prepared.token_file.read_text().strip()
         self.client = httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self._token}"}, timeout=20)
         self._supervisor.start("cloud-broker", _mosquitto(prepared.broker))
@@ -159,7 +160,9 @@ class DemoSystem:
             local_port=self._ports.get(f"{name}-local"),
             http_port=http,
         )
-        broker = prepare(settings, data)
+        crl = identity.cert.with_name("crl.pem")
+        crl.write_text(self.client.get("/crl.pem").raise_for_status().text)
+        broker = prepare(settings, data, crl)
         self._supervisor.start(f"{name}-broker", _mosquitto(broker))
         child = self._supervisor.start(name, _fieldloom("gateway", "run", "--data", str(data)))
         status = f"http://127.0.0.1:{http}/api/v1/status"
