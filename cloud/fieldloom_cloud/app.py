@@ -1,8 +1,9 @@
 """Wires the capabilities of the cloud to one application and serves it. (V3)"""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -13,6 +14,8 @@ from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.dispatch.routes import router as commands
+from fieldloom_cloud.enrolment.est import est_app
+from fieldloom_cloud.enrolment.routes import router as claims
 from fieldloom_cloud.errors import answer_problems, describe_problems
 from fieldloom_cloud.health import router as health
 from fieldloom_cloud.ingest.routes import router as ingest
@@ -31,6 +34,7 @@ from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
+from fieldloom_runtime.tls import server_context
 
 MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
@@ -65,7 +69,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    fleet = (registry, certificates, revocation, telemetry, ingest, commands)
+    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app
@@ -89,7 +93,16 @@ async def serve(data: Path) -> None:
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
         ("api", _api(create_app(database, authority, series, worker, hub, enforcement), hub, settings)),
     ]
+    ordered.append(("est", _est(est_app(database, authority), settings, data / "pki")))
     await parts.run(ordered, stop)
+
+
+def _est(app: FastAPI, settings: configuration.Settings, keys: Path) -> AbstractAsyncContextManager[None]:
+    own = (keys / f"{configuration.IDENTITY}.pem", keys / f"{configuration.IDENTITY}.key")
+    tls = server_context(keys / "ca.pem", *own, ssl.TLSVersion.TLSv1_2)
+    tls.verify_mode = ssl.CERT_OPTIONAL  # who enrols for the first time has none
+    way_out = "free the port or set est_port in cloud.json"
+    return serving(app, "EST", (settings.mqtt_host, settings.est_port), way_out, STOP_GRACE_S, tls)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from fieldloom_cloud import setup
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
-from fieldloom_cloud.settings import DATABASE
+from fieldloom_cloud.settings import DATABASE, Settings
 from fieldloom_runtime import logs
 from fieldloom_runtime.errors import StartFailed
 
@@ -27,11 +27,13 @@ def init(
     port: Annotated[int, typer.Option(help="The API, on loopback.")] = 8080,
     mqtt_port: Annotated[int, typer.Option(help="Where gateways connect.")] = 8884,
     local_port: Annotated[int, typer.Option(help="The cloud's own way to its broker, on loopback.")] = 18884,
+    est_port: Annotated[int, typer.Option(help="Where certificates are fetched over EST.")] = 8443,
     site: Annotated[str, typer.Option(help="The first site.")] = "default",
 ) -> None:
     """Create database, CA, the broker's configuration and an admin's token; what is there stays."""
     try:
-        done = setup.init(data, port, mqtt_port, local_port, site)
+        wanted = Settings(port=port, mqtt_port=mqtt_port, local_port=local_port, est_port=est_port)
+        done = setup.init(data, wanted, site)
     except StartFailed as error:
         _end(str(error))
     typer.echo(f"The admin's token is in {done.token_file}, for its owner alone.")

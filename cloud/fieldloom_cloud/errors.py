@@ -6,7 +6,8 @@ Problem
 ├── NotFound            404
 ├── Duplicate           409
 ├── StaleVersion        412
-└── BadContent          422, with the faults by path
+├── BadContent          422, with the faults by path
+└── TooManyRequests     429
 FastAPI's own are answered in the same form: 400, 404, 405, 413, 415 and 422.
 """
 
@@ -72,6 +73,13 @@ class Forbidden(Problem):
 
     status = 403
     title = "Forbidden"
+
+
+class TooManyRequests(Problem):
+    """Too often of late."""
+
+    status = 429
+    title = "Too many requests"
 
 
 _FAULT = {

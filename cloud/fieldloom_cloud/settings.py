@@ -23,6 +23,12 @@ class Settings(BaseModel):
     local_port: int = Field(
         default=18884, ge=1, le=65535, description="Where the cloud shows gateways out of its broker, on loopback."
     )
+    est_port: int = Field(
+        default=8443,
+        ge=1,
+        le=65535,
+        description="Where certificates are fetched over EST, at the address of mqtt_host.",
+    )
 
 
 def load(data: Path) -> Settings:

@@ -29,13 +29,12 @@ class Prepared:
     broker: Path
 
 
-def init(data: Path, port: int, mqtt_port: int, local_port: int, site: str) -> Prepared:
-    """Prepare a data folder; what is there already stays as it is. Raises StartFailed."""
+def init(data: Path, wanted: Settings, site: str) -> Prepared:
+    """Prepare a data folder with settings; what is there already stays as it is. Raises StartFailed."""
     data = data.resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (data / FILE).exists():
-        settings = Settings(port=port, mqtt_port=mqtt_port, local_port=local_port)
-        files.write(data / FILE, settings.model_dump_json(indent=2) + "\n", files.PUBLIC)
+        files.write(data / FILE, wanted.model_dump_json(indent=2) + "\n", files.PUBLIC)
     settings = load(data)
     migrate(data / DATABASE)
     authority = Authority.create(data / "pki")

@@ -2,22 +2,36 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fieldloom_runtime.errors import StartFailed
 
 
 @asynccontextmanager
-async def serving(app: Any, name: str, address: tuple[str, int], way_out: str, grace_s: int) -> AsyncIterator[None]:
+async def serving(
+    app: Any, name: str, address: tuple[str, int], way_out: str, grace_s: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serve an ASGI application at an address; open requests get `grace_s` seconds at the end. Raises StartFailed.
 
-    `name` and `way_out` tell the user which interface has no port, and what to do about it.
+    `name` and `way_out` tell the user which interface has no port, and what to do about it. With `tls` a request's
+    `state.certificate` is the client's certificate, DER, None without one.
     """
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=grace_s)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nobody else may say where a request comes from
+        timeout_graceful_shutdown=grace_s,
+        http=_WithCertificate if tls else "auto",
+    )
+    config.load()
+    config.ssl = tls
     server = uvicorn.Server(config)
     with _listening(name, address, way_out) as listener:
         # Signals are this process's: uvicorn's own handlers would stop the interface alone.
@@ -27,6 +41,16 @@ async def serving(app: Any, name: str, address: tuple[str, int], way_out: str, g
         finally:
             server.should_exit = True
             await task
+
+
+class _WithCertificate(H11Protocol):
+    """Hands the client's certificate to the application, which uvicorn does not."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin a connection, whose handshake is done."""
+        super().connection_made(transport)
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        self.app_state = {**self.app_state, "certificate": certificate}
 
 
 def _listening(name: str, address: tuple[str, int], way_out: str) -> socket.socket:

@@ -17,8 +17,9 @@ class Cloud:
         self.port = free_port()
         self.mqtt_port = free_port()
         self.local_port = free_port()
+        self.est_port = free_port()
         command = [FIELDLOOM, "cloud", "init", "--data", self.data, "--port", self.port, "--mqtt-port", self.mqtt_port]
-        command += ["--local-port", self.local_port]
+        command += ["--local-port", self.local_port, "--est-port", self.est_port]
         subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
         self.process = Process([FIELDLOOM, "cloud", "serve", "--data", self.data], folder / "cloud.log")
 

@@ -38,6 +38,14 @@ def test_a_port_in_use(stopped):
         assert "free the port or set port in cloud.json" in last_line(stopped)
 
 
+def test_a_port_of_est_in_use(stopped):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", stopped.est_port))
+        taken.listen()
+
+        assert "EST can't listen" in last_line(stopped)
+
+
 def test_missing_settings(stopped):
     (stopped.data / "cloud.json").unlink()
 

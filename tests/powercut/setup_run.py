@@ -8,14 +8,12 @@ from binascii import crc32
 from pathlib import Path
 
 from fieldloom_cloud import setup
-from fieldloom_cloud.settings import DATABASE
+from fieldloom_cloud.settings import DATABASE, Settings
 from powercut.trace import mark
-
-PORT, MQTT_PORT, LOCAL_PORT = 8080, 8883, 18883
 
 
 def init(data: Path) -> None:
-    setup.init(data, PORT, MQTT_PORT, LOCAL_PORT, "default")
+    setup.init(data, Settings(), "default")
 
 
 def written(data: Path) -> int:

@@ -31,6 +31,7 @@ RIGHTS = {
     ("POST", "/api/v1/certificates"): OPERATOR,
     ("GET", "/api/v1/certificates/{serial}"): VIEWER,
     ("POST", "/api/v1/certificates/{serial}/revoke"): OPERATOR,
+    ("POST", "/api/v1/claims"): OPERATOR,
     ("GET", "/crl.pem"): OPEN,  # so that anybody can refuse who is on it
     ("GET", "/api/v1/telemetry"): VIEWER,
     ("GET", "/api/v1/events"): VIEWER,
@@ -58,6 +59,7 @@ BODIES = {
     ("POST", "/api/v1/gateways"): {"id": "gw.nine"},
     ("POST", "/api/v1/certificates"): {"csr": "none"},
     ("POST", "/api/v1/certificates/{serial}/revoke"): {},
+    ("POST", "/api/v1/claims"): {"id": "nobody"},
     ("POST", "/api/v1/tokens"): {"name": "nine"},
     ("POST", "/api/v1/login-links"): {"role": "viewer"},
     ("POST", "/api/v1/session"): {"secret": "guessed"},

@@ -73,6 +73,24 @@ def revoke(
     revoke_all(Api(data), topics.device_id(name), reason, as_json=as_json)
 
 
+@app.command(epilog="Example: fieldloom device claim pump-7 --hours 2")
+def claim(
+    name: Annotated[str, typer.Argument(help="A device that is registered.")],
+    hours: Annotated[int, typer.Option(min=1, max=168, help="How long the claim is good.")] = 24,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a one-time claim, by which the device fetches its certificate over EST (RFC 7030); it is shown this once.
+
+    A claim that was made before is void.
+    """
+    made = Api(data).call("POST", "/claims", json={"id": topics.device_id(name), "hours": hours})
+    if as_json:
+        show_json(made)
+        return
+    show_table(["FIELD", "VALUE"], ((field, made[field]) for field in ("id", "claim", "expires")))
+
+
 @app.command(epilog="Example: fieldloom device log pump-7 --follow")
 def log(
     name: Annotated[str, typer.Argument(help="The device's id.")],

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fieldloom_runtime import files
@@ -24,6 +25,8 @@ BEFORE_ANY_CLOCK = datetime(1999, 1, 1, tzinfo=UTC)
 CA_ENDS = datetime(2074, 1, 1, tzinfo=UTC)
 LISTS_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 VALID_DAYS = 365
+RSA_BITS, RSA_MAX_BITS = 2048, 8192
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 PEM = serialization.Encoding.PEM
 
 
@@ -86,6 +89,7 @@ class Authority:
         Raises BadRequest.
         """
         request = read_request(csr)
+        _refuse_weak(request)
         name = common_name(request)
         if subject is not None and name != subject:
             raise BadRequest(f"the request is for {name}, not for {subject}")
@@ -148,6 +152,21 @@ def read_request(csr: str) -> x509.CertificateSigningRequest:
     return request
 
 
+def request_from_der(der: bytes) -> str:
+    """Return a PKCS#10 request, PEM, of which nothing has been checked. Raises BadRequest."""
+    try:
+        return x509.load_der_x509_csr(der).public_bytes(PEM).decode()
+    except ValueError as error:
+        raise BadRequest(f"the request can't be read ({error})") from None
+
+
+def certs_only(pem: str, *, leaf_alone: bool) -> bytes:
+    """Return certificates, or the first of them, as a PKCS#7 message without content, DER, as EST gives them."""
+    certificates = x509.load_pem_x509_certificates(pem.encode())
+    told = certificates[:1] if leaf_alone else certificates
+    return pkcs7.serialize_certificates(told, serialization.Encoding.DER)
+
+
 def common_name(request: x509.CertificateSigningRequest) -> str:
     """Return the one CN of a request. Raises BadRequest."""
     names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -177,6 +196,16 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _refuse_weak(request: x509.CertificateSigningRequest) -> None:
+    key = request.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and not RSA_BITS <= key.key_size <= RSA_MAX_BITS:
+        raise BadRequest(f"an RSA key must have {RSA_BITS} to {RSA_MAX_BITS} bits, not {key.key_size}")
+    if isinstance(key, ec.EllipticCurvePublicKey) and not isinstance(key.curve, CURVES):
+        raise BadRequest(f"the curve must be P-256, P-384 or P-521, not {key.curve.name}")
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise BadRequest("the key must be EC or RSA")
 
 
 def _revoked(entry: Revoked) -> x509.RevokedCertificate:

@@ -26,15 +26,22 @@ LISTED_PAST_END = timedelta(days=365)  # a broker whose clock is behind would ta
 
 
 async def issue(
-    session: AsyncSession, authority: Authority, csr: str, hosts: tuple[str, ...], *, allow_revoked_key: bool = False
+    session: AsyncSession,
+    authority: Authority,
+    csr: str,
+    hosts: tuple[str, ...],
+    *,
+    subject: str | None = None,
+    allow_revoked_key: bool = False,
 ) -> dict[str, Any]:
     """Issue from a CSR for a known device or gateway, with `hosts` as a gateway's server. Raises BadContent.
 
+    With `subject` for that one alone.
     A key of which a certificate was revoked is refused, whoever shows it, unless the caller allows it.
     """
     try:
         request = read_request(csr)
-        subject = common_name(request)
+        subject = subject or common_name(request)
         if not await registry.is_known(session, subject):
             raise BadRequest(f"{subject} is neither a device nor a gateway of this cloud")
         if hosts and "." not in subject:
@@ -86,6 +93,16 @@ async def current_list(session: AsyncSession, authority: Authority) -> str:
     """Return the newest list of revoked certificates, PEM; the first one is made when it is asked for."""
     pem = await session.scalar(select(RevocationList.pem))
     return pem if pem is not None else await _renew_list(session, authority)
+
+
+def serial_and_hosts(der: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return a certificate's serial, and the names and addresses of which it is a server."""
+    shown = x509.load_der_x509_certificate(der)
+    try:
+        names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return f"{shown.serial_number:x}", ()
+    return f"{shown.serial_number:x}", tuple(names.get_values_for_type(x509.DNSName))
 
 
 def number_and_der(pem: str) -> tuple[int, bytes]:

@@ -135,10 +135,14 @@ class DemoSystem:
         folder = self.data / "cloud"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._cloud_mqtt_port = self._ports.get("cloud-mqtt")
-        local_port = self._ports.get("cloud-local")
-        settings = CloudSettings(port=self._port, mqtt_port=self._cloud_mqtt_port, local_port=local_port)
+        settings = CloudSettings(
+            port=self._port,
+            mqtt_port=self._cloud_mqtt_port,
+            local_port=self._ports.get("cloud-local"),
+            est_port=self._ports.get("cloud-est"),
+        )
         (folder / CLOUD_FILE).write_text(settings.model_dump_json(indent=2) + "\n")
-        prepared = setup.init(folder, self._port, self._cloud_mqtt_port, local_port, SITE)
+        prepared = setup.init(folder, settings, SITE)
         self._token = prepared.token_file.read_text().strip()
         self.client = httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self._token}"}, timeout=20)
         self._supervisor.start("cloud-broker", _mosquitto(prepared.broker))
