@@ -73,9 +73,11 @@ class Visitor:
         return self.page.locator(f"tr[data-device={device}]")
 
     def forgive(self, *words):
-        """Take complaints with all of these words as what the test has asked for; there have to be some."""
-        forgiven = [one for one in self.complaints if all(word in one for word in words)]
-        assert forgiven, f"nothing of {words} in {self.complaints}"
+        """Take complaints with all of these words as what the test has asked for; there have to be some, soon."""
+        deadline = time.monotonic() + 10
+        while not (forgiven := [one for one in self.complaints if all(word in one for word in words)]):
+            assert time.monotonic() < deadline, f"nothing of {words} in {self.complaints}"
+            self.page.wait_for_timeout(50)
         self.complaints = [one for one in self.complaints if one not in forgiven]
 
     def _hear(self, message):
