@@ -9,7 +9,7 @@ from e2e.heap import live
 from e2e.system import System
 from fieldloom_sim.fleet import Fleet
 
-HEAP = "100k"  # 96 KB is the least that it lived in
+HEAP = "100k"  # 98 KB is the least that it lived in
 
 
 @pytest.mark.parametrize(
