@@ -4,28 +4,12 @@ import time
 from datetime import datetime
 
 import httpx2
-import pytest
 
 from e2e.system import System
 from fieldloom_cloud import census
 from fieldloom_sim.fleet import Fleet
 
 FINAL = ("succeeded", "failed", "rejected", "expired")
-
-
-@pytest.fixture
-def system(tmp_path):
-    system = System(tmp_path)
-    yield system
-    system.stop()
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    fleet = Fleet(tmp_path / "boards")
-    fleet.start()
-    yield fleet
-    fleet.stop()
 
 
 def wait_for(what, seconds, description):

@@ -2,28 +2,11 @@
 
 import pytest
 
-from e2e.system import System
 from e2e.test_boards import execute, wait_for
 from fieldloom_build import boards
-from fieldloom_sim.fleet import Fleet
 
 MORE = [{"driver": "ds18b20", "name": "tank", "pin": 5, "metric": "water"}, {"driver": "nowhere"}]
 TOLD = ("driver.failed", "input.changed")
-
-
-@pytest.fixture
-def system(tmp_path):
-    system = System(tmp_path)
-    yield system
-    system.stop()
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    fleet = Fleet(tmp_path / "boards")
-    fleet.start()
-    yield fleet
-    fleet.stop()
 
 
 def test_what_sensors_measure_reaches_the_cloud_and_a_fault_is_told_once(system, fleet):

@@ -5,23 +5,13 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from e2e.test_boards import wait_for
 from fieldloom_build.personal import Identity
-from fieldloom_sim.fleet import Fleet, Gateway
+from fieldloom_sim.fleet import Gateway
 from fixtures.certificates import TestAuthority
 from fixtures.processes import free_port
 
 SECONDS = 20  # mpremote itself waits for a pty without an end
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    fleet = Fleet(tmp_path / "boards")
-    fleet.start()
-    yield fleet
-    fleet.stop()
 
 
 def mpremote(port, *arguments):
