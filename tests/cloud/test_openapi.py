@@ -3,6 +3,7 @@
 `positive_data_acceptance` is left out: whether a site exists or a cursor is ours, no schema can say.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,9 @@ def attack(cloud, *options):
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=3000, check=False, cwd=cloud.folder
     )
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    (cloud.folder / "schemathesis.txt").write_text(done.stdout + done.stderr)
+    failures = [block[:2000] for block in re.split(r"\n_{9,}", done.stdout)[1:]]
+    assert done.returncode == 0, "\n".join([*failures, done.stderr[-2000:], f"all of it: {cloud.folder}/schemathesis.txt"])
     assert cloud.process.popen.poll() is None
     return done.stdout
 

@@ -98,7 +98,7 @@ try:
     tank.read()
 except OSError as error:
     seen.append(str(error))
-time.sleep_ms(750)
+time.sleep_ms(752)
 seen.append(tank.read())
 world("tank", temperature=30)
 tank.prepare()
@@ -109,7 +109,7 @@ for fault, celsius in ((None, -10.125), ("crc", 20), ("brown_out", 20), ("absent
 """,
     )
 
-    assert seen[:5] == [750, True, "nothing was measured yet", {"temperature": 21}, {"temperature": 21}]
+    assert seen[:5] == [752, True, "nothing was measured yet", {"temperature": 21}, {"temperature": 21}]
     below, crc, brown_out, absent, hot = seen[5:]
     assert below == {"temperature": -10.125}
     assert crc.endswith("sends a wrong CRC")
