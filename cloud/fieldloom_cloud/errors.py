@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -104,6 +105,9 @@ PROBLEM: dict[str, Any] = {
 
 def answer_problems(app: FastAPI) -> None:
     """Make every refusal of an application `application/problem+json`; an unforeseen error tells nothing of itself."""
+    build = app.build_middleware_stack
+    # Outside of FastAPI's own limit of bodies, where `add_middleware` does not reach.
+    app.build_middleware_stack = lambda: _TooLong(build())  # type: ignore[method-assign]
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, error: Problem) -> JSONResponse:
@@ -138,6 +142,26 @@ def answer_problems(app: FastAPI) -> None:
         return _answer(500, Problem.title, "The log of the cloud says more.", None)
 
 
+class _TooLong:
+    """Says as a problem what FastAPI's limit of bodies says in plain text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_replaced = False
+
+        async def replace(message: Message) -> None:
+            nonlocal is_replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                is_replaced = True
+                await _answer(413, "Content Too Large", None, None)(scope, receive, send)
+            if not is_replaced:
+                await send(message)
+
+        await self._app(scope, receive, replace)
+
+
 def _path(where: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in where[1:]) or str(where[0])
 
@@ -165,11 +189,20 @@ def describe_problems(app: FastAPI) -> None:
             for path, operations in schema["paths"].items():
                 for method, operation in operations.items():
                     operation["responses"].pop("422", None)
+                    _forget_null(operation)
                     for status in _refusals(path, method, operation):
                         operation["responses"].setdefault(str(status), described(status))
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign] # the way that FastAPI's manual shows
+
+
+def _forget_null(operation: dict[str, Any]) -> None:
+    """Describe a parameter that may be left out as such: null has no form in an address."""
+    for parameter in operation.get("parameters", ()):
+        kinds = parameter["schema"].pop("anyOf", [])
+        for kind in kinds:
+            parameter["schema"] |= kind if kind != {"type": "null"} else {}
 
 
 def _refusals(path: str, method: str, operation: dict[str, Any]) -> list[int]:

@@ -14,6 +14,7 @@ from cloud.conftest import Cloud
 from fixtures.processes import mosquitto, wait_for_port
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SEED = 20261126
 REVOKES = "/api/v1/tokens/{token_id}"  # tried last, since it may meet the token of the run itself
 
@@ -34,7 +35,16 @@ def served(tmp_path_factory):
 
 
 def attack(cloud, *options):
-    command = [SCHEMATHESIS, "run", f"http://127.0.0.1:{cloud.port}/openapi.json", "--no-color", "--mode", "all"]
+    command = [
+        SCHEMATHESIS,
+        "--config-file",
+        CONFIGURATION,
+        "run",
+        f"http://127.0.0.1:{cloud.port}/openapi.json",
+        "--no-color",
+        "--mode",
+        "all",
+    ]
     command += ["--header", f"Authorization: Bearer {cloud.token}", "--exclude-checks", "positive_data_acceptance"]
     command += ["--seed", SEED, "--generation-database", "none", "--continue-on-failure", *options]
     command += ["--exclude-path", ENDLESS]
@@ -44,7 +54,9 @@ def attack(cloud, *options):
     )
     (cloud.folder / "schemathesis.txt").write_text(done.stdout + done.stderr)
     failures = [block[:2000] for block in re.split(r"\n_{9,}", done.stdout)[1:]]
-    assert done.returncode == 0, "\n".join([*failures, done.stderr[-2000:], f"all of it: {cloud.folder}/schemathesis.txt"])
+    assert done.returncode == 0, "\n".join(
+        [*failures, done.stderr[-2000:], f"all of it: {cloud.folder}/schemathesis.txt"]
+    )
     assert cloud.process.popen.poll() is None
     return done.stdout
 

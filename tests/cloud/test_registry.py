@@ -132,7 +132,8 @@ def test_a_viewer_may_look_and_not_change(cloud, device):
 
 
 def test_a_body_over_the_limit_is_refused(api):
-    assert api.post("/api/v1/devices", content=b"x" * 70_000).status_code == 413
+    too_long = api.post("/api/v1/devices", content=b"x" * 70_000)
+    assert (too_long.status_code, too_long.headers["content-type"]) == (413, "application/problem+json")
 
 
 def test_the_token_is_its_owners_alone_and_not_in_the_database(cloud):
