@@ -1,7 +1,6 @@
 """A fleet of virtual boards: their folders, and the loader process that runs them. (F7)"""
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from fieldloom_build import image, release
 from fieldloom_build.personal import Identity, personal
+from fieldloom_sim.lines import Servant, ServantFailed
 from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
 from fieldloom_sim.rom import build_rom
 
@@ -26,8 +26,29 @@ class Gateway:
     port: int
 
 
-class LoaderFailed(Exception):  # noqa: N818 - it reads as what happened
-    """The loader process has ended."""
+class Acknowledged:
+    """What a board got acknowledgements for; only what was added since the last look is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._highest: dict[int, int] = {}
+
+    def highest(self) -> dict[int, int]:
+        """Return the highest seq by boot."""
+        if not self._path.exists():
+            return {}
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        for line in whole.splitlines():
+            try:
+                ack = json.loads(line)
+            except ValueError:  # a board that was killed while it wrote
+                continue
+            self._highest[ack["boot"]] = max(self._highest.get(ack["boot"], 0), ack["seq"])
+        return dict(self._highest)
 
 
 class Fleet:
@@ -41,7 +62,9 @@ class Fleet:
         self._wrapper = wrapper
         self._files = release.build()
         self._added: dict[str, dict[str, Any]] = {}
-        self._loader: subprocess.Popen[bytes] | None = None
+        self._image = image.flash_image(self._files)
+        self._acknowledged: dict[str, Acknowledged] = {}
+        self._loader: Servant | None = None
 
     @property
     def pid(self) -> int | None:
@@ -53,33 +76,32 @@ class Fleet:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / ROM_FILE).write_bytes(build_rom())
         command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(self.folder / ROM_FILE)]
-        with (self.folder / "loader.log").open("ab") as log:
-            self._loader = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
+        self._loader = Servant("loader", command, self.folder / "loader.log")
         for request in self._added.values():
             self._ask(request)
 
     def stop(self) -> None:
         """End the loader and all boards."""
-        if self._loader is not None and self._loader.stdin and self._loader.stdout:
-            self._loader.stdin.close()
-            self._loader.wait(10)
-            self._loader.stdout.close()
+        if self._loader is not None:
+            self._loader.stop()
         self._loader = None
 
-    def add(self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, **settings: Any) -> None:
+    def add(
+        self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, skew_ppm: int = 0, **settings: Any
+    ) -> None:
         """Switch a board on: with a new flash, or with its old one brought up to date.
 
-        `settings` go into its configuration; its drivers find the parts that they need on their pins.
+        `settings` go into its configuration; its drivers find the parts that they need on their pins. Its oscillator
+        runs fast by `skew_ppm` millionths.
         """
-        folder = self.path(identity.device)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = self._contents(identity, gateways, settings)
-        known = (folder / FLASH_FILE).exists()
-        old = (folder / FLASH_FILE).read_bytes() if known else b""
-        self._write(identity.device, image.update_image(old, files) if known else image.flash_image(files))
-        self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS))
+        flash = self.path(identity.device) / FLASH_FILE
+        flash.parent.mkdir(parents=True, exist_ok=True)
+        own = self._personal(identity, gateways, settings)
+        if flash.exists():
+            self._write(identity.device, image.update_image(flash.read_bytes(), self._files | own))
+        else:
+            self._write(identity.device, image.update_image(self._image, own))
+        self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS), skew_ppm)
 
     def add_bare(self, board: str, heap: str = HEAP) -> None:
         """Switch a board on that has MicroPython and an empty file system."""
@@ -90,7 +112,7 @@ class Fleet:
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""
-        self._write(identity.device, image.flash_image(self._contents(identity, gateways, settings)))
+        self._write(identity.device, image.update_image(self._image, self._personal(identity, gateways, settings)))
 
     def names(self) -> list[str]:
         """Return all boards that have a folder, those of earlier runs too."""
@@ -123,20 +145,13 @@ class Fleet:
         return {int(number): told for number, told in self._ask({"do": "pins", "board": board}).items()}
 
     def status(self) -> dict[str, Any]:
-        """Return {board: {"pid", "starts", "serial"}}; pid is None while a board has no power. Raises LoaderFailed."""
+        """Return {board: {"pid", "starts", "serial"}}; pid is None while a board has no power. Raises ServantFailed."""
         return self._ask({"do": "status"})
 
     def acknowledged(self, board: str) -> dict[int, int]:
         """Return, by boot, up to which seq a board got an acknowledgement."""
-        highest: dict[int, int] = {}
         path = self.path(board) / ACKS_FILE
-        for line in path.read_bytes().splitlines() if path.exists() else []:
-            try:
-                ack = json.loads(line)
-            except ValueError:  # a board that was killed while it wrote
-                continue
-            highest[ack["boot"]] = max(highest.get(ack["boot"], 0), ack["seq"])
-        return highest
+        return self._acknowledged.setdefault(board, Acknowledged(path)).highest()
 
     def serial(self, board: str) -> str:
         """Return the path of a board's serial port, which mpremote takes; it is the same until the loader ends."""
@@ -147,14 +162,14 @@ class Fleet:
         path = self.path(board) / CONSOLE_FILE
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _contents(self, identity: Identity, gateways: list[Gateway], settings: dict[str, Any]) -> dict[str, bytes]:
+    def _personal(self, identity: Identity, gateways: list[Gateway], settings: dict[str, Any]) -> dict[str, bytes]:
         told = {"type": "climate", "interval": 1000, "drivers": DRIVERS, "wifi": {"ssid": "virtual"}}
         told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
-        return self._files | personal(identity, told)
+        return personal(identity, told)
 
-    def _switch_on(self, board: str, heap: str, drivers: list[dict[str, Any]]) -> None:
-        folder = str(self.path(board))
-        request: dict[str, Any] = {"do": "add", "board": board, "folder": folder, "heap": heap, "drivers": drivers}
+    def _switch_on(self, board: str, heap: str, drivers: list[dict[str, Any]], skew_ppm: int = 0) -> None:
+        request: dict[str, Any] = {"do": "add", "board": board, "folder": str(self.path(board)), "heap": heap}
+        request |= {"drivers": drivers, "skew_ppm": skew_ppm}
         self._added[board] = request
         self._ask(request)
 
@@ -165,15 +180,6 @@ class Fleet:
             file.write(content)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._loader is None or self._loader.stdin is None or self._loader.stdout is None:
-            raise LoaderFailed("the loader is not running")
-        try:
-            self._loader.stdin.write(json.dumps(request).encode() + b"\n")
-            self._loader.stdin.flush()
-        except OSError as error:
-            raise LoaderFailed(f"the loader has ended ({error})") from None
-        line = self._loader.stdout.readline()
-        if not line:
-            raise LoaderFailed("the loader has ended")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        if self._loader is None:
+            raise ServantFailed("the loader is not running")
+        return self._loader.ask(request)

@@ -5,7 +5,7 @@ boards with it, when that input ends. A board whose process is killed gets its p
 
 | request | does |
 |---|---|
-| `{"do": "add", "board", "folder", "heap", "drivers"}` | takes a board with its folder, wires it, switches it on |
+| `{"do": "add", "board", "folder", "heap", "drivers", "skew_ppm"}` | takes a board with its folder, switches it on |
 | `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
 | `{"do": "reset", "board"}` | presses its reset button |
 | `{"do": "sensor", "board", "name", "values", "fault"}` | changes what a part on its pins measures |
@@ -68,7 +68,7 @@ class Memory:
 class Board:
     """One board: a flash that stays, and a process as long as there is power."""
 
-    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str, wiring: Wiring) -> None:
+    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str, wiring: Wiring, skew_ppm: int) -> None:
         self.name = name
         self.folder = folder
         self.pid: int | None = None
@@ -82,6 +82,7 @@ class Board:
         self.hardware = Hardware(self._clock, self.cause, wiring)
         self._rom = rom
         self._heap = heap
+        self._skew_ppm = skew_ppm
         self._pending = b""
         self._flash = Memory(folder / FLASH_FILE)
         self.serial = SerialPort(folder / CONSOLE_FILE)
@@ -155,6 +156,7 @@ class Board:
             os.unsetenv("HOME")  # where the VM would keep what is typed at its prompt
             script = START.format(address=self._rom.address, size=self._rom.size)
             spec = {"flash": self._flash.address, "size": self._flash.size, "main": not self.serial.is_raw}
+            spec["skew_ppm"] = self._skew_ppm
             heap = ["-X", f"heapsize={self._heap}"]
             # -i: a board whose main.py has ended is at its prompt.
             code = micropython_run.run_main(["micropython", *heap, "-i", "-c", script, json.dumps(spec)])
@@ -198,7 +200,8 @@ class Loader:
             }
         if request["do"] == "add":
             wiring = Wiring(request["drivers"])
-            board = Board(request["board"], Path(request["folder"]), self._rom, request["heap"], wiring)
+            folder, heap, skew_ppm = Path(request["folder"]), request["heap"], request["skew_ppm"]
+            board = Board(request["board"], folder, self._rom, heap, wiring, skew_ppm)
             self._boards[board.name] = board
             self._selector.register(board.serial, selectors.EVENT_READ, lambda: self._serve_serial(board))
             self._start(board)

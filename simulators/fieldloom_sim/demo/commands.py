@@ -6,18 +6,16 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import httpx2
 import typer
 from rich.console import Console
 from rich.status import Status
 
-from fieldloom_cloud import census
 from fieldloom_runtime.errors import StartFailed
+from fieldloom_sim.demo import proof
 from fieldloom_sim.demo.system import DemoSystem
 
 LOOK_EVERY_S = 0.5
 DRAIN_S = 30.0
-SETTLE_S = 1.0
 
 app = typer.Typer(help="The whole system on this machine: boards, gateway, cloud.")
 
@@ -55,9 +53,9 @@ def demo(
             status.update("stopping")
             system.stop()
             raise typer.Exit(130) from None
-    verdict = _verdict(system)
+    verdict = proof.verdict(system)
     print(verdict)
-    sys.exit(0 if verdict == "lost=0 duplicated=0" else 1)
+    sys.exit(0 if verdict.is_clean else 1)
 
 
 def _interrupt(*_: object) -> None:
@@ -67,7 +65,7 @@ def _interrupt(*_: object) -> None:
 def _show(screen: Console, status: Status, line: str) -> None:
     if screen.is_terminal:
         status.update(line)
-    elif not line.startswith("boards: ") or " of " not in line:
+    elif not line.startswith(("boards: ", "identities: ")):
         screen.print(line, highlight=False)
 
 
@@ -98,53 +96,6 @@ def _keep(system: DemoSystem, status: Status, seconds: float | None) -> None:
 def _end(system: DemoSystem, status: Status) -> None:
     """Stop measuring, let the buffers drain, stop all; what does not drain in time waits on the boards' flash."""
     status.update("draining the buffers")
-    _drain(system)
+    proof.drain(system, DRAIN_S)
     status.update("stopping")
     system.stop()
-
-
-def _drain(system: DemoSystem) -> None:
-    deadline = time.monotonic() + DRAIN_S
-    paused: set[str] = set()
-    calm_since: float | None = None
-    before: dict[str, dict[int, int]] = {}
-    while time.monotonic() < deadline:
-        system.keep_alive()
-        for board in set(system.boards) - paused:
-            if _pause(system, board):
-                paused.add(board)
-        now = {board: system.fleet.acknowledged(board) for board in system.boards}
-        if now != before or len(paused) < len(system.boards) or not _outboxes_are_empty(system):
-            calm_since = None
-        elif calm_since is None:
-            calm_since = time.monotonic()
-        elif time.monotonic() - calm_since >= SETTLE_S:
-            return
-        before = now
-        time.sleep(LOOK_EVERY_S)
-
-
-def _pause(system: DemoSystem, board: str) -> bool:
-    body = {"type": "set_interval", "parameters": {"interval": 0}}
-    try:
-        sent = system.client.post(f"/api/v1/devices/{board}/commands", json=body)
-    except httpx2.TransportError:  # it is being started again
-        return False
-    return sent.is_success
-
-
-def _outboxes_are_empty(system: DemoSystem) -> bool:
-    try:
-        return all(httpx2.get(url, timeout=5).json()["outbox"]["records"] == 0 for url in system.status_pages)
-    except httpx2.TransportError:
-        return False
-
-
-def _verdict(system: DemoSystem) -> str:
-    counted = census.take(system.data / "cloud")
-    lost = sum(
-        len(counted.lost((board, boot), seq))
-        for board in system.fleet.names()
-        for boot, seq in system.fleet.acknowledged(board).items()
-    )
-    return f"lost={lost} duplicated={counted.duplicated}"

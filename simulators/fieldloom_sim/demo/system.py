@@ -22,14 +22,23 @@ from fieldloom_runtime.errors import StartFailed
 from fieldloom_sim.demo.identities import Identities
 from fieldloom_sim.demo.ports import Ports, is_free
 from fieldloom_sim.demo.supervisor import Child, Supervisor
-from fieldloom_sim.fleet import Fleet, Gateway, LoaderFailed
+from fieldloom_sim.fleet import Fleet, Gateway
+from fieldloom_sim.lines import ServantFailed
 
 READY_S = 60.0
+READY_EACH_BOARD_S = 0.15
 BOARD_EVERY_S = 0.025  # boards that start at once would pay for each other's handshakes
 POLL_S = 0.1
 SITE = "default"
 
 Say = Callable[[str], None]
+Outfit = Callable[[str, list[Gateway]], dict[str, Any]]
+"""Which arguments of `Fleet.add` a board gets, of its name and its gateways in order."""
+
+
+def plain(_: str, gateways: list[Gateway]) -> dict[str, Any]:
+    """Return the outfit of the demo's boards: the gateways, and what `Fleet.add` has by itself."""
+    return {"gateways": gateways}
 
 
 class DemoSystem:
@@ -64,7 +73,7 @@ class DemoSystem:
         """The gateways' own addresses of their status."""
         return [f"http://127.0.0.1:{http}/api/v1/status" for _, http in self._gateways.values()]
 
-    def start(self, devices: int, gateways: int) -> None:
+    def start(self, devices: int, gateways: int, outfit: Outfit = plain) -> None:
         """Start all of it, and wait until every board has an acknowledgement. Raises StartFailed."""
         if not is_free(self._port):
             raise StartFailed(f"port {self._port} is in use", "choose another one by --port")
@@ -73,8 +82,10 @@ class DemoSystem:
         for number in range(1, gateways + 1):
             self._start_gateway(number, identities.gateway(f"gw.demo-{number}"))
         names = [f"board-{number}" for number in range(1, devices + 1)]
-        self.boards = {name: identities.device(name) for name in names}
-        self._start_boards()
+        for name in names:
+            self._say(f"identities: {len(self.boards)} of {devices}")
+            self.boards[name] = identities.device(name)
+        self._start_boards(outfit)
         self.publish()
 
     def login_link(self) -> str:
@@ -88,7 +99,7 @@ class DemoSystem:
             self._say(f"{name} has died and was started again")
         try:
             self._fleet.status()
-        except LoaderFailed:
+        except ServantFailed:
             self._say("the loader of the boards has died and was started again")
             self._fleet.stop()
             self._fleet.start()
@@ -173,17 +184,18 @@ class DemoSystem:
         self._wait(name, child, lambda: bool(httpx2.get(status, timeout=5).json()["broker_connected"]))
         self._gateways[name] = (gateway, http)
 
-    def _start_boards(self) -> None:
+    def _start_boards(self, outfit: Outfit) -> None:
         self._fleet.start()
         gateways = [gateway for gateway, _ in self._gateways.values()]
         before = {name: self._fleet.acknowledged(name) for name in self.boards}
         for number, identity in enumerate(self.boards.values()):
             # Each board has its own first gateway, and the others to go to.
             first = number % len(gateways)
-            self._fleet.add(identity, gateways[first:] + gateways[:first])
+            self._fleet.add(identity, **outfit(identity.device, gateways[first:] + gateways[:first]))
+            self._say(f"boards: {number + 1} of {len(self.boards)} switched on")
             time.sleep(BOARD_EVERY_S)
         waiting = set(self.boards)
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + READY_S + READY_EACH_BOARD_S * len(waiting)
         while waiting and time.monotonic() < deadline:
             waiting = {name for name in waiting if self._fleet.acknowledged(name) == before[name]}
             self._say(f"boards: {len(self.boards) - len(waiting)} of {len(self.boards)} report")

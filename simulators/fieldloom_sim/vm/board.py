@@ -1,7 +1,7 @@
 """A virtual board, from power-on to main.py: host's file system out, flash and stand-ins in, boot.py, main.py. (F7)
 
-Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address), `size`, and whether to run
-`main`. What a file raises is printed, and the VM goes on to its prompt.
+Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address), `size`, `skew_ppm`, and whether
+to run `main`. What a file raises is printed, and the VM goes on to its prompt.
 """
 
 import json
@@ -31,7 +31,7 @@ def run(path):
 
 def start(spec):
     """Become the board."""
-    standins.install()
+    standins.install(spec["skew_ppm"])
     vfs.umount("/")
     vfs.umount("/rom")
     # Program and read size are what the ESP32 port uses on its partition.
