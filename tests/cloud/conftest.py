@@ -1,10 +1,9 @@
 """A cloud process with its own data folder, and clients with tokens."""
 
-import subprocess
-
 import httpx2
 import pytest
 
+from fixtures.commands import fieldloom
 from fixtures.processes import FIELDLOOM, Process, free_port, wait_for_port
 
 
@@ -18,9 +17,10 @@ class Cloud:
         self.mqtt_port = free_port()
         self.local_port = free_port()
         self.est_port = free_port()
-        command = [FIELDLOOM, "cloud", "init", "--data", self.data, "--port", self.port, "--mqtt-port", self.mqtt_port]
-        command += ["--local-port", self.local_port, "--est-port", self.est_port]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
+        ports = ("--port", self.port, "--mqtt-port", self.mqtt_port)
+        fieldloom(
+            "cloud", "init", "--data", self.data, *ports, "--local-port", self.local_port, "--est-port", self.est_port
+        )
         self.process = Process([FIELDLOOM, "cloud", "serve", "--data", self.data], folder / "cloud.log")
 
     def start(self):

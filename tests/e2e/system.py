@@ -1,13 +1,13 @@
 """A cloud, gateways and their brokers, set up by the commands of the README, with the devices of a test."""
 
 import ssl
-import subprocess
 
 from cloud.conftest import Cloud
 from fieldloom_build.personal import Identity
 from fieldloom_cli.identity import new_key_and_request, write
 from fieldloom_runtime.tls import client_context
 from fieldloom_sim.fleet import Gateway
+from fixtures.commands import fieldloom
 from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port, wait_until_ready
 
 
@@ -38,10 +38,10 @@ class System:
             files = self._enrol(api, name, hosts=["127.0.0.1"])
             files["crl"] = self.folder / name / "crl.pem"
             files["crl"].write_text(api.get("/crl.pem").text)
-        command = [FIELDLOOM, "gateway", "init", "--data", data, "--id", name, "--cloud-port", self.cloud.mqtt_port]
+        command = ["gateway", "init", "--data", data, "--id", name, "--cloud-port", self.cloud.mqtt_port]
         for option, value in (*((f"--{part}", path) for part, path in files.items()), *ports.items()):
             command += [option, value]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
+        fieldloom(*command)
         log = self.folder / f"gateway-{number}"
         broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log"))
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log"))

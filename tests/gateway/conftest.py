@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import subprocess
 from collections import namedtuple
 
 import aiomqtt
@@ -12,6 +11,7 @@ import pytest
 from fieldloom_contract import topics
 from fieldloom_runtime.tls import client_context
 from fixtures.certificates import TestAuthority
+from fixtures.commands import fieldloom
 from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_for_port, wait_until_ready
 
 GATEWAY = "gw.test"
@@ -26,11 +26,11 @@ class Site:
         self.authority = authority
         self.ports = {name: free_port() for name in ("mqtt", "local", "http", "cloud")}
         cert, key = authority.issue(GATEWAY)
-        command = [FIELDLOOM, "gateway", "init", "--data", self.data, "--id", GATEWAY, "--ca", authority.ca]
+        command = ["gateway", "init", "--data", self.data, "--id", GATEWAY, "--ca", authority.ca]
         command += ["--cert", cert, "--key", key, "--cloud-port", self.ports["cloud"]]
         command += ["--mqtt-port", self.ports["mqtt"], "--local-port", self.ports["local"]]
         command += ["--http-port", self.ports["http"], "--crl", authority.crl]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=60)
+        fieldloom(*command)
         self.broker = mosquitto(self.data / "broker" / "mosquitto.conf", folder / "broker.log")
         self.gateway = Process([FIELDLOOM, "gateway", "run", "--data", self.data], folder / "gateway.log")
 
