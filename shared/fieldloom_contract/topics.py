@@ -15,10 +15,12 @@ ACK = "ack"
 TIME = "time"
 COMMAND = "command"
 DESIRED = "twin/desired"
+UPDATE_REQUEST = "update/request"
+UPDATE_CHUNK = "update/chunk"
 
 UP_STREAM = (TELEMETRY, EVENT, RESULT, REPORTED)
-DEVICE_WRITES = (TELEMETRY, EVENT, RESULT, REPORTED, STATE, "update/request", "certificate/request", DISCOVERY)
-DEVICE_READS = (ACK, TIME, COMMAND, DESIRED, "update/chunk", "certificate")
+DEVICE_WRITES = (TELEMETRY, EVENT, RESULT, REPORTED, STATE, UPDATE_REQUEST, "certificate/request", DISCOVERY)
+DEVICE_READS = (ACK, TIME, COMMAND, DESIRED, UPDATE_CHUNK, "certificate")
 DISCOVERY_REQUEST = "fl/v1/discovery/request"
 
 SLOTS = 256

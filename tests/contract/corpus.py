@@ -3,7 +3,8 @@
 import json
 import random
 
-from fieldloom_contract import batch
+from fieldloom_contract import batch, documents, update
+from fieldloom_contract.release import Entry, Head, Key
 
 GOOD = {
     "telemetry": [
@@ -22,6 +23,15 @@ GOOD = {
         {"id": "c1", "type": "write", "parameters": {"name": "relay", "value": True}, "expires": 1732380000123}
     ],
     "desired": [{"version": 4, "values": {"interval": 5}}],
+    "update_request": [{"release": "esp32-generic-1.4.0", "file": "files/lib/a.mpy", "offset": 0, "length": 8192}],
+}
+ENTRIES = [Entry("0a" * 32, 0, "lib/a.mpy"), Entry("ff" * 32, 4711, "release.json")]
+GOOD_BYTES = {
+    "manifest": documents.pack_manifest(
+        documents.Manifest(Head("esp32-generic", (1, 4, 0), "6.3", 1795651200, (1, 2, 0)), ENTRIES)
+    ),
+    "release_key": documents.pack_key(Key(3, 1795651200, 2**3071 + 1)),
+    "chunk": update.pack_chunk("esp32-generic-1.4.0", "key", 2048, 2053, b"hello"),
 }
 PAIR = r'"\ud83d\ude00"'  # one character, escaped as JSON escapes what is beyond 16 bits
 # JSON texts, and some that only look like it.
@@ -58,7 +68,8 @@ MARK = "\x1a"
 def cases(seed: int, count: int) -> list[list[str]]:
     """Return [call, hex of a payload] `count` times, the same for the same seed."""
     rng = random.Random(seed)
-    return [_batch_case(rng) if rng.random() < 0.15 else _json_case(rng) for _ in range(count)]
+    makers = random.Random(seed).choices((_json_case, _batch_case, _bytes_case), (80, 12, 8), k=count)
+    return [make(rng) for make in makers]
 
 
 def _json_case(rng: random.Random) -> list[str]:
@@ -67,6 +78,12 @@ def _json_case(rng: random.Random) -> list[str]:
     if rng.random() < 0.25:
         payload = _spoil_bytes(rng, payload)
     return [call, payload.hex()]
+
+
+def _bytes_case(rng: random.Random) -> list[str]:
+    call = rng.choice(list(GOOD_BYTES))
+    payload = GOOD_BYTES[call]
+    return [call, (_spoil_bytes(rng, payload) if rng.random() < 0.8 else payload).hex()]
 
 
 def _spoil_field(rng: random.Random, good: object) -> str:

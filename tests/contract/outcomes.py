@@ -6,7 +6,7 @@
 import json
 from binascii import hexlify, unhexlify
 
-from fieldloom_contract import batch, messages, topics
+from fieldloom_contract import batch, documents, messages, release, topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
 
@@ -29,6 +29,16 @@ def _batch(payload):
     return [sent.offset, sent.first, sent.covers, len(sent.records)]
 
 
+def _chunk(payload):
+    chunk = update.unpack_chunk(payload)
+    return [chunk.place, chunk.offset, chunk.size, len(chunk.data)]
+
+
+def _manifest(payload):
+    manifest = documents.parse_manifest(payload)
+    return [list(manifest.head), [list(entry) for entry in manifest.entries]]
+
+
 CALLS = {
     "telemetry": _records(topics.TELEMETRY),
     "event": _records(topics.EVENT),
@@ -40,6 +50,10 @@ CALLS = {
     "time": _heard(messages.parse_time),
     "command": _heard(messages.parse_command),
     "desired": _heard(messages.parse_desired),
+    "update_request": update.parse_request,
+    "chunk": _chunk,
+    "manifest": _manifest,
+    "release_key": lambda payload: list(release.parse_key(payload)[:2]),
     "batch": _batch,
     "batch_head": lambda payload: list(batch.unpack_head(payload)[1:]),
     "batch_ack": lambda payload: batch.unpack_ack(payload)[1],

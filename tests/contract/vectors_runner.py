@@ -2,8 +2,38 @@
 
 from binascii import unhexlify
 
-from fieldloom_contract import messages, topics
+from fieldloom_contract import documents, messages, release, topics, update
 from fieldloom_contract.errors import Rejected
+
+
+def _manifest(payload):
+    manifest = documents.parse_manifest(payload)
+    assert documents.pack_manifest(manifest) == payload
+    return [manifest.head, manifest.entries]
+
+
+def _key(payload):
+    key = release.parse_key(payload)
+    assert documents.pack_key(key) == payload
+    return [key.serial, key.expires, f"{key.modulus:x}"]
+
+
+def _root(payload):
+    modulus = release.parse_root(payload)
+    assert documents.pack_root(modulus) == payload
+    return f"{modulus:x}"
+
+
+def _signed(payload):
+    """A modulus, a digest and a signature."""
+    modulus = int.from_bytes(payload[:384], "big")
+    return release.is_signed(modulus, payload[384:416], payload[416:])
+
+
+def _chunk(payload):
+    chunk = update.unpack_chunk(payload)
+    return [chunk.place, chunk.offset, chunk.size, bytes(chunk.data).decode()]
+
 
 CALLS = {
     "ack": messages.parse_ack,
@@ -15,6 +45,13 @@ CALLS = {
     "topic": lambda payload: list(topics.parse_device(payload.decode())),
     "gateway_topic": lambda payload: list(topics.parse_gateway(payload.decode())),
     "slot": lambda payload: topics.up(payload.decode()),
+    "manifest": _manifest,
+    "release_key": _key,
+    "root": _root,
+    "signed": _signed,
+    "release_id": lambda payload: release.parse_id(payload.decode()),
+    "update_request": update.parse_request,
+    "chunk": _chunk,
 }
 
 
@@ -30,7 +67,12 @@ def check(case):
         result = CALLS[case["call"]](payload)
     except Rejected as error:
         return None if error.field == case.get("rejected") else "rejected for " + str(error)
-    return None if "rejected" not in case and result == case["result"] else "gave " + repr(result)
+    return None if "rejected" not in case and plain(result) == case["result"] else "gave " + repr(result)
+
+
+def plain(value):
+    """JSON knows no tuples."""
+    return [plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def check_records(case, payload):
