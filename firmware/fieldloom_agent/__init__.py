@@ -3,3 +3,5 @@
 Runs on MicroPython 1.22 and later, in a heap of 64 KB (words of 32 bits) with TLS; imports the contract and nothing
 else of Fieldloom.
 """
+
+SLOT = __file__[: __file__.find("/lib/")]  # the folder of the release that runs, /a or /b

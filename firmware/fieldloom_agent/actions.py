@@ -1,6 +1,6 @@
 """The built-in commands, each a function of the agent and the parameters. Intervals and durations are in ms. (F3)"""
 
-from fieldloom_agent import settings
+from fieldloom_agent import overlay, settings
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import number, text
 
@@ -66,6 +66,17 @@ def connect(board, parameters):
     return {"gateway": gateway}
 
 
+def update(board, parameters):
+    """Bring a release to the other slot and try it; the result follows when it has run well, or has not."""
+    return overlay.call("update", "begin", board, text(parameters, "release")) or PENDING
+
+
+def rollback(board, parameters):
+    """Go back to the release in the other slot; the result follows likewise."""
+    overlay.call("update", "roll_back", board)
+    return PENDING
+
+
 def _driver(board, parameters):
     driver = board.drivers.get(text(parameters, "name"))
     if driver is None:
@@ -80,4 +91,6 @@ TABLE = {
     "identify": identify,
     "reboot": reboot,
     "connect": connect,
+    "update": update,
+    "rollback": rollback,
 }

@@ -33,6 +33,7 @@ class Agent:
         self.boot = overlay.call("boots", "next_boot")
         self.buffer = Buffer(self.boot, self.settings.pages)
         self.reporting = overlay.call("reporting", "load", self.settings.report) if self.settings.report else None
+        self.update = None  # what takes chunks while a release is being downloaded
         self._faulty = set()  # names of drivers that failed and have not worked since
         self.drivers, faults = overlay.call("drivers", "load", self, self.settings.drivers)
         self.connection = Connection(self, context)
@@ -42,7 +43,7 @@ class Agent:
     async def run(self):
         """Run until the power goes."""
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
-        overlay.call("journal", "resume", self)
+        overlay.call("journal", "resume", self, overlay.call("update", "resume", self))
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -115,6 +116,9 @@ class Agent:
             elif verb == topics.COMMAND:
                 # Read before its code is loaded: a long one needs the memory in one piece.
                 overlay.call("commands", "take", self, device.parse_command(payload))
+            elif verb == topics.UPDATE_CHUNK:
+                if self.update is not None:
+                    self.update.take(payload)
             elif verb == topics.DISCOVERY_REQUEST:
                 asyncio.create_task(self.introduce(device.parse_discovery_request(payload)))
         except Rejected as error:

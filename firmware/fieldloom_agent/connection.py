@@ -11,7 +11,7 @@ from fieldloom_contract import device, topics
 from fieldloom_contract.compat import const
 from fieldloom_contract.stream import Sender
 
-HEARS = (topics.ACK, topics.TIME, topics.COMMAND)
+HEARS = (topics.ACK, topics.TIME, topics.COMMAND, topics.UPDATE_CHUNK)
 _PING_MS = const(15000)
 _SILENCE_MS = const(45000)
 _OPEN_MS = const(120000)  # a gateway that a thousand boards come back to needs its time
@@ -59,6 +59,10 @@ class Connection:
                 gateways.append(gateways.pop(0))
             await asyncio.sleep_ms(random.randrange(back_off // 2, back_off))
             back_off = min(back_off * 2, _BACK_OFF_MAX_MS)
+
+    def is_up(self):
+        """Whether there is a connection now."""
+        return self._is_up
 
     def wake(self):
         """Have what there is to send sent, unless somebody is at it."""

@@ -50,11 +50,11 @@ def end(board, entry, status, result, error):
     board.report(entry["id"], status, result, error)
 
 
-def resume(board):
-    """Answer what a reset has interrupted: only a reboot has succeeded by it."""
+def resume(board, updates):
+    """Answer what a reset has interrupted: only a reboot has succeeded by it, and an update may go on (`updates`)."""
     begun = [entry for entry in entries() if entry["status"] is None]
     for entry in begun:
         if entry["type"] == "reboot":
             end(board, entry, "succeeded", None, None)
-        else:
+        elif not (updates and entry["type"] in ("update", "rollback")):
             end(board, entry, "failed", None, "interrupted")

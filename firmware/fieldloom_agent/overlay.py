@@ -4,6 +4,7 @@ import gc
 import sys
 
 PACKAGE = "fieldloom_agent"
+OURS = "fieldloom_"  # the contract's modules too
 
 
 def call(module, function, *arguments):
@@ -14,10 +15,10 @@ def call(module, function, *arguments):
         return getattr(__import__(PACKAGE + "." + module, None, None, (function,)), function)(*arguments)
     finally:
         for name in list(sys.modules):
-            if name not in before and name.startswith(PACKAGE + "."):
+            if name not in before and name.startswith(OURS):
                 del sys.modules[name]
-                name = name[len(PACKAGE) + 1 :]
-                if hasattr(sys.modules[PACKAGE], name):
-                    delattr(sys.modules[PACKAGE], name)
+                package, _, name = name.partition(".")
+                if hasattr(sys.modules[package], name):
+                    delattr(sys.modules[package], name)
         del before
         gc.collect()

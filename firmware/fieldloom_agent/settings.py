@@ -2,6 +2,7 @@
 
 import json
 
+from fieldloom_agent import SLOT
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import mapping, number, read_object, text
 from fieldloom_contract.limits import MAX_DOWN_BYTES
@@ -23,6 +24,7 @@ def load():
     settings = Settings()
     settings.device = device_id(told.get("device"))
     settings.type = text(told, "type")
+    settings.board = told.get("board")  # the name that releases for it bear, as esp32-generic
     settings.interval = number(told, "interval", 0, MAX_INTERVAL_MS)
     settings.drivers = told.get("drivers", [])
     settings.report = report_rules(told) if told.get("report") else None
@@ -31,7 +33,7 @@ def load():
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128
     settings.gateways = [_gateway(entry) for entry in told.get("gateways", [])]
     prefer(settings, told.get("gateway"))
-    with open("/release.json") as file:
+    with open(SLOT + "/release.json") as file:
         settings.release = json.load(file)  # {"version", "built" (Unix seconds)}
     return settings
 

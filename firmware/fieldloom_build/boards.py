@@ -51,7 +51,8 @@ class Board(Struct, forbid_unknown_fields=True, kw_only=True):
 
     def configuration(self) -> dict[str, Any]:
         """Return what goes into the board's config.json, beside who and where it is."""
-        told: dict[str, Any] = {"type": self.type, "interval": self.interval, "drivers": self.drivers}
+        told: dict[str, Any] = {"board": self.name, "type": self.type}
+        told |= {"interval": self.interval, "drivers": self.drivers}
         if self.led is not None:
             told["led"] = self.led
         return told | ({"report": msgspec.to_builtins(self.report)} if self.report else {})

@@ -1,6 +1,5 @@
 """`fieldloom device build | flash | monitor`: from a bare board to one that the cloud has heard. (F6)"""
 
-import re
 import sys
 import time
 from pathlib import Path
@@ -10,53 +9,86 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fieldloom_build import check_in, configuration, console, esptool, flashing, package, release, whole
+from fieldloom_build import (
+    boards,
+    check_in,
+    configuration,
+    console,
+    esptool,
+    flashing,
+    package,
+    release,
+    release_keys,
+    whole,
+)
 from fieldloom_build.errors import BuildFailed
-from fieldloom_build.personal import CONFIGURATION_FILE, Identity, certificates, personal
+from fieldloom_build.personal import CONFIGURATION_FILE, ROOT_FILE, Identity, certificates, personal
 from fieldloom_build.ports import Mpremote, choose
 from fieldloom_cli.api import DEFAULT_DATA, Api
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 from fieldloom_contract import topics
+from fieldloom_contract.release import release_id
+
+DAY_S = 86_400
 
 app = typer.Typer()
 
 Port = Annotated[str | None, typer.Option(help="The board's serial port; by default the only USB one.")]
 
 
-@app.command(epilog="Example: fieldloom device build --board esp32-generic --out release.zip")
+@app.command(
+    epilog="Example: fieldloom device build --board esp32-generic --version 1.4.0 --key keys/release-1 --out releases"
+)
 def build(
-    board: Annotated[str, typer.Option(help="The board that it is for.")] = "esp32-generic",
-    out: Annotated[Path | None, typer.Option(help="A new .zip, or a folder.", show_default="VERSION-BOARD.zip")] = None,
+    key: Annotated[Path, typer.Option(file_okay=False, help="The folder of `fieldloom release-key new`.")],
+    board: Annotated[str, typer.Option(help="One of `fieldloom board list`, or the path of a TOML file.")],
+    version: Annotated[
+        str | None, typer.Option(help="Three numbers, as 1.4.0.", show_default="the firmware's own")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="The folder that gets BOARD-VERSION/ and its .zip.")
+    ] = Path("releases"),
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long boards may install it.")] = 365,
+    floor: Annotated[
+        str, typer.Option(metavar="VERSION", help="Once it runs well, boards install nothing below this.")
+    ] = "0.0.0",
     as_json: Json = False,
 ) -> None:
-    """Make a release: the .mpy files that a board gets, and a manifest with versions, sizes and SHA-256.
+    """Make a signed release for updates over the air: .mpy files, a manifest, signatures and a bill of materials.
 
-    The same sources make the same bytes. Releases are not signed yet.
+    The .zip is what `fieldloom release upload` takes. The same sources make the same files.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", board):
-        raise BuildFailed(f"--board {board}: a board's name is of a-z, 0-9 and -, as esp32-generic")
-    files = release.build()
-    told = package.manifest(files, board)
-    target = out or Path(f"fieldloom-{told['version']}-{board}.zip")
-    package.write(files, told, target)
+    number = version or release.own_version()
+    told = boards.load(board)
+    head = package.head(told, number, floor, int(time.time()) + days * DAY_S)
+    contents = package.of_slot(release.build(number))
+    made = package.make(head, contents, release_keys.load_key(key), told.micropython)
+    name = release_id(head)
+    packed = package.write(made, out / name)
+    size = sum(len(content) for content in contents.values())
+    done = {"release": name, "folder": str(out / name), "zip": str(packed), "files": len(contents), "bytes": size}
+    done |= {"expires": head.expires, "floor": floor}
     if as_json:
-        show_json({"release": str(target), **told})
+        show_json(done)
         return
-    size = sum(one["size"] for one in told["files"])
-    rows = {"release": target, "version": told["version"], "board": board, "files": len(files), "bytes": size}
-    show_table(["PART", "VALUE"], rows.items())
+    show_table(["PART", "VALUE"], done.items())
 
 
 @app.command(
     epilog="Example: FIELDLOOM_WIFI_KEY=... fieldloom device flash --port /dev/ttyUSB0 --device pump-7 --wifi barn "
-    "--gateway gw.site1=192.168.1.10:8883"
+    "--board esp32-generic --release-root root.pub --gateway gw.site1=192.168.1.10:8883"
 )
 def flash(
     device: Annotated[str, typer.Option(help="Who it becomes: a name that `fieldloom device new` has made.")],
     port: Port = None,
     data: Data = None,
-    config: Annotated[Path | None, typer.Option(help="A JSON file of settings; options come over it.")] = None,
+    board: Annotated[
+        str | None, typer.Option(help="What it is, of `fieldloom board list` or a TOML file: its drivers and settings.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A JSON file of settings, over those of --board; options come over both.")
+    ] = None,
     gateway: Annotated[
         list[str] | None, typer.Option(help="ID=HOST:PORT, the first choice first; by default a running demo's.")
     ] = None,
@@ -64,6 +96,9 @@ def flash(
         str | None, typer.Option(help=f"The network's name; its key is asked for, or {configuration.WIFI_KEY}.")
     ] = None,
     interval: Annotated[int | None, typer.Option(help="Milliseconds from one reading to the next.")] = None,
+    release_root: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="root.pub of `fieldloom release-key root`: lets it be updated.")
+    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the check-in; 0 needs no cloud.")] = 60,
     image: Annotated[
         Path | None, typer.Option(help="MicroPython's .bin: make one image of the whole flash with it, by esptool.")
@@ -78,14 +113,17 @@ def flash(
     """
     begun = time.monotonic()
     identity = _identity(data or DEFAULT_DATA, device)
-    told = configuration.told(config, gateway or [], wifi, interval)
+    told = (boards.load(board).configuration() if board else {}) | configuration.told(
+        config, gateway or [], wifi, interval
+    )
+    root = {ROOT_FILE: release_keys.load_root(release_root)} if release_root else {}
     cloud = check_in.Watch(Api(data), device) if wait and (port or not image) else None
     screen = Console(stderr=True, highlight=False)
     if image:
-        files = release.build() | personal(identity, _complete(told, data))
+        files = release.build() | root | personal(identity, _complete(told, data))
         done = _flash_image(files, image, out or Path(f"{device}.bin"), port)
     else:
-        done = _flash_files(screen, Mpremote(choose(port)), identity, told, data, cloud)
+        done = _flash_files(screen, Mpremote(choose(port)), identity, told, root, data, cloud)
     if cloud:
         screen.print(f"waiting for {device} to check in")
         done |= {"checked_in": True, "firmware": cloud.wait(wait).firmware}
@@ -133,12 +171,13 @@ def _flash_files(
     board: Mpremote,
     identity: Identity,
     told: dict[str, Any],
+    root: dict[str, bytes],
     data: Path | None,
     cloud: check_in.Watch | None,
 ) -> dict[str, Any]:
     screen.print(f"looking at the board at {board.port}")
     found = flashing.look(board)
-    files = release.build()
+    files = release.build() | root
     if told or CONFIGURATION_FILE not in found.files:
         files |= personal(identity, _complete(told, data))
     else:

@@ -10,7 +10,11 @@ BLOCK = 4096
 OLDEST = (1, 22)
 MPY = 6
 # What lies below these is ours: a file that a release does not have would shadow or outlive it there.
-OURS = ("/lib/fieldloom_agent/", "/lib/fieldloom_contract/", "/lib/umqtt/", "/cert/")
+# A board that was flashed has one release, in slot a, and no update under way; /lib is where the firmware was once.
+OURS = (
+    *("/a/", "/b/", "/slots.json", "/cert/"),
+    *("/lib/fieldloom_agent/", "/lib/fieldloom_contract/", "/lib/umqtt/", "/release.json"),
+)
 # Runs on the board. A watchdog that a boot.py has armed would bite while files are copied; it can only be set anew.
 SCRIPT = """
 import binascii, hashlib, json, os, sys
@@ -26,7 +30,7 @@ def look(folder):
     for entry in os.ilistdir(folder):
         path = folder + "/" + entry[0]
         if entry[1] == 0x4000:
-            if folder or entry[0] in ("lib", "cert"):
+            if folder or entry[0] in ("a", "b", "lib", "cert"):
                 look(path)
             continue
         digest, size = hashlib.sha256(), 0

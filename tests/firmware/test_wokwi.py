@@ -137,7 +137,7 @@ print(json.dumps([sorted(os.listdir("/")), open("/main.py").read()]))
 """
     listed, main = json.loads(run(imports, script))
 
-    assert listed == ["boot.py", "lib", "main.py", "release.json"]
+    assert listed == ["a", "boot.py", "main.py"]
     assert main == (release.folder() / "main.py").read_text()
 
 
