@@ -43,7 +43,8 @@ class Agent:
     async def run(self):
         """Run until the power goes."""
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
-        overlay.call("journal", "resume", self, overlay.call("update", "resume", self))
+        updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
+        overlay.call("journal", "resume", self, updates)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -158,6 +159,8 @@ class Agent:
         """Return what `state` says beside presence."""
         facts = overlay.call("wifi", "facts", self.settings.wifi)
         facts.update(up=self.clock.up(), firmware=self.settings.release["version"], free=gc.mem_free())
+        if self.settings.board is not None:
+            facts["board"] = self.settings.board
         return facts
 
     def restart(self):

@@ -40,6 +40,12 @@ def settled(state):
     return {field: state[field] for field in ("run", "spare") if field in state}
 
 
+def is_busy():
+    """Whether something is under way, or is still to be told."""
+    state = load()
+    return state != settled(state)
+
+
 def other(slot):
     """Return the name of the other slot."""
     return "b" if slot == "a" else "a"
