@@ -68,12 +68,12 @@ def connect(board, parameters):
 
 def update(board, parameters):
     """Bring a release to the other slot and try it; the result follows when it has run well, or has not."""
-    return overlay.call("update", "begin", board, text(parameters, "release")) or PENDING
+    return overlay.call("orders", "update", board, text(parameters, "release")) or PENDING
 
 
 def rollback(board, parameters):
     """Go back to the release in the other slot; the result follows likewise."""
-    overlay.call("update", "roll_back", board)
+    overlay.call("orders", "roll_back", board)
     return PENDING
 
 

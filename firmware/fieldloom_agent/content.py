@@ -4,7 +4,7 @@ import hashlib
 import os
 from binascii import hexlify
 
-from fieldloom_contract import release
+from fieldloom_contract.entries import read_entry
 
 _PIECE = 512
 _FOLDER = 0x4000
@@ -13,9 +13,21 @@ _FOLDER = 0x4000
 def entries(folder):
     """Yield the files that the manifest in a folder names. Raises OSError without one."""
     with open(folder + "/manifest", "rb") as lines:
-        release.read_head(lines)
         for line in lines:
-            yield release.read_entry(line)
+            if line.startswith(b"file "):  # what is before them, `trust` has read
+                yield read_entry(line)
+
+
+def missing(folder):
+    """Yield those of them that are not there."""
+    for entry in entries(folder):
+        if not exists(folder + "/" + entry.path):
+            yield entry
+
+
+def part(entry):
+    """Return the name, in a slot's folder, of a file that has come in part."""
+    return "part-" + entry.sha256[:16]
 
 
 def is_there(folder, entry):

@@ -49,3 +49,8 @@ def is_busy():
 def other(slot):
     """Return the name of the other slot."""
     return "b" if slot == "a" else "a"
+
+
+def running(board):
+    """Return the id of the release that runs, as far as the board knows what it is."""
+    return (board.settings.board or "unknown") + "-" + board.settings.release["version"]

@@ -8,35 +8,27 @@ come.
 
 import struct
 from binascii import crc32
-from collections import namedtuple
 
+from fieldloom_contract.chunks import (
+    CHUNK_BYTES,
+    HEAD,
+    MAGIC,
+    UNKNOWN,
+    Chunk,
+    place,
+    request,
+    unpack_chunk,
+)
 from fieldloom_contract.compat import Any, const
+from fieldloom_contract.entries import CONTENT, DOCUMENTS, MAX_FILE_BYTES, MAX_PATH, path
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import dumps, number, read_object, text
+from fieldloom_contract.fields import number, read_object, text
 from fieldloom_contract.limits import MAX_NAME
-from fieldloom_contract.release import CONTENT, DOCUMENTS, MAX_FILE_BYTES, MAX_PATH, parse_id, path
+from fieldloom_contract.manifest import parse_id
 
-CHUNK_BYTES = const(2048)
 WINDOW_BYTES = const(16384)  # the most that one request may ask for
 REQUEST_BYTES = const(512)
-UNKNOWN = 0xFFFFFFFF  # in the place of a size: the file is not known here, and the data say why
 REASON_BYTES = const(256)
-
-_HEAD = ">4sIIII"  # magic, place, offset, size of the whole file, CRC-32 of the data
-_HEAD_BYTES = const(20)
-_MAGIC = b"FLU1"
-
-Chunk = namedtuple("Chunk", ("place", "offset", "size", "data"))  # size None: unknown, for the reason in data
-
-
-def place(release: str, file: str) -> int:
-    """Return what tells a chunk of one file from those of others: the CRC-32 of `RELEASE/FILE`."""
-    return crc32((release + "/" + file).encode()) & 0xFFFFFFFF
-
-
-def request(release: str, file: str, offset: int, length: int) -> bytes:
-    """Build a board's request."""
-    return dumps({"release": release, "file": file, "offset": offset, "length": length})
 
 
 def parse_request(payload: bytes) -> dict[str, Any]:
@@ -59,7 +51,7 @@ def parse_request(payload: bytes) -> dict[str, Any]:
 
 def pack_chunk(release: str, file: str, offset: int, size: int, data: bytes) -> bytes:
     """Build a chunk: `data`, at most 2 KiB, stand at `offset` of a file of `size` bytes."""
-    return struct.pack(_HEAD, _MAGIC, place(release, file), offset, size, crc32(data) & 0xFFFFFFFF) + data
+    return struct.pack(HEAD, MAGIC, place(release, file), offset, size, crc32(data) & 0xFFFFFFFF) + data
 
 
 def pack_unknown(release: str, file: str, reason: str) -> bytes:
@@ -67,18 +59,17 @@ def pack_unknown(release: str, file: str, reason: str) -> bytes:
     return pack_chunk(release, file, 0, UNKNOWN, reason.encode()[:REASON_BYTES])
 
 
-def unpack_chunk(payload: bytes) -> Chunk:
-    """Return a chunk; its data are a view of the payload. Raises Rejected."""
-    if not _HEAD_BYTES <= len(payload) <= _HEAD_BYTES + CHUNK_BYTES:
-        raise Rejected("chunk", "has the wrong length")
-    magic, where, offset, size, checksum = struct.unpack_from(_HEAD, payload)
-    data = memoryview(payload)[_HEAD_BYTES:]
-    if magic != _MAGIC:
-        raise Rejected("chunk", "is none of this version")
-    if crc32(data) & 0xFFFFFFFF != checksum:
-        raise Rejected("chunk", "is damaged")
-    if size == UNKNOWN:
-        return Chunk(where, 0, None, data)
-    if size > MAX_FILE_BYTES or offset + len(data) > size:
-        raise Rejected("chunk", "reaches beyond its file")
-    return Chunk(where, offset, size, data)
+__all__ = [
+    "CHUNK_BYTES",
+    "REASON_BYTES",
+    "REQUEST_BYTES",
+    "UNKNOWN",
+    "WINDOW_BYTES",
+    "Chunk",
+    "pack_chunk",
+    "pack_unknown",
+    "parse_request",
+    "place",
+    "request",
+    "unpack_chunk",
+]

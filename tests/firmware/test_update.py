@@ -157,8 +157,8 @@ def test_a_release_below_the_floor_is_refused_and_so_is_the_way_back_to_one(play
 @pytest.mark.parametrize(
     ("wanted", "board", "reason"),
     [
-        ("esp32-c3-devkitm-1.1.0", {}, f"release: is for esp32-c3-devkitm, and this board is {BOARD}"),
-        ("1.1.0", {}, "release: must be a board and a version, as esp32-generic-1.4.0"),
+        ("esp32-c3-devkitm-1.1.0", {}, f"release: esp32-c3-devkitm-1.1.0 is not for this board, which is {BOARD}"),
+        ("1.1.0", {}, f"release: 1.1.0 is not for this board, which is {BOARD}"),
         (NEW, {"root": False}, "release: can't be trusted: this board has no release root"),
         (NEW, {"board": None}, "release: can't be checked: this board was not told what it is"),
     ],

@@ -1,0 +1,56 @@
+"""What is done in the other slot without the gateway: make room, copy what has not changed, verify. (F5)"""
+
+import asyncio
+import os
+
+from fieldloom_agent import content
+from fieldloom_contract.entries import DOCUMENTS
+from fieldloom_contract.errors import Rejected
+
+BLOCK = 4096
+SPARE_BLOCKS = 8  # what LittleFS needs beside the files
+
+
+async def clear(target):
+    """Remove what is not of the release."""
+    for name in list(content.files(target)):
+        if name not in DOCUMENTS and not _is_ours(target, name):
+            content.remove(target + "/" + name)
+        await asyncio.sleep_ms(0)
+
+
+def _is_ours(target, name):
+    for entry in content.entries(target):
+        if name == content.part(entry):
+            return True
+        if name == entry.path:
+            return content.is_there(target, entry)
+    return False
+
+
+def check_room(target):
+    """Raise Rejected unless what is missing has room."""
+    needed = SPARE_BLOCKS
+    for entry in content.missing(target):
+        needed += entry.size // BLOCK + 1
+    room = os.statvfs("/")
+    free = room[0] * room[3] // BLOCK
+    if needed > free:
+        told = str(needed * BLOCK // 1024) + " KB more and the board has " + str(free * BLOCK // 1024) + " KB free"
+        raise Rejected("release", "needs " + told)
+
+
+async def copy(source, target):
+    """Copy what the running slot holds alike."""
+    for entry in content.missing(target):
+        if content.is_there(source, entry):
+            content.copy(source, target, entry.path)
+        await asyncio.sleep_ms(0)
+
+
+async def verify(target):
+    """Raise Rejected unless every file reads back from flash as the manifest tells."""
+    for entry in content.entries(target):
+        if not content.is_there(target, entry):
+            raise Rejected(entry.path, "does not read back as its manifest tells")
+        await asyncio.sleep_ms(0)
