@@ -6,15 +6,16 @@ from binascii import hexlify
 
 from fieldloom_contract.entries import read_entry
 
+PART = "part-"
 _PIECE = 512
 _FOLDER = 0x4000
 
 
-def entries(folder):
-    """Yield the files that the manifest in a folder names. Raises OSError without one."""
+def entries(folder, ends=b""):
+    """Yield the files that the manifest in a folder names, those whose paths end so. Raises OSError without one."""
     with open(folder + "/manifest", "rb") as lines:
         for line in lines:
-            if line.startswith(b"file "):  # what is before them, `trust` has read
+            if line.startswith(b"file ") and line.endswith(ends + b"\n"):  # what is before them, `trust` has read
                 yield read_entry(line)
 
 
@@ -27,7 +28,7 @@ def missing(folder):
 
 def part(entry):
     """Return the name, in a slot's folder, of a file that has come in part."""
-    return "part-" + entry.sha256[:16]
+    return PART + entry.sha256[:16]
 
 
 def is_there(folder, entry):

@@ -14,18 +14,14 @@ SPARE_BLOCKS = 8  # what LittleFS needs beside the files
 async def clear(target):
     """Remove what is not of the release."""
     for name in list(content.files(target)):
-        if name not in DOCUMENTS and not _is_ours(target, name):
+        if name.startswith(content.PART):
+            is_ours = any([name == content.part(entry) for entry in content.entries(target)])
+        else:
+            found = content.entries(target, b" " + name.encode())
+            is_ours = name in DOCUMENTS or any([content.is_there(target, entry) for entry in found])
+        if not is_ours:
             content.remove(target + "/" + name)
         await asyncio.sleep_ms(0)
-
-
-def _is_ours(target, name):
-    for entry in content.entries(target):
-        if name == content.part(entry):
-            return True
-        if name == entry.path:
-            return content.is_there(target, entry)
-    return False
 
 
 def check_room(target):

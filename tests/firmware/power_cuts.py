@@ -49,16 +49,19 @@ class Recording:
         self.operations, self.heard = flash.operations, heard
         flash.operations = None
 
-    def cut(self, step, first, settle):
-        """Yield a fault, or None, for every step-th cut from the first on; with `settle` the board lives to the end."""
+    def cut(self, step, first, thoroughly):
+        """Yield a fault, or None, for every step-th cut from the first on.
+
+        After one cut of each operation, or `thoroughly` after all, the board lives to the end; else to its first sign.
+        """
         memory, number = bytearray(self.before), 0
         for done, operation in enumerate(self.operations):
             for how in (BEFORE, FIRST_HALF, SECOND_HALF, GARBAGE):
                 number += 1
                 if (number - 1) % step == first:
-                    yield self._try(torn(memory, operation, how), done, settle)
+                    yield self._try(torn(memory, operation, how), done, thoroughly or how == done % 4)
             write(memory, operation)
-        yield self._try(memory, len(self.operations), settle)
+        yield self._try(memory, len(self.operations), True)
 
     def _try(self, memory, done, settle):
         flash = lives.Flash(bytearray(memory))
@@ -125,7 +128,7 @@ def phases(old, new):
     ]
 
 
-def run(folder, steps, first, settle=True):
+def run(folder, steps, first, thoroughly):
     """Go through all phases, cut each at every n-th place from the first on, {phase: n}; print what came of it."""
     files, releases = lives.world(folder)
     board = lives.Board(lives.Flash(), files)
@@ -134,7 +137,7 @@ def run(folder, steps, first, settle=True):
         recording = Recording(board, releases, phase)
         told["operations"][phase.name] = len(recording.operations)
         memory = bytearray(board.flash.memory)
-        for fault in recording.cut(steps[phase.name], first, settle) if phase.name in steps else ():
+        for fault in recording.cut(steps[phase.name], first, thoroughly) if phase.name in steps else ():
             told["cuts"] += 1
             if fault:
                 told["faults"].append(fault)
