@@ -6,6 +6,8 @@
 - `boards_max`: boards are added by the hundred until a tenth of their readings is not acknowledged in its second, or
   `--boards` is reached.
 - `boot_to_ack_ms`: from power-on to the first acknowledged reading, over TLS, the median of twenty.
+- `update_s`: from the command to its result, a board over TLS to a gateway's broker: 40 KB fetched, 52 files copied,
+  all verified, restart and trial; the median of three.
 - `flash_bytes_per_1000`: bytes programmed for a thousand buffered readings. The limit: the readings' own bytes; the
   peer: a file to which each reading is appended and synced.
 """
@@ -35,6 +37,7 @@ from fieldloom_sim.fleet import Gateway
 ROOT = Path(__file__).parent.parent
 MICROPYTHON = Path(sys.executable).with_name("micropython")
 STARTS = 20
+UPDATES = 3
 STEP = 100
 SAMPLE_S = 10.0
 HEAPS_KB = range(16, 132, 2)
@@ -273,6 +276,12 @@ def flash_bytes() -> tuple[int, int, int]:
     return ours, plain, payload
 
 
+def update_s() -> float:
+    command = [sys.executable, ROOT / "tests/e2e/updates.py"]
+    runs = [subprocess.run(command, capture_output=True, text=True, timeout=300, check=True) for _ in range(UPDATES)]
+    return statistics.median(json.loads(run.stdout.splitlines()[-1])["update_s"] for run in runs)
+
+
 def measure(bench: Bench, most: int) -> dict[str, Any]:
     ours, plain, payload = flash_bytes()
     boot = boot_to_ack_ms(bench)
@@ -286,6 +295,7 @@ def measure(bench: Bench, most: int) -> dict[str, Any]:
             "boards_max": boards,
             "boards_tried": most,
             "boot_to_ack_ms": round(boot, 1),
+            "update_s": update_s(),
             "flash_bytes_per_1000": ours,
         },
         "peers": {
