@@ -26,11 +26,14 @@ from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.routes import router as registry
+from fieldloom_cloud.releases.package import load_root
+from fieldloom_cloud.releases.routes import router as releases
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
 from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
 from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.updates.routes import router as updates
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
@@ -41,9 +44,18 @@ STOP_GRACE_S = 5
 
 
 def create_app(
-    database: Database, authority: Authority, series: TimeSeries, worker: Worker, hub: Hub, enforcement: Enforcement
+    database: Database,
+    authority: Authority,
+    series: TimeSeries,
+    worker: Worker,
+    hub: Hub,
+    enforcement: Enforcement,
+    release_root: int | None,
 ) -> FastAPI:
-    """Return the HTTP interface over the stores, the CA, the ingest worker, those who watch, and the broker's door."""
+    """Return the HTTP interface over the stores, the CA, the ingest worker, those who watch, and the broker's door.
+
+    `release_root` is the modulus that release keys are held against.
+    """
     app = interface()
     app.state.database = database
     app.state.authority = authority
@@ -53,6 +65,7 @@ def create_app(
     app.state.wake_enforcement = enforcement.wake
     app.state.figures = registry_of(worker)
     app.state.hub = hub
+    app.state.release_root = release_root
     add_console(app)
     return app
 
@@ -69,7 +82,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands)
+    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app
@@ -85,13 +98,15 @@ async def serve(data: Path) -> None:
     series = TimeSeries(data)
     worker = open_worker(data, configuration.IDENTITY, (settings.mqtt_host, settings.mqtt_port), database, series)
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
+    app = create_app(database, authority, series, worker, hub, enforcement, load_root(settings.release_root))
     stop = parts.stop_on_signals()
     ordered: list[parts.Part] = [
         ("stores", _stores(database, series)),
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
+        ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
-        ("api", _api(create_app(database, authority, series, worker, hub, enforcement), hub, settings)),
+        ("api", _api(app, hub, settings)),
     ]
     ordered.append(("est", _est(est_app(database, authority), settings, data / "pki")))
     await parts.run(ordered, stop)

@@ -29,10 +29,20 @@ def init(
     local_port: Annotated[int, typer.Option(help="The cloud's own way to its broker, on loopback.")] = 18884,
     est_port: Annotated[int, typer.Option(help="Where certificates are fetched over EST.")] = 8443,
     site: Annotated[str, typer.Option(help="The first site.")] = "default",
+    release_root: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The root's public part: uploads are verified by it."),
+    ] = None,
 ) -> None:
     """Create database, CA, the broker's configuration and an admin's token; what is there stays."""
     try:
-        wanted = Settings(port=port, mqtt_port=mqtt_port, local_port=local_port, est_port=est_port)
+        wanted = Settings(
+            port=port,
+            mqtt_port=mqtt_port,
+            local_port=local_port,
+            est_port=est_port,
+            release_root=release_root and release_root.resolve(),
+        )
         done = setup.init(data, wanted, site)
     except StartFailed as error:
         _end(str(error))

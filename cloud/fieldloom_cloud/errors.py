@@ -5,6 +5,7 @@ Problem
 ├── Forbidden           403
 ├── NotFound            404
 ├── Duplicate           409
+├── InUse               409
 ├── StaleVersion        412
 ├── BadContent          422, with the faults by path
 └── TooManyRequests     429
@@ -46,6 +47,13 @@ class Duplicate(Problem):
 
     status = 409
     title = "Duplicate"
+
+
+class InUse(Problem):
+    """Something still needs it."""
+
+    status = 409
+    title = "In use"
 
 
 class StaleVersion(Problem):

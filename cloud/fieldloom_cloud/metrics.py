@@ -26,10 +26,15 @@ class _Figures(Collector):
         )
         for outcome in ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen"):
             ingest.add_metric([outcome], self._worker.counts[outcome])
+        pieces = CounterMetricFamily(
+            "fieldloom_cloud_release_pieces", "What gateways asked for of releases.", labels=["outcome"]
+        )
+        for outcome in ("piece", "unknown", "dropped", "disk_errors"):
+            pieces.add_metric([outcome], self._worker.pieces.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)
         )
         waiting = GaugeMetricFamily(
             "fieldloom_cloud_downlink_records", "What gateways have not acknowledged.", self._worker.downlink.waiting
         )
-        return [ingest, connected, waiting]
+        return [ingest, pieces, connected, waiting]

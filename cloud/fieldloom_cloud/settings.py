@@ -29,6 +29,10 @@ class Settings(BaseModel):
         le=65535,
         description="Where certificates are fetched over EST, at the address of mqtt_host.",
     )
+    release_root: Path | None = Field(
+        default=None,
+        description="The public part of the offline root that signs release keys; with it every upload is verified.",
+    )
 
 
 def load(data: Path) -> Settings:

@@ -102,6 +102,8 @@ def _write_broker(data: Path, settings: Settings, ca: Path, crl: str) -> Path:
     cert, key = data / "pki" / f"{IDENTITY}.pem", data / "pki" / f"{IDENTITY}.key"
     local = Listener("127.0.0.1", settings.local_port, ca, cert, key, crl=folder / LIST)
     gateways = replace(local, host=settings.mqtt_host, port=settings.mqtt_port, client_id_is_identity=True)
-    writes = tuple(("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state"))
-    reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down"))
+    writes = tuple(
+        ("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state", topics.RELEASE_REQUEST)
+    )
+    reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down", topics.RELEASE_PIECE))
     return write(folder, [gateways, local], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))

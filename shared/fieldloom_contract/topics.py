@@ -23,6 +23,9 @@ DEVICE_WRITES = (TELEMETRY, EVENT, RESULT, REPORTED, STATE, UPDATE_REQUEST, "cer
 DEVICE_READS = (ACK, TIME, COMMAND, DESIRED, UPDATE_CHUNK, "certificate")
 DISCOVERY_REQUEST = "fl/v1/discovery/request"
 
+RELEASE_REQUEST = "release/request"  # a gateway's, of the cloud
+RELEASE_PIECE = "release/piece"
+
 SLOTS = 256
 
 _DEVICE = "fl/v1/d/"

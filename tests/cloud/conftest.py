@@ -10,17 +10,15 @@ from fixtures.processes import FIELDLOOM, Process, free_port, wait_for_port
 class Cloud:
     """One cloud process, prepared by the command as a user would."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *options):
         self.folder = folder
         self.data = folder / "cloud"
         self.port = free_port()
         self.mqtt_port = free_port()
         self.local_port = free_port()
         self.est_port = free_port()
-        ports = ("--port", self.port, "--mqtt-port", self.mqtt_port)
-        fieldloom(
-            "cloud", "init", "--data", self.data, *ports, "--local-port", self.local_port, "--est-port", self.est_port
-        )
+        ports = ("--port", self.port, "--mqtt-port", self.mqtt_port, "--local-port", self.local_port)
+        fieldloom("cloud", "init", "--data", self.data, *ports, "--est-port", self.est_port, *options)
         self.process = Process([FIELDLOOM, "cloud", "serve", "--data", self.data], folder / "cloud.log")
 
     def start(self):

@@ -32,6 +32,11 @@ RIGHTS = {
     ("GET", "/api/v1/certificates/{serial}"): VIEWER,
     ("POST", "/api/v1/certificates/{serial}/revoke"): OPERATOR,
     ("POST", "/api/v1/claims"): OPERATOR,
+    ("GET", "/api/v1/releases"): VIEWER,
+    ("POST", "/api/v1/releases"): OPERATOR,
+    ("GET", "/api/v1/releases/{release_id}"): VIEWER,
+    ("GET", "/api/v1/releases/{release_id}/sbom"): VIEWER,
+    ("DELETE", "/api/v1/releases/{release_id}"): OPERATOR,
     ("GET", "/crl.pem"): OPEN,  # so that anybody can refuse who is on it
     ("GET", "/api/v1/telemetry"): VIEWER,
     ("GET", "/api/v1/events"): VIEWER,
@@ -83,7 +88,7 @@ def doors(tmp_path_factory):
 
 def knock(doors, method, path, authorization=None):
     cloud, _ = doors
-    place = path.format(device_id="nobody", command_id="none", serial="0", token_id="none")
+    place = path.format(device_id="nobody", command_id="none", serial="0", token_id="none", release_id="none")
     headers = {"Authorization": authorization} if authorization else {}
     body = BODIES.get((method, path))
     with cloud.client() as client, client.stream(method, place, headers=headers, json=body) as answer:

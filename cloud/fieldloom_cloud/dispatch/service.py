@@ -16,6 +16,7 @@ from fieldloom_cloud.database import from_ms, iso
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.releases import service as releases
 from fieldloom_contract import messages
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_contract.errors import Rejected
@@ -23,6 +24,7 @@ from fieldloom_engine import commands
 from fieldloom_runtime.down import WITHDRAWN, Withdrawn, encode
 
 EXPIRES_MS = 300_000
+UPDATE = "update"
 
 
 class Wish(NamedTuple):
@@ -56,6 +58,8 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
         if before is not None:
             return _shown(_same(before, wish))
     device = await registry.device(session, wish.device)
+    if wish.type == UPDATE:
+        await releases.check_update(session, wish.parameters, device["board"])
     expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS
     fields = {"type": wish.type, "parameters": wish.parameters, "expires": expires}
     command = Command(id=secrets.token_hex(8), device=wish.device, status=commands.PENDING, **fields)
@@ -147,6 +151,13 @@ async def command(session: AsyncSession, command_id: str) -> dict[str, Any]:
     if found is None:
         raise NotFound(f"there is no command {command_id}")
     return _shown(found)
+
+
+async def updates_to(session: AsyncSession, release: str) -> list[str]:
+    """Return the devices with an update to a release that has no result yet; who was removed needs none any more."""
+    query = select(Command.device).distinct().where(Command.type == UPDATE, Command.status.not_in(commands.FINAL))
+    wanted = Command.parameters["release"].as_string() == release
+    return [device for device in await session.scalars(query.where(wanted)) if await registry.is_known(session, device)]
 
 
 async def commands_of(

@@ -81,7 +81,7 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
         elif isinstance(record, DeadLetter):
             keep(session, gateway, record)
         elif isinstance(record, State):
-            await registry.set_presence(session, record.device, record.online, record.facts.get("firmware"))
+            await registry.set_presence(session, record.device, record.online, record.facts)
         else:
             await _store_event(session, gateway, record)
     _tell_of_foreign(session, gateway, fresh)

@@ -18,6 +18,7 @@ from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.checked import allowed, letter, opened
 from fieldloom_cloud.ingest.service import Records, keep
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.releases.serving import Pieces
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
@@ -28,7 +29,7 @@ from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
 
-READS = ("fl/v1/g/+/up/+", "fl/v1/g/+/down/ack", "fl/v1/g/+/state")
+READS = ("fl/v1/g/+/up/+", "fl/v1/g/+/down/ack", "fl/v1/g/+/state", "fl/v1/g/+/release/request")
 GROUP = 64  # batches that one commit may take
 
 
@@ -43,6 +44,7 @@ class Worker:
         self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
         self.downlink = Downlink(database, self._link.publish)
+        self.pieces = Pieces(database, self._link.publish)
         self.counts: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
 
@@ -65,6 +67,8 @@ class Worker:
                 await self._waiting.put((gateway, *opened(payload, _now())))
             elif verb == "down/ack":
                 await self.downlink.acknowledge(gateway, payload)
+            elif verb == topics.RELEASE_REQUEST:
+                self.pieces.hear(gateway, payload)
             else:
                 self.downlink.greet(gateway)
         except Rejected as error:

@@ -10,9 +10,10 @@ from fieldloom_cloud.enrolment import models as enrolment
 from fieldloom_cloud.ingest import models as ingest
 from fieldloom_cloud.pki import models as pki
 from fieldloom_cloud.registry import models as registry
+from fieldloom_cloud.releases import models as releases
 
 # Importing a capability's models is what makes its tables known.
-TABLES_OF = (auth, dispatch, enrolment, ingest, pki, registry)
+TABLES_OF = (auth, dispatch, enrolment, ingest, pki, registry, releases)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 # Python's sqlite3 commits before every CREATE: a process that ended in between could never migrate again. We begin and

@@ -41,6 +41,8 @@ class Device(Base):
     manufacturer: Mapped[str] = mapped_column(String(200), default="")
     model: Mapped[str] = mapped_column(String(200), default="")
     firmware: Mapped[str] = mapped_column(String(64), default="", index=True)
+    board: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    """As its firmware says; releases are made for one kind of board each."""
     status: Mapped[str] = mapped_column(String(16), default="unknown", index=True)
     capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
     version: Mapped[int] = mapped_column(default=1)
@@ -61,5 +63,17 @@ class Tag(Base):
 
 def public(device: Device, tags: dict[str, str]) -> dict[str, Any]:
     """Return the fields of a device that the API shows."""
-    names = ("id", "site", "name", "type", "manufacturer", "model", "firmware", "status", "capabilities", "version")
+    names = (
+        "id",
+        "site",
+        "name",
+        "type",
+        "manufacturer",
+        "model",
+        "firmware",
+        "board",
+        "status",
+        "capabilities",
+        "version",
+    )
     return {**{name: getattr(device, name) for name in names}, "tags": tags}

@@ -78,6 +78,7 @@ class DeviceOut(BaseModel):
     manufacturer: str
     model: str
     firmware: str
+    board: str
     status: str
     capabilities: list[str]
     tags: dict[str, str]

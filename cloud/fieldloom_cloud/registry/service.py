@@ -67,12 +67,13 @@ async def of_same_site(session: AsyncSession, gateway_id: str, devices: set[str]
     return set(await session.scalars(query))
 
 
-async def set_presence(session: AsyncSession, device_id: str, online: bool, firmware: str | None) -> None:
+async def set_presence(session: AsyncSession, device_id: str, online: bool, facts: dict[str, Any]) -> None:
     """Take over what a device's state says of it. It is no change of its owner's, so the version stays."""
     found = await session.get(Device, device_id)
     if found is not None:
         found.status = "online" if online else "offline"
-        found.firmware = str(firmware or found.firmware)[:64]
+        found.firmware = str(facts.get("firmware") or found.firmware)[:64]
+        found.board = str(facts.get("board") or found.board)[:64]
         _announce(session, found)
 
 
