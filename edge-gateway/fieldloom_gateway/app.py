@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fieldloom_contract import topics
+from fieldloom_contract import messages, topics
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters.mqtt import MqttAdapter
 from fieldloom_gateway.deploy import identity
@@ -21,6 +22,9 @@ from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
 from fieldloom_gateway.ingest.uplink import Uplink
+from fieldloom_gateway.releases.cache import Cache
+from fieldloom_gateway.releases.fetch import Fetcher
+from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.status import status_app
 from fieldloom_runtime import parts
 from fieldloom_runtime.door import Door
@@ -69,7 +73,11 @@ class Gateway:
         door = Door(own.cert.parent, settings.local_port, local_tls)
         new_list = self._uplink.new_list
         self._enforcement = Enforcement(self._store.revocations, self._writer, door, settings.ca, new_list)
-        self._ingest = Ingest(self._adapter, self._store, self._writer, unix_ms, self._uplink.wake)
+        ask = partial(self._uplink.ask, topics.RELEASE_REQUEST)
+        fetcher = Fetcher(Cache(data / "releases", settings.release_bytes), ask)
+        self._uplink.listen(topics.RELEASE_PIECE, fetcher.hear)
+        self._releases = Releases(fetcher, self._send, time.monotonic)
+        self._ingest = Ingest(self._adapter, self._store, self._writer, unix_ms, self._uplink.wake, self._releases.hear)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
@@ -79,6 +87,7 @@ class Gateway:
             ("mqtt", self._mqtt()),
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
+            ("releases", parts.Background("releases", self._releases.run, stop)),
             ("commands", parts.Background("commands", self._deliver_commands, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
@@ -96,6 +105,7 @@ class Gateway:
             "outbox": {"records": self._outbox.waiting(), "bytes": self._store.outbox_bytes},
             "dead_letters": self._writer.submit(self._store.dead_letters).result(),
             "ingest": dict(self._ingest.counts),
+            "releases": self._releases.figures(),
             "mqtt": asdict(self._adapter.metrics),
         }
 
@@ -109,7 +119,13 @@ class Gateway:
     async def _deliver_commands(self) -> None:
         while True:
             device, payload = await self._uplink.new_commands.get()
-            await self._ingest.send(device, topics.COMMAND, payload)
+            command = messages.parse_command(payload)
+            if command["type"] == "update":
+                self._releases.expect(command["parameters"].get("release"))
+            await self._send(device, topics.COMMAND, payload)
+
+    async def _send(self, device: str, verb: str, payload: bytes) -> None:
+        await self._ingest.send(device, verb, payload)
 
     async def _expire_commands(self) -> None:
         while True:

@@ -34,6 +34,10 @@ class Settings(BaseModel):
         description="What may wait for the cloud; more is not acknowledged, so it stays upstream.",
     )
 
+    release_bytes: int = Field(
+        default=64 * 2**20, ge=2**22, description="What the cache of releases may hold; the oldest goes first."
+    )
+
     @field_validator("id")
     @classmethod
     def _is_a_gateways_name(cls, value: str) -> str:

@@ -58,6 +58,11 @@ class _Metrics(Collector):
         adapter = CounterMetricFamily("fieldloom_gateway_mqtt", "What passed the MQTT adapter.", labels=["what"])
         for what, count in sorted(now["mqtt"].items()):
             adapter.add_metric([what], count)
+        releases = CounterMetricFamily(
+            "fieldloom_gateway_releases", "What boards asked for of releases, and what came of it.", labels=["outcome"]
+        )
+        for outcome, count in sorted(now["releases"].items()):
+            releases.add_metric([outcome], count)
         gauges = [
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
             GaugeMetricFamily(
@@ -66,4 +71,4 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapter, *gauges]
+        return [ingest, adapter, releases, *gauges]

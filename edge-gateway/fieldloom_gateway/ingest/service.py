@@ -27,7 +27,10 @@ _address = lru_cache(ADDRESSES)(topics.parse_device)
 
 
 class Ingest:
-    """The way of a record from the adapter to the disk. `now` gives Unix ms; `on_new` says: the outbox has grown."""
+    """The way of a record from the adapter to the disk. `now` gives Unix ms; `on_new` says: the outbox has grown.
+
+    `on_request` gets what devices ask for of a release.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,14 @@ class Ingest:
         writer: Executor,
         now: Callable[[], int],
         on_new: Callable[[], None],
+        on_request: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._adapter = adapter
         self._store = store
         self._writer = writer
         self._now = now
         self._on_new = on_new
+        self._on_request = on_request
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -102,6 +107,8 @@ class Ingest:
         for ack in newest.values():
             payload = messages.ack(ack.boot, ack.seq, ack.error, ack.refused)
             await self.send(ack.device, topics.ACK, payload)
+        for device, request in taken.requests:
+            self._on_request(device, request)
         for device in sorted(taken.greeted):
             await self._greet(device)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fieldloom_contract import messages, topics
+from fieldloom_contract import messages, topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
@@ -66,6 +66,8 @@ class Taken:
     acks: list[Ack] = field(default_factory=list)
     greeted: set[str] = field(default_factory=set)
     """Devices that came online, or told that they are there: they get time, acknowledgement and waiting commands."""
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """What devices ask for of a release, as the contract parses it."""
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -171,7 +173,8 @@ class Store:
 
     def _take_one(self, arrival: Arrival, now: int, taken: Taken) -> None:
         taken.counts["messages"] += 1
-        if self._segments.bytes + len(arrival.payload) > self._limit:
+        is_full = self._segments.bytes + len(arrival.payload) > self._limit
+        if is_full and arrival.verb != topics.UPDATE_REQUEST:
             taken.counts["refused_full"] += 1
             return
         try:
@@ -182,9 +185,14 @@ class Store:
             elif arrival.verb == topics.DISCOVERY:
                 messages.parse_discovery(arrival.payload)
                 taken.greeted.add(arrival.device)
+            elif arrival.verb == topics.UPDATE_REQUEST:
+                taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
             else:
                 raise Rejected("topic", "is not known to this gateway")
         except Rejected as error:
+            if is_full:  # a good request takes no room, and this has none for a bad one
+                taken.counts["refused_full"] += 1
+                return
             self._bury(arrival, None, None, str(error), now)
             taken.counts["unreadable"] += 1
             if arrival.verb in topics.UP_STREAM:

@@ -50,6 +50,7 @@ class Uplink:
         self._writer = writer
         self._steady = steady
         self._wake = asyncio.Event()
+        self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
@@ -60,6 +61,15 @@ class Uplink:
     def is_connected(self) -> bool:
         """Whether the cloud's broker can be reached."""
         return self._link.is_connected
+
+    def listen(self, verb: str, hear: Callable[[bytes], None]) -> None:
+        """Hear the cloud on one more verb of this gateway; to be called before `run`."""
+        self._link.topics += (topics.gateway(self._gateway, verb),)
+        self._hearers[verb] = hear
+
+    async def ask(self, verb: str, payload: bytes) -> bool:
+        """Send to the cloud beside the stream, and say whether there was a link; who needs an answer asks again."""
+        return await self._link.publish(topics.gateway(self._gateway, verb), payload)
 
     def wake(self) -> None:
         """Say that the outbox has grown."""
@@ -102,7 +112,9 @@ class Uplink:
     async def _hear(self, topic: str, payload: bytes) -> None:
         try:
             _, verb = topics.parse_gateway(topic)
-            if verb == "ack":
+            if verb in self._hearers:
+                self._hearers[verb](payload)
+            elif verb == "ack":
                 stream, number = batch.unpack_ack(payload)
                 self._sender.acknowledge(stream, number, self._steady())
                 self.wake()
