@@ -57,7 +57,7 @@ def test_help_names_every_group_and_imports_no_tier():
     done = fieldloom("--help")
 
     assert done.returncode == 0
-    for group in ("cloud", "command", "demo", "device", "gateway", "telemetry", "token"):
+    for group in ("cloud", "command", "demo", "device", "gateway", "release", "telemetry", "token"):
         assert group in done.stdout
     probe = (
         "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
@@ -167,3 +167,36 @@ def test_a_new_token_is_printed_alone_so_that_a_script_can_keep_it(cloud, tmp_pa
 
     assert done.stdout == "fl_secret\n"
     assert cloud[1][0][2] == {"name": "dashboard", "role": "viewer"}
+
+
+def test_waiting_for_an_update_tells_its_way_and_ends_with_the_devices_reason(cloud, tmp_path):
+    answers, asked = cloud
+    command = {"id": "c1", "device": "board-1", "type": "update", "status": "pending", "result": None, "error": None}
+    event = {"type": "update.started", "ts": "2026-11-26T10:00:00.000Z", "data": {"release": "esp32-generic-1.4.0"}}
+    old, new = event | {"id": 7, "type": "update.failed"}, event | {"id": 8}
+    pages = iter([[old], [new, old]])
+    listed = type("Pages", (), {"__iter__": lambda self: iter((200, {"items": next(pages), "next": None}))})
+    answers["GET /api/v1/events"] = listed()
+    answers["POST /api/v1/devices/board-1/commands"] = (202, command)
+    answers["GET /api/v1/commands/c1"] = (200, {**command, "status": "failed", "error": "wrong signature"})
+
+    done = fieldloom(
+        *("device", "update", "board-1", "--release", "esp32-generic-1.4.0", "--wait", "--data", tmp_path, "--json")
+    )
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"] == "wrong signature"
+    assert "update.started release=esp32-generic-1.4.0\n" in done.stderr
+    assert "update.failed" not in done.stderr, "that was of an earlier update"
+    sent = asked[1][2]
+    assert (sent["type"], sent["parameters"]) == ("update", {"release": "esp32-generic-1.4.0"})
+
+
+def test_a_folder_that_holds_no_release_is_told_how_to_make_one(cloud, tmp_path):
+    (tmp_path / "out").mkdir()
+
+    done = fieldloom("release", "upload", tmp_path / "out", "--data", tmp_path)
+
+    assert done.returncode == 1
+    assert "fieldloom device build" in done.stderr
+    assert cloud[1] == []

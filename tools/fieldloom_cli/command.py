@@ -37,7 +37,7 @@ def send(
     while wait and command["status"] not in FINAL and time.monotonic() < deadline:
         time.sleep(POLL_S)
         command = api.call("GET", f"/commands/{command['id']}")
-    _show(command, as_json=as_json)
+    show_command(command, as_json=as_json)
     if wait and command["status"] != "succeeded":
         raise typer.Exit(1)
 
@@ -45,7 +45,7 @@ def send(
 @app.command(epilog="Example: fieldloom command show 01JD --json")
 def show(command_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None, as_json: Json = False) -> None:
     """Show a command and its result."""
-    _show(Api(data).call("GET", f"/commands/{command_id}"), as_json=as_json)
+    show_command(Api(data).call("GET", f"/commands/{command_id}"), as_json=as_json)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _show(command: dict[str, Any], *, as_json: bool) -> None:
+def show_command(command: dict[str, Any], *, as_json: bool) -> None:
+    """Show a command and what became of it."""
     if as_json:
         show_json(command)
         return

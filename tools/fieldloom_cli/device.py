@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldloom_cli import identity
+from fieldloom_cli import identity, update
 from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.options import Data, Json
@@ -19,7 +19,7 @@ from fieldloom_contract import topics
 PLUG_INS = "fieldloom.device"  # commands that other distributions bring: the firmware's build, flash and monitor
 LOOK_EVERY_S = 1.0
 
-app = typer.Typer(no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it.")
+app = typer.Typer(no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it, update it.")
 
 
 @app.command("list", epilog="Example: fieldloom device list --q pump --json")
@@ -124,5 +124,6 @@ def _events(api: Api, name: str, limit: int, *, follow: bool) -> Iterator[dict[s
         time.sleep(LOOK_EVERY_S)
 
 
+app.add_typer(update.app)
 for plug_in in entry_points(group=PLUG_INS):
     app.add_typer(plug_in.load())
