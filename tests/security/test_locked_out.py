@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from fieldloom_contract import batch, messages, topics
+from fieldloom_contract import batch, messages, topics, update
 from fieldloom_runtime.broker import PID_FILE
 from fixtures import raw_mqtt
 from security.ground import GATEWAY, STRANGER, until
@@ -106,9 +106,9 @@ PUBLISHES = [
     *[
         (who, "cloud", topics.gateway(GATEWAY, verb))
         for who in ("dev-1", STRANGER)
-        for verb in ("ack", "down", "down/ack")
+        for verb in ("ack", "down", "down/ack", topics.RELEASE_REQUEST, topics.RELEASE_PIECE)
     ],
-    (STRANGER, "cloud", topics.gateway(STRANGER, "down")),
+    *[(STRANGER, "cloud", topics.gateway(STRANGER, verb)) for verb in ("down", topics.RELEASE_PIECE)],
 ]
 
 
@@ -176,6 +176,27 @@ async def test_hears_nothing_of_others(ground, identity, listener, pattern):
         own = {topics.device("dev-1", topics.ACK), topics.DISCOVERY_REQUEST}
         heard = [str(message.topic) for message in await everything(spy)]
         assert set(heard) <= own
+
+
+async def test_a_release_on_its_way_is_overheard_by_nobody(ground):
+    wanted = ("esp32-generic-7.7.7", "manifest")
+    async with (
+        ground.client("dev-2") as victim,
+        ground.client("dev-1") as neighbour,
+        ground.client(STRANGER, "cloud") as stranger,
+    ):
+        await victim.subscribe(topics.device("dev-2", topics.UPDATE_CHUNK))
+        await neighbour.subscribe("fl/v1/d/+/update/chunk")
+        for pattern in ("fl/v1/g/+/release/piece", "fl/v1/g/+/release/request", f"fl/v1/g/{GATEWAY}/release/piece"):
+            await stranger.subscribe(pattern)
+
+        # Nobody has it, so the question goes up to the cloud, and the answer comes down all the way.
+        await victim.publish(topics.device("dev-2", topics.UPDATE_REQUEST), update.request(*wanted, 0, 1))
+        async with asyncio.timeout(30):
+            chunk = update.unpack_chunk((await anext(aiter(victim.messages))).payload)
+
+        assert bytes(chunk.data) == b"the cloud has no such release"
+        assert await everything(neighbour) == await everything(stranger) == []
 
 
 async def everything(client, quiet=0.3):

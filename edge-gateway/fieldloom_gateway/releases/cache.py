@@ -8,6 +8,7 @@ torn is fetched again.
 import hashlib
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -51,7 +52,12 @@ class Cache:
     def read(self, release: str, file: str) -> bytes | None:
         """Return a file of a release, None where it is not here."""
         entry = (self.index(release) or {}).get(file)
-        return None if entry is None else self.content(entry.sha256)
+        if entry is None:
+            return None
+        for name in (release + INDEX, entry.sha256):
+            with suppress(FileNotFoundError):
+                os.utime(self._path(name))  # used now, so it goes last
+        return self.content(entry.sha256)
 
     def content(self, sha256: str) -> bytes | None:
         """Return what has this hash, None where it is not here."""
@@ -97,7 +103,6 @@ class Cache:
         if hashlib.sha256(body).hexdigest() != sha256:
             self._discard(sha256)
             return None
-        os.utime(self._path(sha256))
         return body
 
     def _remember(self, sha256: str, body: bytes) -> None:
