@@ -14,9 +14,9 @@ from fixtures.processes import FIELDLOOM, Process, free_port, mosquitto, wait_fo
 class System:
     """`processes` holds all of it by name: cloud, cloud-broker, gateway-1, gateway-1-broker, ..."""
 
-    def __init__(self, folder, gateways=1):
+    def __init__(self, folder, gateways=1, cloud_options=()):
         self.folder = folder
-        self.cloud = Cloud(folder)
+        self.cloud = Cloud(folder, *cloud_options)
         cloud_broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "cloud-broker.log")
         self.processes = {"cloud": self.cloud.process, "cloud-broker": cloud_broker}
         self.status_pages = []
