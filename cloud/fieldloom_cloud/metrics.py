@@ -29,7 +29,7 @@ class _Figures(Collector):
         pieces = CounterMetricFamily(
             "fieldloom_cloud_release_pieces", "What gateways asked for of releases.", labels=["outcome"]
         )
-        for outcome in ("piece", "unknown", "dropped", "disk_errors"):
+        for outcome in ("piece", "unknown", "replaced", "disk_errors"):
             pieces.add_metric([outcome], self._worker.pieces.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import struct
 import time
 import zipfile
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cloud.conftest import Cloud
+from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.releases.package import opened
 from fixtures.releases import BOARD, contents, release, root_file, signed, zipped
 
@@ -156,6 +158,25 @@ def test_what_boards_would_not_take_is_refused_and_leaves_nothing(api, name):
 
     assert (where, reason in why) == (path, True), why
     assert api.get(f"/api/v1/releases/{BOARD}-9.9.9").status_code == 404
+
+
+def test_a_spoilt_archive_is_refused_by_a_reason_and_by_nothing_else():
+    good, rng = zipped(release("9.9.9")), random.Random(20261126)
+    refused = 0
+
+    for _ in range(1000):
+        spoilt = bytearray(good)
+        for _ in range(rng.choice((1, 2, 20))):
+            at = rng.randrange(len(good) - 3000, len(good)) if rng.random() < 0.6 else rng.randrange(len(good))
+            spoilt[at : at + rng.choice((0, 1, 1, 30))] = rng.randbytes(rng.choice((0, 1, 1, 30)))
+        try:
+            taken = opened(bytes(spoilt), None, datetime.now(UTC))
+        except BadContent:
+            refused += 1
+        else:
+            assert {file.path: file.body for file in taken.files} == release("9.9.9")
+
+    assert refused > 800
 
 
 def test_a_body_beyond_the_limit_is_not_read(api):

@@ -98,7 +98,7 @@ async def run(data: Path) -> None:
     store, outbox, writer = Store(connection, 1_000_000), Outbox(reader), ThreadPoolExecutor(1)
     steady = iter(range(10**9))
     up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, lambda: next(steady))
-    ingest = Ingest(Board(), store, writer, lambda: script.START, up.wake)
+    ingest = Ingest(Board(), store, writer, lambda: script.START, up.wake, lambda *_: None)
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up.run())
         await ingest.run()

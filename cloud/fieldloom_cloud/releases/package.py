@@ -6,6 +6,7 @@ Nothing is ever unpacked to a path: a member is a name that the manifest asks fo
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -45,7 +46,11 @@ LONGEST = {
 }
 LATEST = 253_402_300_799  # the end of the year 9999, as far as RFC 3339 goes
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+# What zipfile raises over bytes that somebody has spoilt, as 50,000 of them have shown.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError),
+)
 VERIFIED, UNVERIFIED = "verified", "unverified"
 
 

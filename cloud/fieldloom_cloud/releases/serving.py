@@ -16,18 +16,20 @@ from fieldloom_runtime.pieces import Wanted, decode_question, encode
 
 log = structlog.get_logger()
 
-WAITING = 1000
-
 Publish = Callable[[str, bytes], Awaitable[bool]]
 
 
 class Pieces:
-    """A question at a time, beside the ingest; what finds the queue full is dropped, since who asks asks again."""
+    """Answers beside the ingest, in turn. A gateway's newer question takes the place of one that still waits.
+
+    So no gateway keeps the others waiting, however much it asks for.
+    """
 
     def __init__(self, database: Database, publish: Publish) -> None:
         self._database = database
         self._publish = publish
-        self._waiting: asyncio.Queue[tuple[str, Wanted]] = asyncio.Queue(WAITING)
+        self._waiting: dict[str, Wanted] = {}
+        self._new = asyncio.Event()
         self.counts: Counter[str] = Counter()
 
     def hear(self, gateway: str, payload: bytes) -> None:
@@ -36,21 +38,26 @@ class Pieces:
             wanted = decode_question(payload)
         except msgspec.MsgspecError as error:
             raise Rejected("release/request", str(error)) from None
-        if self._waiting.full():
-            self.counts["dropped"] += 1
-            return
-        self._waiting.put_nowait((gateway, wanted))
+        self.counts["replaced"] += gateway in self._waiting
+        self._waiting[gateway] = wanted
+        self._new.set()
 
     async def run(self) -> None:
         """Answer until cancelled."""
         while True:
-            gateway, wanted = await self._waiting.get()
-            try:
-                async with self._database.transaction() as session:
-                    answer = await service.answer(session, wanted)
-            except SQLAlchemyError as error:
-                self.counts["disk_errors"] += 1
-                log.error("release_not_read", release=wanted.release, error=str(error))  # noqa: TRY400
-                continue
-            self.counts[type(answer).__name__.lower()] += 1
-            await self._publish(topics.gateway(gateway, topics.RELEASE_PIECE), encode(answer))
+            await self._new.wait()
+            self._new.clear()
+            while self._waiting:
+                gateway = next(iter(self._waiting))
+                await self._answer(gateway, self._waiting.pop(gateway))
+
+    async def _answer(self, gateway: str, wanted: Wanted) -> None:
+        try:
+            async with self._database.transaction() as session:
+                answer = await service.answer(session, wanted)
+        except SQLAlchemyError as error:
+            self.counts["disk_errors"] += 1
+            log.error("release_not_read", release=wanted.release, error=str(error))  # noqa: TRY400
+            return
+        self.counts[type(answer).__name__.lower()] += 1
+        await self._publish(topics.gateway(gateway, topics.RELEASE_PIECE), encode(answer))

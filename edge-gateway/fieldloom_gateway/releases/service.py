@@ -1,6 +1,6 @@
 """Answers the boards that ask for a release's files: from the cache, or once the cloud has sent them. (F5)
 
-Nothing of a board is kept but its last request that can't be answered yet: who hears nothing asks again.
+Nothing of a board is kept but its last request, until that is answered: who hears nothing asks again.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from fieldloom_gateway.releases.rate import Rate
 
 log = structlog.get_logger()
 
-WAITING = 1000
 RETRY_S = 2.0
 PREFETCHED = 2000  # files that may wait for a better link: ten of the largest releases
 RATE_BYTES = 512 * 1024  # more than any board takes in a second
@@ -45,22 +44,26 @@ class Releases:
         self._send = send
         self._steady = steady
         self._rate = Rate(RATE_BYTES)
-        self._waiting: asyncio.Queue[tuple[str, Request]] = asyncio.Queue(WAITING)
-        self._parked: dict[str, Request] = {}
+        self._asked: dict[str, Request] = {}
+        self._parked: dict[str, Request] = {}  # what is not here yet
         self._prefetch: dict[tuple[str, str | None], None] = {}
-        self._new = asyncio.Event()
+        self._new = asyncio.Event()  # to be fetched
+        self._heard = asyncio.Event()
         self.counts: Counter[str] = Counter()
 
     def hear(self, device: str, wanted: dict[str, Any]) -> None:
-        """Take a request of a board, as the contract has parsed it; what is too much is dropped and counted."""
+        """Take a request of a board, as the contract has parsed it, in the place of one that still waits.
+
+        What is too much for a board is dropped and counted.
+        """
         request = Request(**wanted)
         self.counts["requests"] += 1
         if not self._rate.allows(device, max(request.length, LEAST_COST), self._steady()):
             self.counts["over_rate"] += 1
-        elif self._waiting.full():
-            self.counts["dropped"] += 1
-        else:
-            self._waiting.put_nowait((device, request))
+            return
+        self._parked.pop(device, None)
+        self._asked[device] = request
+        self._heard.set()
 
     def expect(self, release: Any) -> None:
         """Fetch a release before its board asks: an update to it has passed. What is no release's id is ignored."""
@@ -80,17 +83,23 @@ class Releases:
 
     async def _answer_all(self) -> None:
         while True:
-            device, request = await self._waiting.get()
-            try:
-                body = await self._fetcher.held(request.release, request.file)
-            except NotFetched as error:
-                await self._refuse(device, request, error.reason)
-                continue
-            if body is None:
-                self._parked[device] = request
-                self._new.set()
-            else:
-                await self._serve(device, request, body)
+            await self._heard.wait()
+            self._heard.clear()
+            while self._asked:
+                device = next(iter(self._asked))
+                await self._answer(device, self._asked.pop(device))
+
+    async def _answer(self, device: str, request: Request) -> None:
+        try:
+            body = await self._fetcher.held(request.release, request.file)
+        except NotFetched as error:
+            await self._refuse(device, request, error.reason)
+            return
+        if body is not None:
+            await self._serve(device, request, body)
+        elif device not in self._asked:  # for something else meanwhile
+            self._parked[device] = request
+            self._new.set()
 
     async def _fetch_all(self) -> None:
         while True:
@@ -127,9 +136,8 @@ class Releases:
         await self._fetcher.fetch(release, file)
         self.counts["fetched"] += 1
         for device, request in self._unpark((release, file)):
-            # By the queue, in turn with the others; if it is full, its board asks again.
-            if not self._waiting.full():
-                self._waiting.put_nowait((device, request))
+            self._asked.setdefault(device, request)
+            self._heard.set()
 
     def _want(self, wanted: tuple[str, str | None]) -> None:
         if len(self._prefetch) < PREFETCHED:
