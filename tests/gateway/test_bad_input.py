@@ -183,7 +183,8 @@ async def test_an_age_of_the_universe_is_dated_by_the_gateway(crowd):
 @pytest.mark.parametrize(
     ("verb", "payload", "reason"),
     [
-        ("update/request", b"{}", "topic: is not known to this gateway"),
+        ("update/request", b"{}", "release: must be a text"),
+        ("update/request", b'{"release":"a-1.0.0","file":"files/../key","offset":0,"length":1}', "file: has a path"),
         ("certificate/request", b"\xff", "topic: is not known to this gateway"),
         ("state", b'{"online":1}', "online: must be true or false"),
         ("state", b'{"online":true,"boot":1,"session":"\\ud800"}', "session: holds a text"),
