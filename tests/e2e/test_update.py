@@ -5,8 +5,11 @@ The firmware, its keys and its releases are those that the commands make.
 
 import json
 import os
+import random
 import subprocess
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -110,16 +113,21 @@ def test_a_broken_release_ends_on_the_old_one_with_the_reason_in_the_cloud(world
 
 def broken(world):
     """The folder of a release that is signed as it should be, and whose agent does not start."""
-    with zipfile.ZipFile(world.build("7.0.1")["zip"]) as packed:
-        members = {name: packed.read(name) for name in packed.namelist()}
     source = world.folder / "agent.py"
     source.write_text('raise RuntimeError("broken on purpose")\n')
+    return altered(world, "7.0.1", {"lib/fieldloom_agent/agent.mpy": release.compile_file(source, "agent.py")})
+
+
+def altered(world, version, changed):
+    """The folder of a release of our sources with some other files, signed as it should be."""
+    with zipfile.ZipFile(world.build(version)["zip"]) as packed:
+        members = {name: packed.read(name) for name in packed.namelist()}
     contents = {name.removeprefix("files/"): body for name, body in members.items() if name.startswith("files/")}
-    contents["lib/fieldloom_agent/agent.mpy"] = release.compile_file(source, "agent.py")
     head = parse_manifest(members["manifest"]).head
-    made = package.make(head, contents, release_keys.load_key(world.folder / "key"), "1.22.0")
-    package.write(made, world.folder / "broken" / BROKEN)
-    return world.folder / "broken" / BROKEN
+    made = package.make(head, contents | changed, release_keys.load_key(world.folder / "key"), "1.22.0")
+    folder = world.folder / "altered" / f"{BOARD}-{version}"
+    package.write(made, folder)
+    return folder
 
 
 def test_an_update_for_another_board_or_of_a_viewer_is_not_sent(world):
@@ -136,3 +144,27 @@ def test_an_update_for_another_board_or_of_a_viewer_is_not_sent(world):
 
     assert f"is made for esp32-c3-devkitm, and this device is {BOARD}" in said
     assert [one["id"] for one in listed["items"]] == [other["release"]]
+
+
+@pytest.mark.chaos
+def test_an_update_succeeds_whatever_is_killed_on_its_way(world):
+    rng = random.Random(20261126)
+    world.cloud("release", "upload", altered(world, "7.1.0", {"lib/large.bin": rng.randbytes(60_000)}))
+    had = len(world.events())
+
+    with ThreadPoolExecutor(1) as pool:
+        update = pool.submit(world.cloud, "device", "update", "board-1", "--release", f"{BOARD}-7.1.0", "--wait")
+        wait_for(lambda: world.events()[had:], 60, "the start of the download")
+        world.fleet.off("board-1")  # only now: in its trial a lost power counts as a failure
+        world.fleet.on("board-1")
+        for _ in range(3):
+            for victim in rng.sample(list(world.system.processes.values()), 4):
+                time.sleep(rng.uniform(0.2, 1.5))
+                victim.kill()
+                victim.start()
+        done, said = update.result()
+
+    assert done["status"] == "succeeded", said
+    wait_for(lambda: world.device()["firmware"] == "7.1.0", 60, "the new version")
+    kinds = [kind for kind, _ in world.events()[had:]]
+    assert kinds == ["update.started", "update.started", "update.trial", "update.installed"], "once more after the cut"

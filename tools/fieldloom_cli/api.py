@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from fieldloom_cli.errors import CommandFailed, NotFound, Refused
+from fieldloom_cli.errors import CommandFailed, NotFound, Refused, Unreachable
 
 DEFAULT_DATA = Path("data")
 TIMEOUT_S = 30.0
@@ -49,7 +49,7 @@ class Api:
         try:
             response = self._client.request(method, path, **request)
         except httpx2.TransportError as error:
-            raise CommandFailed(
+            raise Unreachable(
                 f"the cloud at {self._client.base_url} does not answer ({error}): is it running?"
             ) from None
         if response.is_success:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from fieldloom_cli.api import Api
 from fieldloom_cli.command import FINAL, show_command
+from fieldloom_cli.errors import Unreachable
 from fieldloom_cli.options import Data, Json
 from fieldloom_contract import topics
 
@@ -58,14 +60,18 @@ def _run(
 
 
 def _followed(api: Api, command: dict[str, Any], seen: int, deadline: float) -> dict[str, Any]:
-    """Print a command's way and what its device tells of the update, and return how it ended."""
+    """Print a command's way and what its device tells of the update, and return how it ended.
+
+    A cloud that does not answer meanwhile is asked again.
+    """
     status = ""
     while True:
-        for event in _events(api, command["device"]):
-            if event["id"] > seen and event["type"].startswith(PREFIX):
-                _say(event["ts"], f"{event['type']} {_told(event['data'])}")
-            seen = max(seen, event["id"])
-        command = api.call("GET", f"/commands/{command['id']}")
+        with suppress(Unreachable):
+            for event in _events(api, command["device"]):
+                if event["id"] > seen and event["type"].startswith(PREFIX):
+                    _say(event["ts"], f"{event['type']} {_told(event['data'])}")
+                seen = max(seen, event["id"])
+            command = api.call("GET", f"/commands/{command['id']}")
         if command["status"] != status:
             status = command["status"]
             _say(_iso(datetime.now(UTC)), f"command {status}")
