@@ -23,7 +23,6 @@ from fixtures.processes import FIELDLOOM
 BOARD = "esp32-generic"
 NEW, BROKEN = f"{BOARD}-7.0.0", f"{BOARD}-7.0.1"
 OWN = release.own_version()
-HEAP = "72wk"  # as much as 72 KB on an ESP32: 68 do, 64 do not hold the download beside the link
 
 
 class World:
@@ -37,7 +36,7 @@ class World:
         self.system = System(folder, cloud_options=("--release-root", root))
         self.fleet = Fleet(folder / "boards", root=root.read_bytes())
         self.fleet.start()
-        self.fleet.add(self.system.enrol_device("board-1"), self.system.gateways, board=BOARD, heap=HEAP)
+        self.fleet.add(self.system.enrol_device("board-1"), self.system.gateways, board=BOARD)
         wait_for(lambda: self.device()["firmware"], 60, "the first check-in")
 
     def stop(self):
