@@ -23,6 +23,7 @@ from fixtures.processes import FIELDLOOM
 BOARD = "esp32-generic"
 NEW, BROKEN = f"{BOARD}-7.0.0", f"{BOARD}-7.0.1"
 OWN = release.own_version()
+LARGE = 40_000
 
 
 class World:
@@ -104,8 +105,10 @@ def test_a_broken_release_ends_on_the_old_one_with_the_reason_in_the_cloud(world
     done, _ = world.cloud("device", "update", "board-1", "--release", BROKEN, "--wait", code=1)
 
     assert (done["status"], "broken on purpose" in done["error"]) == ("failed", True), done
-    assert world.events()[-1][0] == "update.rolled_back"
-    assert "broken on purpose" in world.events()[-1][1]["reason"]
+    started, ended = world.events()[-2:]
+    assert started[1]["bytes"] > LARGE, "it came in many chunks"
+    assert ended[0] == "update.rolled_back"
+    assert "broken on purpose" in ended[1]["reason"]
     wait_for(lambda: world.device()["status"] == "online", 30, "the old release")
     assert world.device()["firmware"] == before
 
@@ -114,7 +117,8 @@ def broken(world):
     """The folder of a release that is signed as it should be, and whose agent does not start."""
     source = world.folder / "agent.py"
     source.write_text('raise RuntimeError("broken on purpose")\n')
-    return altered(world, "7.0.1", {"lib/fieldloom_agent/agent.mpy": release.compile_file(source, "agent.py")})
+    agent = {"lib/fieldloom_agent/agent.mpy": release.compile_file(source, "agent.py")}
+    return altered(world, "7.0.1", agent | {"lib/large.bin": random.Random(20261126).randbytes(LARGE)})
 
 
 def altered(world, version, changed):
