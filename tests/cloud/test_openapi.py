@@ -26,13 +26,15 @@ ENDLESS = "/api/v1/stream"  # an answer that has no end, which no client of a sc
 def served(tmp_path_factory):
     cloud = Cloud(tmp_path_factory.mktemp("served"))
     broker = mosquitto(cloud.data / "broker" / "mosquitto.conf", cloud.folder / "broker.log").start()
-    wait_for_port(cloud.mqtt_port)
-    cloud.start()
-    with cloud.client(cloud.token) as api:
-        api.post("/api/v1/devices", json={"id": "dev-1"}).raise_for_status()
-    yield cloud
-    cloud.process.stop()
-    broker.stop()
+    try:
+        wait_for_port(cloud.mqtt_port)
+        cloud.start()
+        with cloud.client(cloud.token) as api:
+            api.post("/api/v1/devices", json={"id": "dev-1"}).raise_for_status()
+        yield cloud
+    finally:
+        cloud.process.stop()
+        broker.stop()
 
 
 def attack(cloud, *options):
