@@ -56,7 +56,10 @@ class Agent:
             now, interval = self.clock.up(), self.settings.interval
             due = min(due, now + interval) if interval else now + _PAUSE_MS
             if now >= due:
-                await self.sample()
+                try:
+                    await self.sample()
+                except MemoryError:  # a reading less, as while an update's code is loaded; the next one is due
+                    gc.collect()
                 due = max(due + interval, now)
             await asyncio.sleep_ms(min(max(1, due - now), _PAUSE_MS))
 

@@ -24,6 +24,7 @@ async def run(board, wanted, source, target):
         overlay.call("trust", "raise_serial", serial)
         overlay.call("update", "put_on_trial", board, slots.load(), wanted)
     except Exception as error:
+        board.update = None
         sys.print_exception(error)
         reason = str(error) if isinstance(error, Rejected) else repr(error)[:128]
         overlay.call("update", "fail", board, slots.load(), reason)

@@ -9,6 +9,7 @@ import asyncio
 import machine
 
 from fieldloom_agent import SLOT, overlay, slots
+from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import EVENT
 
 DEADLINE_MS = 120000
@@ -23,14 +24,21 @@ def begin(board, state):
 
 
 async def _watch(board, state):
-    began = board.clock.up()
-    while not _is_acknowledged(board):
-        if board.clock.up() - began >= DEADLINE_MS:
-            state["failed"] = "no record was acknowledged within " + str(DEADLINE_MS // 1000) + " s"
-            slots.store(state)
-            board.buffer.flush()
-            machine.reset()
-        await asyncio.sleep_ms(LOOK_MS)
+    try:
+        began = board.clock.up()
+        while not _is_acknowledged(board):
+            if board.clock.up() - began >= DEADLINE_MS:
+                raise Rejected("trial", "no record was acknowledged within " + str(DEADLINE_MS // 1000) + " s")
+            await asyncio.sleep_ms(LOOK_MS)
+        _confirm(board, state)
+    except Exception as error:
+        state["failed"] = str(error) if isinstance(error, Rejected) else repr(error)[:128]
+        slots.store(state)
+        board.buffer.flush()
+        machine.reset()
+
+
+def _confirm(board, state):
     overlay.call("trust", "raise_floor", SLOT)
     passed = {"run": slots.other(state["run"]), "spare": state["from"], "done": state["try"]}
     passed.update([(field, state[field]) for field in ("from", "command", "back") if field in state])

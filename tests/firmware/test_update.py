@@ -182,6 +182,10 @@ BROKEN = {
         {"agent": "import time\ndef main():\n    while True:\n        time.sleep(1)\n"},
         "hung until the watchdog reset it",
     ),
+    "can't keep itself": (
+        {"trust": "def raise_floor(folder):\n    raise OSError(28)\n"},
+        "OSError(28,)",
+    ),
     "resets at its start": (
         {"agent": "import machine\ndef main():\n    machine.reset()\n"},
         "was reset, or lost its power, in its trial",
@@ -206,7 +210,7 @@ def test_silence_after_an_update_is_a_failure(play, maker):
     told = play({NEW: maker.make("1.1.0")}, f"gateway.deaf_to = ('1.1.0',)\n{UPDATE}")
 
     assert (told["runs"], told["status"], told["lives"]) == (OLD, "failed", 3)
-    assert told["error"] == "no record was acknowledged within 120 s"
+    assert told["error"] == "trial: no record was acknowledged within 120 s"
     assert told["events"][-1][0] == "update.rolled_back"
 
 
@@ -234,7 +238,7 @@ tell(name)
     whole = sum(len(release[name]) for name in (*DOCUMENTS, f"files/{LARGE}", "files/release.json"))
     assert (told["runs"], told["status"], told["lives"]) == (NEW, "succeeded", 4)
     assert whole < told["bytes"] <= whole + 2 * 8192
-    assert [kind for kind, _ in told["events"]].count("update.started") == 3
+    assert [kind for kind, _ in told["events"]].count("update.started") >= 2  # one in RAM goes with the power
 
 
 def test_a_release_that_the_gateway_does_not_have_is_asked_for_some_minutes(play, maker):
