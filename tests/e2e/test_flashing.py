@@ -18,7 +18,7 @@ import serial
 from e2e.system import System
 from e2e.test_boards import wait_for
 from e2e.test_serial import mpremote
-from fieldloom_build import image, whole
+from fieldloom_build import image, release_keys, whole
 from fieldloom_build.errors import BuildFailed, NoAnswer, WrongMicroPython
 from fieldloom_build.inventory import SCRIPT, Inventory
 from fieldloom_build.ports import Mpremote
@@ -297,7 +297,9 @@ def test_an_image_of_a_whole_flash_is_mounted_and_boots(command, fleet, tmp_path
     micropython, out = tmp_path / "micropython.bin", tmp_path / "whole.bin"
     micropython.write_bytes(micropython_bin(0x7000))
 
-    made = ("--image", micropython, "--out", out, "--json")
+    root = release_keys.new_root(tmp_path / "root")
+    updates = ("--board", "esp32-c3-devkitm", "--release-root", tmp_path / "root" / "root.pub")
+    made = ("--image", micropython, "--out", out, *updates, "--json")
     told = json.loads(command.run("flash", *command.arguments("pump-7"), *made))
 
     assert told["mounted"] is True
@@ -311,6 +313,9 @@ def test_an_image_of_a_whole_flash_is_mounted_and_boots(command, fleet, tmp_path
         flash.write(content[0x200000 - 0x1000 :])
     fleet.on("pump-7")
     wait_for(lambda: fleet.acknowledged("pump-7"), 20, "an acknowledgement")
+    told = mpremote(fleet.serial("pump-7"), "exec", "print(open('/config.json').read(), open('/release-root').read())")
+    assert '"board": "esp32-c3-devkitm"' in told
+    assert root.decode() in told.replace("\r\n", "\n")
 
 
 def test_an_image_begins_where_the_chip_does():
