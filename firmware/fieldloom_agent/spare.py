@@ -25,10 +25,10 @@ async def clear(target):
 
 
 def check_room(target):
-    """Raise Rejected unless what is missing has room."""
+    """Raise Rejected unless what is missing has room; of a file in progress that is its rest."""
     needed = SPARE_BLOCKS
     for entry in content.missing(target):
-        needed += entry.size // BLOCK + 1
+        needed += (entry.size - content.length(target + "/" + content.part(entry))) // BLOCK + 1
     room = os.statvfs("/")
     free = room[0] * room[3] // BLOCK
     if needed > free:

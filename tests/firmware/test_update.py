@@ -320,3 +320,33 @@ print(json.dumps([gateway.result(name) for name in (first, second, third, again)
     for other in (second, third):
         assert (other["status"], other["error"]) == ("rejected", f"release: the update to {NEW} is still under way")
     assert again["result"] == {"release": NEW, "unchanged": True}
+
+
+@pytest.mark.parametrize(("had", "fits"), [(0, False), (100_000, True)])
+def test_a_file_in_progress_needs_room_for_its_rest_alone(maker, tmp_path, had, fits):
+    release = maker.make("1.1.0", large=True)
+    put(tmp_path, {"manifest": release["manifest"].replace(f" {LARGE_BYTES} ".encode(), b" 150000 ")})
+    script = """
+sys.path.insert(0, FIRMWARE)
+from fieldloom_agent import content, spare
+class Flash:  # with 20 blocks for the large file, which takes 37
+    def statvfs(self, _):
+        return 4096, 4096, 0, free
+slot = sys.argv[-1]
+entries = list(content.entries(slot))
+large = [entry for entry in entries if entry.size == 150000]
+others = sum([entry.size // 4096 + 1 for entry in entries if entry.size != 150000])
+with open(slot + "/" + content.part(large[0]), "wb") as file:
+    file.write(bytes(HAD))
+free, spare.os = others + spare.SPARE_BLOCKS + 20, Flash()
+try:
+    spare.check_room(slot)
+    print("fits")
+except Exception as error:
+    print(error)
+"""
+    script = script.replace("FIRMWARE", repr(str(ROOT / "firmware"))).replace("HAD", str(had))
+
+    said = run_on_micropython(script, str(tmp_path))
+
+    assert (said.strip() == "fits") == fits, said
