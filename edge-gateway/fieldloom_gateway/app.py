@@ -88,7 +88,7 @@ class Gateway:
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
             ("releases", parts.Background("releases", self._releases.run, stop)),
-            ("commands", parts.Background("commands", self._deliver_commands, stop)),
+            ("news", parts.Background("news", self._deliver_news, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat_commands, stop)),
@@ -116,13 +116,16 @@ class Gateway:
     async def _ask_who_is_there(self) -> None:
         await self._ingest.greet_all()
 
-    async def _deliver_commands(self) -> None:
+    async def _deliver_news(self) -> None:
         while True:
-            device, payload = await self._uplink.new_commands.get()
-            command = messages.parse_command(payload)
-            if command["type"] == "update":
-                self._releases.expect(command["parameters"].get("release"))
-            await self._send(device, topics.COMMAND, payload)
+            news = await self._uplink.news.get()
+            if news.verb == topics.COMMAND:
+                self._expect_release(messages.parse_command(news.payload))
+            await self._ingest.send(*news)
+
+    def _expect_release(self, command: dict[str, Any]) -> None:
+        if command["type"] == "update":
+            self._releases.expect(command["parameters"].get("release"))
 
     async def _send(self, device: str, verb: str, payload: bytes) -> None:
         await self._ingest.send(device, verb, payload)
@@ -131,7 +134,8 @@ class Gateway:
         while True:
             await asyncio.sleep(EXPIRE_EVERY_S)
             loop = asyncio.get_running_loop()
-            if await loop.run_in_executor(self._writer, self._store.expire, unix_ms()):
+            expired = await loop.run_in_executor(self._writer, self._store.expire, unix_ms())
+            if await loop.run_in_executor(self._writer, self._store.miss, unix_ms()) or expired:
                 self._uplink.wake()
 
     async def _tell_time(self) -> None:

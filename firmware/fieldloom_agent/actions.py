@@ -1,11 +1,13 @@
 """The built-in commands, each a function of the agent and the parameters. Intervals and durations are in ms. (F3)"""
 
-from fieldloom_agent import overlay, settings
+from fieldloom_agent import overlay
+from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import number, text
 
-PENDING = "pending"  # what an action returns whose result is known after the next start only
-IDENTIFY_MS = 5000
+PENDING = "pending"  # what an action returns whose result is known later
+_IDENTIFY_MS = const(5000)
+_MAX_INTERVAL_MS = const(86400000)
 
 
 def read(board, parameters):
@@ -35,9 +37,9 @@ def write(board, parameters):
 
 def set_interval(board, parameters):
     """Measure at another interval from now on, over a reset too; 0 pauses it until the next start."""
-    interval = number(parameters, "interval", 0, settings.MAX_INTERVAL_MS)
+    interval = number(parameters, "interval", 0, _MAX_INTERVAL_MS)
     if interval:
-        settings.change("interval", interval)
+        overlay.call("kept", "change", "interval", interval)
     board.settings.interval = interval
     return {"interval": interval}
 
@@ -45,8 +47,8 @@ def set_interval(board, parameters):
 def identify(board, parameters):
     """Blink for a while."""
     has_one = parameters.get("duration") is not None
-    duration = number(parameters, "duration", 1, 3600000) if has_one else IDENTIFY_MS
-    board.blink(duration)
+    duration = number(parameters, "duration", 1, 3600000) if has_one else _IDENTIFY_MS
+    overlay.call("lamp", "blink", board, duration)
     return {"duration": duration}
 
 
@@ -59,11 +61,25 @@ def reboot(board, parameters):
 def connect(board, parameters):
     """Move to another gateway of the configuration, for good."""
     gateway = text(parameters, "gateway")
-    if not settings.prefer(board.settings, gateway):
+    if not overlay.call("kept", "prefer", board.settings, gateway):
         raise Rejected("gateway", "is not in this board's configuration")
-    settings.change("gateway", gateway)
+    overlay.call("kept", "change", "gateway", gateway)
     board.connection.leave()
     return {"gateway": gateway}
+
+
+def set_network(board, parameters):
+    """Try other network settings; the result follows when a gateway was reached with them, or when none was."""
+    overlay.call("network", "begin", board, parameters)
+    return PENDING
+
+
+def renew(board, parameters):
+    """Have the certificate renewed now; the result follows when a gateway has taken the new one."""
+    if board.trying is not None:
+        raise Rejected("type", "a new certificate is being tried already")
+    overlay.call("renewal", "begin", board)
+    return PENDING
 
 
 def update(board, parameters):
@@ -91,6 +107,8 @@ TABLE = {
     "identify": identify,
     "reboot": reboot,
     "connect": connect,
+    "renew": renew,
+    "set_network": set_network,
     "update": update,
     "rollback": rollback,
 }

@@ -10,7 +10,8 @@ from fieldloom_agent import overlay
 from fieldloom_agent.buffer import Buffer
 from fieldloom_agent.clock import Clock
 from fieldloom_agent.connection import Connection
-from fieldloom_contract import device, topics
+from fieldloom_contract import board_topics as topics
+from fieldloom_contract import device
 from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 
@@ -20,7 +21,6 @@ _PAUSE_MS = const(1000)
 _FLUSH_MS = const(30000)  # a power cut takes no record older than this
 _DISCOVERY_MS = const(3000)
 _RESTART_MS = const(500)
-_BLINK_MS = const(250)
 
 
 class Agent:
@@ -28,13 +28,23 @@ class Agent:
 
     def __init__(self):
         self.settings = overlay.call("settings", "load")
-        context = overlay.call("identity", "context", self.settings.release["built"])
+        self.busy = set()  # what takes its time, and should not be cut short
+        self.trying = None  # which identity is tried after a renewal: "next", "old"
+        self.renew_at = None  # Unix ms
+        self.lowest = gc.mem_free()  # the least that was free
+        self.trial = None  # of network settings: until when, and what `network` knows of it
+        context = overlay.call("identity", "load", self)
         self.clock = Clock()
-        self.boot = overlay.call("boots", "next_boot")
-        self.buffer = Buffer(self.boot, self.settings.pages)
+        woken = overlay.call("sleep", "woken") if self.settings.sleep else None
+        self.boot = woken["boot"] if woken else overlay.call("boots", "next_boot")
+        newest = self.settings.drop == "newest"
+        self.buffer = Buffer(self.boot, self.settings.pages, newest, woken["next"] if woken else 1)
         self.reporting = overlay.call("reporting", "load", self.settings.report) if self.settings.report else None
         self.update = None  # what takes chunks while a release is being downloaded
-        self._faulty = set()  # names of drivers that failed and have not worked since
+        self.faulty = set()  # drivers that failed, and kinds of records that were too long, and not been well since
+        if woken:
+            overlay.call("sleep", "go_on", self, woken)
+        self.woke_at = self.clock.up()
         self.drivers, faults = overlay.call("drivers", "load", self, self.settings.drivers)
         self.connection = Connection(self, context)
         for name, error in faults:
@@ -43,8 +53,9 @@ class Agent:
     async def run(self):
         """Run until the power goes."""
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
+        overlay.call("crash", "report", self)
         updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
-        overlay.call("journal", "resume", self, updates)
+        overlay.call("endings", "resume", self, updates)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -78,7 +89,7 @@ class Agent:
             try:
                 if self.drivers[name].measures:
                     values.update(self.drivers[name].read())
-                    self._faulty.discard(name)
+                    self.faulty.discard(name)
             except Exception as error:
                 self.fail(name, error)
         if self.reporting is not None:
@@ -88,8 +99,8 @@ class Agent:
 
     def fail(self, name, error):
         """Tell a driver's fault once, when it begins."""
-        if name not in self._faulty:
-            self._faulty.add(name)
+        if name not in self.faulty:
+            self.faulty.add(name)
             data = {"driver": name, "error": repr(error)[:128]}
             self.record(topics.EVENT, {"type": "driver.failed", "data": data})
 
@@ -99,12 +110,15 @@ class Agent:
         flushed = 0
         while True:
             watchdog.feed()
+            self.lowest = min(self.lowest, gc.mem_free())
             now = self.clock.up()
             if not self.buffer.waiting_in_ram():
                 flushed = now
             elif now - flushed >= _FLUSH_MS:
                 self.buffer.flush()
             self.connection.check(now)
+            if self.settings.sleep and overlay.call("sleep", "is_due", self):
+                await overlay.call("sleep", "go", self)
             await asyncio.sleep_ms(_TICK_MS)
 
     def take(self, topic, payload):
@@ -117,12 +131,15 @@ class Agent:
                 ts = device.parse_time(payload)
                 self.clock.learn(ts)
                 overlay.call("rtc", "keep", ts)
+                if self.renew_at is not None and ts >= self.renew_at:
+                    overlay.call("renewal", "begin", self)
             elif verb == topics.COMMAND:
                 # Read before its code is loaded: a long one needs the memory in one piece.
                 overlay.call("commands", "take", self, device.parse_command(payload))
-            elif verb == topics.UPDATE_CHUNK:
-                if self.update is not None:
-                    self.update.take(payload)
+            elif verb == topics.CERTIFICATE:
+                overlay.call("renewal", "take", self, payload)
+            elif verb == topics.UPDATE_CHUNK and self.update is not None:
+                self.update.take(payload)
             elif verb == topics.DISCOVERY_REQUEST:
                 asyncio.create_task(self.introduce(device.parse_discovery_request(payload)))
         except Rejected as error:
@@ -137,11 +154,29 @@ class Agent:
         self.record(topics.EVENT, {"type": "message.rejected", "data": data})
 
     def record(self, kind, content):
-        """Put a record into the stream, dated."""
+        """Put a record into the stream, dated; of those that are over the limits only that is told, when it begins."""
         field, at = self.clock.stamp()
         content[field] = at
-        self.buffer.append(kind, content)
+        try:
+            self._append(kind, content)
+            self.faulty.discard(kind)
+        except Rejected as error:
+            if kind == topics.RESULT:
+                raise  # `report` tells it shorter
+            self.buffer.lost += 1
+            if kind in self.faulty:
+                return
+            self.faulty.add(kind)
+            data = {"topic": kind, "field": error.field, "reason": error.reason}
+            self._append(topics.EVENT, {field: at, "type": "record.rejected", "data": data})
         self.connection.wake()
+
+    def _append(self, kind, content):
+        try:
+            self.buffer.append(kind, content)
+        except MemoryError:  # nothing was taken; what a message left behind may be collected now
+            gc.collect()
+            self.buffer.append(kind, content)
 
     def report(self, command, status, result, error):
         """Put a command's result into the stream; one that is too long is told by its status alone."""
@@ -160,11 +195,7 @@ class Agent:
 
     def facts(self):
         """Return what `state` says beside presence."""
-        facts = overlay.call("wifi", "facts", self.settings.wifi)
-        facts.update(up=self.clock.up(), firmware=self.settings.release["version"], free=gc.mem_free())
-        if self.settings.board is not None:
-            facts["board"] = self.settings.board
-        return facts
+        return overlay.call("condition", "facts", self)
 
     def restart(self):
         """Start the board anew, with nothing lost, once the link has had a moment."""
@@ -172,22 +203,27 @@ class Agent:
 
     async def _restart(self):
         await asyncio.sleep_ms(_RESTART_MS)
-        self.buffer.flush()
+        self.buffer.flush(is_end=True)
         machine.reset()
-
-    def blink(self, duration):
-        """Blink the board's lamp for ms."""
-        print("identify: this is", self.settings.device)
-        if self.settings.led is not None:
-            asyncio.create_task(self._blink(machine.Pin(self.settings.led, machine.Pin.OUT), duration))
-
-    async def _blink(self, led, duration):
-        for step in range(duration // _BLINK_MS):
-            led.value(1 - step % 2)
-            await asyncio.sleep_ms(_BLINK_MS)
-        led.value(0)
 
 
 def main():
-    """Run the agent of this board."""
-    asyncio.run(Agent().run())
+    """Run the agent of this board. What ends it is kept for the next start, and raised."""
+    asyncio.get_event_loop().set_exception_handler(_fall)
+    agent = None
+    try:
+        agent = Agent()
+        asyncio.run(agent.run())
+    except Exception as error:
+        if agent is None and isinstance(error, Rejected):
+            overlay.call("misconfigured", "wait", error)
+        try:
+            overlay.call("crash", "keep", error, agent.clock.up() if agent else 0)
+        except (MemoryError, OSError):
+            pass  # no room for it, but on the console
+        raise
+
+
+def _fall(loop, context):
+    """Let a task's exception end the agent: half of it would run on, measuring nothing or feeding no watchdog."""
+    raise context["exception"]

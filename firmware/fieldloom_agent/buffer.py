@@ -3,73 +3,88 @@
 A record is a line: its kind as one letter, its JSON. Lines are numbered by their place, so a page needs no index.
 """
 
-import json
-import os
-
+from fieldloom_agent import overlay
 from fieldloom_agent.log import PAGE, Log
+from fieldloom_contract.board_topics import EVENT, RESULT, TELEMETRY
+from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.stream import Item
-from fieldloom_contract.topics import EVENT, RESULT, TELEMETRY
 
 LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r"}
 KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT}
-DROPPED = "/dropped.json"
 NEWLINE = 10
+_STORE_EVERY = const(64)  # of single drops in a row: so many a power cut may leave untold
 
 
 class Buffer:
-    """The records of this boot and of those before it. `seq` counts from 1 in each boot.
+    """The records of this boot and of those before it. `seq` counts from 1 in each boot, which goes on after a sleep.
+
+    When all is full, the oldest records are dropped, or with `newest` those that come then.
 
     Heap: a page of 2 KB, and the index of the log.
     """
 
-    def __init__(self, boot, pages):
+    def __init__(self, boot, pages, newest=False, following=1):
         self.boot = boot
+        self._newest = newest
         self._page = bytearray(PAGE)
         self._fill = 0
-        self._first = 1  # the number of the page's first record
-        self.next = 1
-        self.dropped = _stored_drops()  # [boot, from, to, reason] that nobody was told of yet
-        self._log = Log(self._drop, pages)
+        self._count = 0  # records in the page
+        self._first = self.next = following  # the number of the page's first record, and of the next one
+        self.lost = 0  # records of this boot's time, for the figures
+        self.dropped = overlay.call("drops", "stored")  # [boot, from, to, reason] that nobody was told of yet
+        self._log = Log(self._drop, pages, newest)
 
     def append(self, kind, record):
-        """Hold a record under the next number. Raises Rejected for one that is longer than a page."""
+        """Hold a record under the next number, or drop it. Raises Rejected for one that is longer than a page."""
         body = dumps(dict(record, boot=self.boot, seq=self.next))
         end = self._fill + len(body) + 2
         if len(body) + 2 > PAGE:
             raise Rejected("record", "is longer than " + str(PAGE) + " bytes")
-        if end > PAGE:
+        if end > PAGE or self._first + self._count != self.next:  # lines are numbered by their place
+            if not self.has_room():
+                self._drop(self.boot, self.next, self.next, "full")
+                self.next += 1
+                return
             self.flush()
             end = len(body) + 2
         self._page[self._fill : self._fill + 1] = LETTERS[kind]
         self._page[self._fill + 1 : end - 1] = body
         self._page[end - 1] = NEWLINE
         self._fill = end
+        self._count += 1
         self.next += 1
 
-    def flush(self):
-        """Write the page in RAM to flash: a power cut takes nothing from now on."""
-        if self._fill:
-            self._log.add(self.boot, self._first, self.next - 1, memoryview(self._page)[: self._fill])
-        self._fill = 0
-        self._first = self.next
+    def has_room(self):
+        """Whether the page in RAM may go to flash without pushing itself out."""
+        return not (self._newest and self._log.is_full())
+
+    def flush(self, is_end=False):
+        """Write the page in RAM to flash: a power cut takes nothing from now on.
+
+        What has no room stays in RAM; at the end, before a reset, it is dropped and told.
+        """
+        if self._fill and (is_end or self.has_room()):
+            last = self._first + self._count - 1
+            self._log.add(self.boot, self._first, last, memoryview(self._page)[: self._fill])
+            self._fill = 0
+        if not self._fill:
+            self._count, self._first = 0, self.next
 
     def waiting_in_ram(self):
         """Return how many records a power cut would take."""
-        return self.next - self._first
+        return self._count
+
+    def waiting(self):
+        """Return how many records are held."""
+        entries = [self._log.entry(at) for at in range(len(self._log))]
+        return self.waiting_in_ram() + sum([last + 1 - first for boot, _, first, last in entries if boot])
 
     def report_drops(self, stamp):
         """Tell in the stream what was dropped; `stamp()` dates the events."""
-        if not self.dropped:
-            return
-        for _ in range(len(self.dropped)):  # a report in a full log may push out more, for the next time
-            boot, first, last, reason = self.dropped.pop(0)
-            field, at = stamp()
-            data = {"boot": boot, "from": first, "to": last, "reason": reason}
-            self.append(EVENT, {field: at, "type": "records.dropped", "data": data})
-        self.flush()
-        _store_drops(self.dropped)
+        if self.dropped and self.has_room():
+            overlay.call("drops", "report", self, stamp)
 
     # --- the stream's store ---------------------------------------------------------------------------------------
 
@@ -97,14 +112,17 @@ class Buffer:
         """Forget all up to seq of a life and return how many records those were."""
         freed = self._log.discard(life, seq)
         if life == self.boot and self._fill and seq >= self._first:
-            count = min(seq + 1, self.next) - self._first
+            count = min(seq + 1 - self._first, self._count)
             start = 0
             for _ in range(count):
                 start = self._page.find(b"\n", start) + 1
             self._page[: self._fill - start] = self._page[start : self._fill]
             self._fill -= start
             self._first += count
+            self._count -= count
             freed += count
+            if not self._fill:
+                self._first = self.next
         return freed
 
     def give_up(self, item, reason):
@@ -136,27 +154,12 @@ class Buffer:
             start = end + 1
 
     def _drop(self, boot, first, last, reason):
+        self.lost += last + 1 - first
         if self.dropped and self.dropped[-1][0] == boot and self.dropped[-1][3] == reason:
             if self.dropped[-1][2] + 1 == first:
-                first = self.dropped.pop()[1]
+                is_single, first = first == last, self.dropped.pop()[1]
+                if is_single and (last - first) % _STORE_EVERY:  # a write a record would wear the flash out
+                    self.dropped.append([boot, first, last, reason])
+                    return
         self.dropped.append([boot, first, last, reason])
-        _store_drops(self.dropped)
-
-
-def _stored_drops():
-    try:
-        with open(DROPPED) as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return []
-
-
-def _store_drops(drops):
-    if drops:
-        with open(DROPPED, "w") as file:
-            json.dump(drops, file)
-    else:
-        try:
-            os.remove(DROPPED)
-        except OSError:
-            pass
+        overlay.call("drops", "store", self.dropped)

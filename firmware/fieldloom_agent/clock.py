@@ -31,6 +31,14 @@ class Clock:
         self._last = max(now, self._last + 1)
         return "ts", self._last
 
+    def known(self):
+        """Return (ms since the start, what Unix ms are more than that or None, the last `ts`), for `go_on`."""
+        return self.up(), self._offset, self._last
+
+    def go_on(self, up, offset, last):
+        """Be the clock that `known` spoke of, by now at `up`."""
+        self._up, self._offset, self._last = up, offset, last
+
     def learn(self, ts):
         """Take the gateway's Unix ms."""
         self._offset = ts - self.up()

@@ -7,16 +7,18 @@ from binascii import hexlify
 
 from fieldloom_agent import overlay
 from fieldloom_agent.link import Link
-from fieldloom_contract import device, topics
+from fieldloom_contract import board_topics as topics
+from fieldloom_contract import device
 from fieldloom_contract.compat import const
 from fieldloom_contract.stream import Sender
 
-HEARS = (topics.ACK, topics.TIME, topics.COMMAND, topics.UPDATE_CHUNK)
+HEARS = (topics.ACK, topics.TIME, topics.COMMAND, topics.UPDATE_CHUNK, topics.CERTIFICATE)
 _PING_MS = const(15000)
 _SILENCE_MS = const(45000)
 _OPEN_MS = const(120000)  # a gateway that a thousand boards come back to needs its time
 _BACK_OFF_MS = const(1000)
 _BACK_OFF_MAX_MS = const(60000)
+_STATE_MS = const(900000)
 _MESSAGE_BYTES = const(1024)
 
 
@@ -25,38 +27,40 @@ class Connection:
 
     def __init__(self, board, context):
         self._board = board
-        self._link = Link(board.settings.device, context)
+        self.link = Link(board.settings.device, context)
         self._sender = Sender(board.buffer, _encode, random.random, _MESSAGE_BYTES)
         self._task = None
         self._speaker = None
-        self._is_up = self._speaking = False
+        self._is_up = self.speaking = False
         self._opening = None  # since when the link is being opened
         self._outgoing = []
         self._heard = self._sent = 0
+        self._told = 0  # when the state was told last
+        self.up_since = None  # ms of the board's clock
+        self.reconnects = -1  # the first connection is none
 
     async def run(self):
         """Keep the connection until the power goes."""
         self._task = asyncio.current_task()
-        gateways = self._board.settings.gateways
         back_off = _BACK_OFF_MS
         while True:
-            reached = False
+            reached, gateways = False, self._board.settings.gateways
             try:
                 await self._open(gateways[0])
                 reached = True
                 await self._hear()
             except (OSError, ValueError, MemoryError, asyncio.CancelledError) as error:
                 print("link:", repr(error))
-            self._is_up, self._opening = False, None
+            self._is_up, self._opening, self.up_since = False, None, None
             if self._speaker:
                 self._speaker.cancel()  # before its socket is closed under it
-            self._speaking = False  # a task that is cancelled before its first step does not say so itself
+            self.speaking = False  # a task that is cancelled before its first step does not say so itself
             self._sender.disconnected()
-            self._link.close()
+            self.link.close()
             if reached:
                 back_off = _BACK_OFF_MS
-            else:  # the next gateway of the list, perhaps
-                gateways.append(gateways.pop(0))
+            elif not (self._board.trying and overlay.call("renewal", "switch", self._board)):
+                gateways.append(gateways.pop(0))  # the next one of the list, perhaps
             await asyncio.sleep_ms(random.randrange(back_off // 2, back_off))
             back_off = min(back_off * 2, _BACK_OFF_MAX_MS)
 
@@ -66,8 +70,8 @@ class Connection:
 
     def wake(self):
         """Have what there is to send sent, unless somebody is at it."""
-        if self._is_up and not self._speaking:
-            self._speaking = True
+        if self._is_up and not self.speaking:
+            self.speaking = True
             self._speaker = asyncio.create_task(self._say())
 
     def tell(self, verb, payload):
@@ -82,7 +86,7 @@ class Connection:
             self._sender.acknowledge(ack["boot"], ack["seq"], now)
         if ack["error"] is not None:
             self._sender.refuse(ack["error"], ack["refused"], now)
-            self._board.buffer.report_drops(self._board.clock.stamp)
+        self._board.buffer.report_drops(self._board.clock.stamp)
         self.wake()
 
     def check(self, now):
@@ -91,7 +95,21 @@ class Connection:
             self._fail("the gateway takes too long")
         elif self._is_up and (now - self._heard >= _SILENCE_MS or self._sender.is_dead(now)):
             self._fail("the gateway is silent")
+        if self._board.trial is not None and now >= self._board.trial[0]:
+            overlay.call("network", "back", self._board)
+        if self._is_up and now - self._told >= _STATE_MS:
+            self._tell_state()
         self.wake()
+
+    def be(self, context):
+        """Take another identity; the connection or the attempt that there is ends."""
+        self.link.context = context
+        self.retry()
+
+    def retry(self):
+        """End the connection or the attempt that there is, for one with what has changed."""
+        if self._is_up or self._opening is not None:
+            self._fail("begins anew")
 
     def leave(self):
         """End the connection after the message that is being taken; the next one is made by itself."""
@@ -100,25 +118,37 @@ class Connection:
     async def _open(self, gateway):
         board = self._board
         self._opening = board.clock.up()
-        overlay.call("wifi", "connect", board.settings.wifi)
+        overlay.call("wifi", "connect", board.settings.wifi, board.settings.address)
         name = board.settings.device
         session = hexlify(os.urandom(4)).decode()
         will = (topics.device(name, topics.STATE), device.state(False, board.boot, session))
         hears = [topics.device(name, verb) for verb in HEARS]
         hears.append(topics.DISCOVERY_REQUEST)
-        await self._link.open(gateway["host"], gateway["port"], will, hears)
+        await self.link.open(gateway["host"], gateway["port"], will, hears)
         print("link: connected to", gateway["id"])
         self._opening = None
+        if board.trying:
+            overlay.call("renewal", "reached", board)
+        if board.trial is not None:
+            overlay.call("network", "keep", board)
         self._heard = self._sent = board.clock.up()
         board.buffer.report_drops(board.clock.stamp)
         self._sender.connected(self._heard)
         self._outgoing = []
         self._is_up = True
-        self.tell(topics.STATE, device.state(True, board.boot, session, board.facts()))
+        self.session = session
+        self.up_since = self._heard
+        self.reconnects += 1
+        self._tell_state()
+
+    def _tell_state(self):
+        board = self._board
+        self._told = board.clock.up()
+        self.tell(topics.STATE, device.state(True, board.boot, self.session, board.facts()))
 
     async def _hear(self):
         while self._is_up:
-            message = await self._link.receive()
+            message = await self.link.receive()
             self._heard = self._board.clock.up()
             if message is not None:
                 self._board.take(*message)
@@ -127,23 +157,25 @@ class Connection:
         """Send until the buffer has nothing more for now."""
         up = self._board.clock.up
         try:
-            while self._outgoing:
-                await self._publish(*self._outgoing.pop(0))
-            message = self._sender.poll(up())
-            while message is not None:
-                await self._publish(message.kind, message.payload)
+            message = True
+            while self._outgoing or message is not None:  # in turn, so that neither holds the other up
+                if self._outgoing:
+                    await self.publish(*self._outgoing.pop(0))
                 message = self._sender.poll(up())
+                if message is not None:
+                    await self.publish(message.kind, message.payload)
             if up() - self._sent >= _PING_MS:
                 self._sent = up()
-                await self._link.ping()
+                await self.link.ping()
         except (OSError, ValueError, MemoryError) as error:
             self._fail(repr(error))
         finally:
-            self._speaking = False
+            self.speaking = False
 
-    async def _publish(self, verb, payload):
+    async def publish(self, verb, payload):
+        """Send a message now; only one task at a time may."""
         self._sent = self._board.clock.up()
-        await self._link.send(topics.device(self._board.settings.device, verb), payload)
+        await self.link.send(topics.device(self._board.settings.device, verb), payload)
 
     def _fail(self, reason):
         """End the attempt or the connection, from another task than its own."""

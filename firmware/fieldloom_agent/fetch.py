@@ -8,10 +8,10 @@ import os
 import random
 
 from fieldloom_agent import content
+from fieldloom_contract.board_topics import EVENT, UPDATE_REQUEST
 from fieldloom_contract.chunks import place, request, unpack_chunk
 from fieldloom_contract.entries import CONTENT, DOCUMENTS, MANIFEST, MANIFEST_BYTES
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.topics import EVENT, UPDATE_REQUEST
 
 WINDOW = 8192  # what is asked for at once; a reset costs no more of what has come
 SILENCE_MS = 10000

@@ -48,13 +48,3 @@ def end(board, entry, status, result, error):
     entry["status"], entry["result"], entry["error"] = status, result, error
     write(entry)
     board.report(entry["id"], status, result, error)
-
-
-def resume(board, updates):
-    """Answer what a reset has interrupted: only a reboot has succeeded by it, and an update may go on (`updates`)."""
-    begun = [entry for entry in entries() if entry["status"] is None]
-    for entry in begun:
-        if entry["type"] == "reboot":
-            end(board, entry, "succeeded", None, None)
-        elif not (updates and entry["type"] in ("update", "rollback")):
-            end(board, entry, "failed", None, "interrupted")

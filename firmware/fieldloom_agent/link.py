@@ -45,7 +45,7 @@ class Link:
 
     def __init__(self, device, context):
         self._device = device
-        self._context = context
+        self.context = context  # may be another one for the next connection
         self._stream = TlsStream()
         self._memory = _Memory()
         self._packer = MQTTClient(device, "")
@@ -56,7 +56,7 @@ class Link:
 
     async def open(self, host, port, will, topics):
         """Connect, with a last will (topic, payload), and subscribe to topics."""
-        await self._stream.open(host, port, self._context)
+        await self._stream.open(host, port, self.context)
         body = b"\x00\x04MQTT\x04\x06" + struct.pack("!H", _KEEP_ALIVE_S)  # a clean session, with a will
         for part in (self._device, will[0], will[1]):
             body += struct.pack("!H", len(part)) + (part if isinstance(part, bytes) else part.encode())
@@ -81,6 +81,10 @@ class Link:
         """Ask for a sign of life."""
         self._packer.ping()
         await self._flush()
+
+    async def part(self):
+        """End the session, so that the last will is not sent."""
+        await self._stream.write(b"\xe0\x00")
 
     async def receive(self):
         """Return (topic, payload) of the next message, None for a packet that is none; good until the next call."""

@@ -1,4 +1,4 @@
-"""The flash log: pages of records, each written once and whole, the oldest dropped when there are too many. (F2)
+"""The flash log: pages of records, each written once and whole, the oldest or the newest dropped when it is full. (F2)
 
 A page is a file `NUMBER-BOOT-FIRST-LAST` (hexadecimal): lines of records, and their CRC-32 as the last one. LittleFS
 makes the write of a file with its close atomic, so a page is there whole or not at all. Heap: 16 bytes a page.
@@ -23,8 +23,9 @@ class Log:
     The index is a ring of entries, allocated once; a page that is gone keeps its empty entry until it is the oldest.
     """
 
-    def __init__(self, dropped, pages=PAGES):
+    def __init__(self, dropped, pages=PAGES, newest=False):
         self._dropped = dropped
+        self._newest = newest
         self._limit = pages
         self._head = 0  # the number of the oldest page
         self._count = 0
@@ -39,8 +40,20 @@ class Log:
         """Return (boot, number of its first line, first record held, last record) of a page; boot 0: it is gone."""
         return struct.unpack_from(ENTRY, self._index, self._place(at))
 
+    def is_full(self):
+        """Whether a new page has no place of its own."""
+        return self._count >= self._limit
+
     def add(self, boot, first, last, content):
-        """Write a page; what has no room pushes the oldest out."""
+        """Write a page; what has no room pushes the oldest out, or with `newest` is dropped itself."""
+        if self._newest and (self.is_full() or not self._write(boot, first, last, content)):
+            self._dropped(boot, first, last, "full")
+        elif self._newest:
+            self._hold(boot, first, last)
+        else:
+            self._push_in(boot, first, last, content)
+
+    def _push_in(self, boot, first, last, content):
         while self._count >= self._limit:
             self._push_out()
         while not self._write(boot, first, last, content):
@@ -48,6 +61,9 @@ class Log:
                 self._dropped(boot, first, last, "full")
                 return
             self._push_out()
+        self._hold(boot, first, last)
+
+    def _hold(self, boot, first, last):
         self._count += 1
         self._enter(self._count - 1, boot, first, first, last)
 

@@ -4,21 +4,38 @@ import gc
 import sys
 
 PACKAGE = "fieldloom_agent"
-OURS = "fieldloom_"  # the contract's modules too
+OURS = "fieldloom_"
+
+_stay = ()  # what was loaded before the first call
+_depth = 0
 
 
 def call(module, function, *arguments):
-    """Return what a function of one of the agent's modules returns; what was loaded for it is forgotten afterwards."""
-    before = list(sys.modules)
+    """Return what a function of one of the agent's modules returns.
+
+    What was loaded for it, also by calls in it, is forgotten afterwards; that takes no memory, of which it may have
+    taken the last.
+    """
+    global _stay, _depth
+    _stay = _stay or tuple([name for name in sys.modules if name.startswith(OURS)])
     gc.collect()
+    _depth += 1
     try:
         return getattr(__import__(PACKAGE + "." + module, None, None, (function,)), function)(*arguments)
     finally:
-        for name in list(sys.modules):
-            if name not in before and name.startswith(OURS):
-                del sys.modules[name]
-                package, _, name = name.partition(".")
-                if hasattr(sys.modules[package], name):
-                    delattr(sys.modules[package], name)
-        del before
-        gc.collect()
+        _depth -= 1
+        if not _depth:
+            while _forget_one():
+                pass
+            gc.collect()
+
+
+def _forget_one():
+    for name in sys.modules:
+        if name.startswith(OURS) and name not in _stay:
+            del sys.modules[name]
+            parent, _, name = name.rpartition(".")
+            if parent in sys.modules and hasattr(sys.modules[parent], name):
+                delattr(sys.modules[parent], name)
+            return True
+    return False

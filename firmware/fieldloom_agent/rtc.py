@@ -24,9 +24,14 @@ def wake(*known):
         _set(newest)
 
 
-def certificate_start(der):
-    """Return the Unix second from which a certificate (DER) is valid, 0 if it does not say so as UTCTime."""
+def certificate_date(der, which):
+    """Return the Unix second from which (0) or until which (1) a certificate (DER) is valid.
+
+    0 if it does not say so as UTCTime, or is older than any board's clock.
+    """
     at = der.find(b"\x17\x0d")
+    if at >= 0 and which:
+        at = der.find(b"\x17\x0d", at + 15) if der[at + 15 : at + 17] == b"\x17\x0d" else -1
     text = der[at + 2 : at + 14]
     if at < 0 or not text.isdigit():
         return 0

@@ -1,15 +1,15 @@
-"""What a board was told: /config.json, and over it what commands have changed since, /settings.json."""
+"""What a board was told, checked: its configuration, and over it what was changed since (`kept`)."""
 
 import json
 
-from fieldloom_agent import SLOT
+from fieldloom_agent import SLOT, kept, overlay
+from fieldloom_contract.board_topics import device_id
+from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import mapping, number, read_object, text
 from fieldloom_contract.limits import MAX_DOWN_BYTES
-from fieldloom_contract.topics import device_id
 
-CHANGES = "/settings.json"
-MAX_INTERVAL_MS = 86400000
+_MAX_INTERVAL_MS = const(86400000)
 
 
 class Settings:
@@ -18,21 +18,28 @@ class Settings:
 
 def load():
     """Return the settings. Raises Rejected, which names the field at fault."""
-    with open("/config.json", "rb") as file:
-        told = read_object(file.read(), MAX_DOWN_BYTES)
-    told.update(_changes())
+    try:
+        told = read_object(kept.configuration(), MAX_DOWN_BYTES)
+    except OSError:
+        raise Rejected("config.json", "is missing") from None
+    changed = kept.changes()
+    told.update(changed)
     settings = Settings()
     settings.device = device_id(told.get("device"))
     settings.type = text(told, "type")
     settings.board = told.get("board")  # the name that releases for it bear, as esp32-generic
-    settings.interval = number(told, "interval", 0, MAX_INTERVAL_MS)
-    settings.drivers = told.get("drivers", [])
+    settings.interval = number(told, "interval", 0, _MAX_INTERVAL_MS)
+    settings.drivers = [_driver(entry) for entry in _list(told, "drivers")]
     settings.report = report_rules(told) if told.get("report") else None
-    settings.wifi = mapping(told, "wifi") if told.get("wifi") else None
-    settings.led = told.get("led")
+    settings.led = None if told.get("led") is None else number(told, "led", 0, 63)
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128
-    settings.gateways = [_gateway(entry) for entry in told.get("gateways", [])]
-    prefer(settings, told.get("gateway"))
+    settings.drop = told.get("drop", "oldest")
+    if settings.drop not in ("oldest", "newest"):
+        raise Rejected("drop", "must be oldest or newest")
+    settings.sleep = _sleep(mapping(told, "sleep")) if told.get("sleep") else None
+    network = overlay.call("networks", "load", told, changed)
+    settings.wifi, settings.address, settings.gateways = network["wifi"], network["address"], network["gateways"]
+    kept.prefer(settings, told.get("gateway"))
     with open(SLOT + "/release.json") as file:
         settings.release = json.load(file)  # {"version", "built" (Unix seconds)}
     return settings
@@ -51,31 +58,20 @@ def report_rules(told):
     return rules
 
 
-def change(name, value):
-    """Keep a changed setting over the next start."""
-    changes = _changes()
-    changes[name] = value
-    with open(CHANGES, "w") as file:
-        json.dump(changes, file)
+def _sleep(told):
+    every = number(told, "every", 2000, _MAX_INTERVAL_MS)
+    return {"every": every, "awake": number(told, "awake", 0, every)}
 
 
-def prefer(settings, gateway):
-    """Put a gateway first and say whether it is known."""
-    for entry in settings.gateways:
-        if entry["id"] == gateway:
-            settings.gateways.remove(entry)
-            settings.gateways.insert(0, entry)
-            return True
-    return False
+def _list(told, field):
+    value = told.get(field, [])
+    if not isinstance(value, list):
+        raise Rejected(field, "must be a list")
+    return value
 
 
-def _changes():
-    try:
-        with open(CHANGES) as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return {}
-
-
-def _gateway(entry):
-    return {"id": text(entry, "id"), "host": text(entry, "host"), "port": number(entry, "port", 1, 65535)}
+def _driver(entry):
+    if not isinstance(entry, dict):
+        raise Rejected("drivers", "must hold objects")
+    text(entry, "driver")
+    return entry

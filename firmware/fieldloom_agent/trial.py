@@ -9,8 +9,8 @@ import asyncio
 import machine
 
 from fieldloom_agent import SLOT, overlay, slots
+from fieldloom_contract.board_topics import EVENT
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.topics import EVENT
 
 DEADLINE_MS = 120000
 LOOK_MS = 250

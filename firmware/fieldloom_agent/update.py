@@ -6,7 +6,7 @@
 import asyncio
 
 from fieldloom_agent import SLOT, journal, overlay, slots
-from fieldloom_contract.topics import EVENT
+from fieldloom_contract.board_topics import EVENT
 
 
 def resume(board):

@@ -1,4 +1,4 @@
-"""The station in the Wi-Fi, where the configuration names one: {"ssid", "key"}; and what the chip tells of itself."""
+"""The station in the Wi-Fi, where the configuration names one, and its address; and what the chip tells of itself."""
 
 
 def _station():
@@ -7,13 +7,23 @@ def _station():
     return network.WLAN(network.STA_IF)
 
 
-def connect(wifi):
+def connect(wifi, address):
     """Begin to join the network unless the board is in it; the link's own attempts wait for it."""
     if wifi:
         station = _station()
         station.active(True)
         if not station.isconnected():
+            if address:
+                station.ifconfig((address["ip"], address["netmask"], address["router"], address["dns"]))
             station.connect(wifi["ssid"], wifi.get("key"))
+
+
+def leave():
+    """Leave the network for another one, with an address by DHCP unless one is given."""
+    station = _station()
+    station.active(True)
+    station.disconnect()
+    station.ifconfig("dhcp")
 
 
 def facts(wifi):

@@ -25,6 +25,13 @@ class Report(Struct, forbid_unknown_fields=True, omit_defaults=True):
     max: Milliseconds | None = None
 
 
+class Sleep(Struct, forbid_unknown_fields=True):
+    """Deep sleep between wakes, as `fieldloom_agent.sleep` explains it."""
+
+    every: Annotated[int, Meta(ge=2000, le=86_400_000)]
+    awake: Annotated[int, Meta(ge=0, le=86_400_000)]
+
+
 class Board(Struct, forbid_unknown_fields=True, kw_only=True):
     """A board as its TOML tells it."""
 
@@ -36,6 +43,11 @@ class Board(Struct, forbid_unknown_fields=True, kw_only=True):
     flash: Flash
     interval: Milliseconds = 10_000
     led: int | None = None
+    sleep: Sleep | None = None
+    pages: Annotated[int, Meta(ge=2, le=1024)] | None = None
+    """Pages of 2 KB in its flash log."""
+    drop: Literal["oldest", "newest"] | None = None
+    """Which records go when all is full."""
     drivers: list[dict[str, Any]] = []
     report: dict[str, Report] = {}
     name: str = ""
@@ -53,8 +65,10 @@ class Board(Struct, forbid_unknown_fields=True, kw_only=True):
         """Return what goes into the board's config.json, beside who and where it is."""
         told: dict[str, Any] = {"board": self.name, "type": self.type}
         told |= {"interval": self.interval, "drivers": self.drivers}
-        if self.led is not None:
-            told["led"] = self.led
+        optional = {"led": self.led, "pages": self.pages, "drop": self.drop}
+        told |= {name: value for name, value in optional.items() if value is not None}
+        if self.sleep is not None:
+            told["sleep"] = msgspec.to_builtins(self.sleep)
         return told | ({"report": msgspec.to_builtins(self.report)} if self.report else {})
 
 

@@ -15,10 +15,15 @@ from fieldloom_contract.limits import MAX_BOOT, MAX_DOWN_BYTES
 
 def frame(bodies: list[bytes], first: int | None) -> bytes:
     """Join encoded records to one message; `first`, the oldest seq still held, is told on the first of them."""
-    joined = b",".join(bodies)
-    if first is not None:
-        joined = b'{"first":' + str(first).encode() + b"," + joined[1:]
-    return joined if len(bodies) == 1 else b"[" + joined + b"]"
+    head = bodies[0] if first is None else b'{"first":' + str(first).encode() + b"," + bodies[0][1:]
+    if len(bodies) == 1:
+        return head
+    parts = [b"[", head]
+    for body in bodies[1:]:
+        parts.append(b",")
+        parts.append(body)
+    parts.append(b"]")
+    return b"".join(parts)
 
 
 def state(online: bool, boot: int, session: str, facts: dict[str, Any] | None = None) -> bytes:

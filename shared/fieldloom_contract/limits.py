@@ -18,6 +18,7 @@ RESEND_MAX_MS = const(60000)
 DEAD_LINK_MS = const(30000)
 ACK_DELAY_MS = const(250)
 
+MAX_SLEEP_MS = 2678400000  # 31 days
 COMMAND_IDS = const(64)
 MAX_BOOT = 2**31 - 1
 MAX_NUMBER = 2**53 - 1  # beyond it JSON readers disagree

@@ -14,13 +14,24 @@ from fieldloom_contract.device import (
     state,
 )
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import decode, dumps, is_finite, number, optional_number, read_object
-from fieldloom_contract.limits import MAX_BOOT, MAX_DEPTH, MAX_DOWN_BYTES, MAX_METRICS, MAX_NAME, MAX_UP_BYTES
+from fieldloom_contract.fields import decode, dumps, is_finite, mapping, number, optional_number, read_object
+from fieldloom_contract.limits import (
+    MAX_BOOT,
+    MAX_DEPTH,
+    MAX_DOWN_BYTES,
+    MAX_METRICS,
+    MAX_NAME,
+    MAX_SLEEP_MS,
+    MAX_UP_BYTES,
+)
 from fieldloom_contract.plain import check_names, plain, plain_mapping, plain_text
 from fieldloom_contract.topics import EVENT, REPORTED, RESULT, TELEMETRY
 
 STATUSES = ("accepted", "succeeded", "failed", "expired", "rejected")
 FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
+# Of a device's state, all optional: ms since its start; bytes free, least free, outside Python's heap and on flash; how
+# often it had to connect again, how many records wait and how many it had to drop; the cause of its last reset.
+STATE_FIGURES = ("up", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.
 Fault = namedtuple("Fault", ("boot", "seq", "field", "reason", "record"))
@@ -142,7 +153,17 @@ def parse_state(payload: bytes) -> dict[str, Any]:
         raise Rejected("online", "must be true or false")
     number(message, "boot", 1, MAX_BOOT)
     plain_text(message, "session")
-    optional_number(message, "up", 0)
+    for name in STATE_FIGURES:
+        optional_number(message, name, 0)
+    if message.get("rssi") is not None:
+        number(message, "rssi", -200, 100)
+    if message.get("firmware") is not None:
+        plain_text(message, "firmware")
+    if message.get("sleep") is not None:
+        schedule = mapping(message, "sleep")
+        for name in ("every", "awake"):
+            number(schedule, name, 0, MAX_SLEEP_MS)
+        optional_number(schedule, "for", 0)
     plain(message, "state")
     return message
 

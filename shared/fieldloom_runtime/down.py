@@ -7,6 +7,7 @@ from msgspec import Struct
 
 WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
+ANSWERED = "answered"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -28,5 +29,18 @@ class Revoked(Struct, tag_field="kind", tag=REVOKED):
     """Identities that have none, and are kept out."""
 
 
+class Answered(Struct, tag_field="kind", tag=ANSWERED):
+    """What a device's request for a certificate came to. (P4)"""
+
+    device: str
+    request: str
+    """SHA-256 of the request."""
+    certificate: bytes | None = None
+    """DER."""
+    error: str | None = None
+
+
+Down = Withdrawn | Revoked | Answered
+
 encode = msgspec.json.Encoder().encode
-decode: Callable[[bytes], Withdrawn | Revoked] = msgspec.json.Decoder(Withdrawn | Revoked).decode
+decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

@@ -76,6 +76,12 @@ class Expired(Record, tag="expired", kw_only=True):
     id: Name
 
 
+class CertificateRequest(Record, tag="certificate_request", kw_only=True):
+    """A device's wish for its next certificate: PKCS#10, DER. (P4)"""
+
+    csr: bytes
+
+
 class DeadLetter(Record, tag="dead_letter", kw_only=True):
     """What could not be used: its first bytes in base64, its length, the reason."""
 
@@ -87,7 +93,7 @@ class DeadLetter(Record, tag="dead_letter", kw_only=True):
     """The record itself, where it could be read."""
 
 
-AnyRecord = Telemetry | Event | Result | Reported | State | Expired | DeadLetter
+AnyRecord = Telemetry | Event | Result | Reported | State | Expired | CertificateRequest | DeadLetter
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], AnyRecord] = msgspec.json.Decoder(AnyRecord).decode

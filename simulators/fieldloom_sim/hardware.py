@@ -14,13 +14,15 @@ from typing import Any
 from fieldloom_sim.parts.wiring import Wiring
 from fieldloom_sim.peripherals import Adc, Esp, I2c, OneWire, Pin, Pins, Pwm
 
+RTC_MEMORY = 2048
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """Whole seconds since 2000."""
+    """Whole seconds since 2000, and the memory beside them; both last until the power goes."""
 
     def __init__(self) -> None:
+        self.memory = b""
         self.set(0)
 
     def set(self, seconds: int) -> None:
@@ -56,6 +58,15 @@ class RTC:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+
+    def memory(self, content: bytes | None = None) -> bytes | None:
+        """Return what is kept over sleep and resets, or keep up to 2,048 bytes."""
+        if content is None:
+            return self._clock.memory
+        if len(content) > RTC_MEMORY:
+            raise ValueError("buffer too long")
+        self._clock.memory = content
+        return None
 
     def datetime(self, parts: list[int] | None = None) -> tuple[int, ...] | None:
         """Return (year, month, day, weekday, hours, minutes, seconds, subseconds), or set them."""
@@ -106,24 +117,49 @@ class Machine:
         """Start anew."""
         raise ResetRequested
 
+    def deepsleep(self, time_ms: int) -> None:
+        """Start anew after a time without power for anything but the clock."""
+        raise SleepRequested(time_ms)
+
 
 class Station:
-    """`network.WLAN`: in the net as soon as it was told to connect."""
+    """`network.WLAN`: in the net as soon as it was told to connect. In the air is what begins with "virtual"."""
+
+    DHCP = ("10.0.0.2", "255.255.255.0", "10.0.0.1", "10.0.0.1")
 
     def __init__(self) -> None:
-        self._connected = False
+        self._ssid: str | None = None
+        self._address = self.DHCP
 
     def active(self, *_: Any) -> bool:
         """Switch the radio."""
         return True
 
-    def connect(self, *_: Any) -> None:
+    def connect(self, ssid: str, *_: Any) -> None:
         """Join."""
-        self._connected = True
+        self._ssid = ssid
+
+    def disconnect(self) -> None:
+        """Leave."""
+        self._ssid = ""
 
     def isconnected(self) -> bool:
         """Whether it has joined."""
-        return self._connected
+        return bool(self._ssid) and str(self._ssid).startswith("virtual")
+
+    def ifconfig(self, address: str | list[str] | None = None) -> tuple[str, ...]:
+        """Return (ip, netmask, router, dns), or set them; "dhcp" gets them from the network."""
+        if address is not None:
+            self._address = self.DHCP if address == "dhcp" else (address[0], address[1], address[2], address[3])
+        return self._address
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing can be reached: a network that is not there, or an address that is not of it.
+
+        A board that was never told of a network has another way, as a cable.
+        """
+        return self._ssid is not None and not (self.isconnected() and self._address[2] == self.DHCP[2])
 
     def status(self, what: str) -> int | None:
         """Return the signal, in dBm."""
@@ -157,6 +193,14 @@ class ResetRequested(Exception):  # noqa: N818 - it reads as what happened
     """The firmware has called `machine.reset`."""
 
 
+class SleepRequested(Exception):  # noqa: N818 - it reads as what happened
+    """The firmware has called `machine.deepsleep`."""
+
+    def __init__(self, time_ms: int) -> None:
+        super().__init__(time_ms)
+        self.seconds = time_ms / 1000
+
+
 class Hardware:
     """All of one board's, from one start to the next; the wiring outlives it."""
 
@@ -171,6 +215,10 @@ class Hardware:
         self.time = clock.seconds
         self._things: list[Any] = [self]
 
+    def is_cut_off(self) -> bool:
+        """Whether the board's sockets reach nothing."""
+        return self.network.WLAN().is_cut_off
+
     def time_ns(self) -> int:
         """Return ns since 2000."""
         return int(self.time()) * 10**9
@@ -178,7 +226,7 @@ class Hardware:
     def answer(self, question: bytes) -> bytes:
         """Answer `[number, name]` or `[number, null, positional, named]` by `[value, number, error]`.
 
-        An error is a number for OSError, else a text. Raises ResetRequested.
+        An error is a number for OSError, else a text. Raises ResetRequested and SleepRequested.
         """
         number, name, *arguments = json.loads(question, object_hook=self._received)
         thing = self._things[number]

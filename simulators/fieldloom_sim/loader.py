@@ -30,7 +30,7 @@ from typing import Any
 
 import micropython_run
 
-from fieldloom_sim.hardware import Clock, Hardware, Machine, ResetRequested
+from fieldloom_sim.hardware import Clock, Hardware, Machine, ResetRequested, SleepRequested
 from fieldloom_sim.parts.wiring import Wiring
 from fieldloom_sim.serial import SerialPort
 
@@ -76,6 +76,7 @@ class Board:
         self.starts = 0
         self.power_on_at: float | None = None
         self.cause = Machine.PWRON_RESET
+        self.sleeps_s = 0.0
         self.control = socket.socket()
         self._clock = Clock()
         self._wiring = wiring
@@ -140,6 +141,9 @@ class Board:
                 self.control.send(marked[-1:] + self.hardware.answer(marked[:-1]))
             except ResetRequested:
                 self.kill(Machine.SOFT_RESET)
+            except SleepRequested as wanted:
+                self.sleeps_s = wanted.seconds
+                self.kill(Machine.DEEPSLEEP_RESET)
             except OSError:  # it has no power any more
                 return
 
@@ -257,6 +261,7 @@ class Loader:
             board.cause, wait = Machine.WDT_RESET, board.hardware.watchdog.timeout_s
         else:
             board.serial.is_raw = False
+            wait = board.sleeps_s if board.cause == Machine.DEEPSLEEP_RESET else wait
         board.power_on_at = None if wait is None else time.monotonic() + wait
 
     def _off(self, board: Board) -> None:

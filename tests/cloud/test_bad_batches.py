@@ -215,7 +215,7 @@ async def test_every_list_can_still_be_read_and_the_cloud_has_not_stumbled(fleet
 async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, monkeypatch):
     migrate(tmp_path / "cloud.db")
     database, series = Database(tmp_path / "cloud.db"), TimeSeries(tmp_path)
-    worker = Worker(("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series)
+    worker = Worker(("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None)
     write = series.write
 
     def stumble(group):
@@ -230,7 +230,7 @@ async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, mo
         await registry.add_device(session, {"id": "dev-1"})
 
     stream = os.urandom(16)
-    working = asyncio.create_task(worker._write(await Records.open(database)))
+    working = asyncio.create_task(worker._write(await Records.open(database, None)))
     await worker._hear(topics.up(GATEWAY), packed(stream, 1, reading(1), reading(2)))
     await until(lambda: worker.counts["batches"])
     working.cancel()

@@ -213,3 +213,29 @@ def test_a_record_that_is_no_json_becomes_a_dead_letter():
 
     assert isinstance(letter, DeadLetter)
     assert base64.b64decode(letter.payload) == b"{nonsense"
+
+
+async def test_a_device_is_gone_for_its_newest_session_alone(fleet):
+    stream = os.urandom(16)
+
+    def state(at, session, **fields):
+        record = {"kind": "state", "device": "dev-1", "boot": 7, "ts": START + at, "at": START + at}
+        return {**record, "session": session, "facts": {}, **fields}
+
+    words = [
+        (state(1, "old", online=True, facts={"firmware": "1.0", "free": 5}), "online"),
+        (state(2, "new", online=True, facts={"firmware": "1.0", "free": 6, "sleep": {"every": 9}}), "online"),
+        (state(3, "old", online=False), "online"),
+        (state(4, "new", online=False, facts={"wakes_by": START}), "asleep"),
+        (state(5, "new", online=False), "offline"),
+        (state(1, "old", online=True, facts={"firmware": "0.9"}), "offline"),
+    ]
+    async with fleet.gateway() as client:
+        for number, (word, expected) in enumerate(words, 1):
+            await send(client, packed(stream, number, word))
+            shown = fleet.get("/devices/dev-1")
+            assert (number, shown["status"]) == (number, expected)
+
+    assert shown["firmware"] == "1.0"
+    assert shown["state"]["free"] == 6
+    assert shown["state"]["at"].endswith("Z")

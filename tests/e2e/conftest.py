@@ -1,4 +1,4 @@
-"""A system of a test's own, and a loader with no boards yet."""
+"""A system of a test's own and a loader with no boards yet; and both shared by tests that bring boards of their own."""
 
 import pytest
 
@@ -16,6 +16,21 @@ def system(tmp_path):
 @pytest.fixture
 def fleet(tmp_path):
     fleet = Fleet(tmp_path / "boards")
+    fleet.start()
+    yield fleet
+    fleet.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_system(tmp_path_factory):
+    system = System(tmp_path_factory.mktemp("system"), gateways=2)
+    yield system
+    system.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_fleet(tmp_path_factory):
+    fleet = Fleet(tmp_path_factory.mktemp("boards"))
     fleet.start()
     yield fleet
     fleet.stop()

@@ -170,10 +170,10 @@ class Nothing:
     def facts(wifi):
         return {}
 
-    def connect(wifi):
+    def connect(wifi, address):
         pass
 
-    def context(built):
+    def load(agent):
         pass
 
 

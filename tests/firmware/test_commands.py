@@ -6,7 +6,7 @@ from firmware.vm import run
 
 IMPORTS = """
 sys.path.append("")
-from fieldloom_agent import actions, commands, journal
+from fieldloom_agent import actions, commands, endings, journal, networks
 from fieldloom_contract.errors import Rejected
 """
 SETTING = """
@@ -33,7 +33,7 @@ class Board:
 def take(name, kind, n=0, expires=2000):
     commands.take(Board, {"id": name, "type": kind, "parameters": {"n": n}, "expires": expires})
 def resume():
-    journal.resume(Board, False)
+    endings.resume(Board, False)
 resume()
 """
 

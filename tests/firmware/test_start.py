@@ -53,9 +53,11 @@ certificate = b"0" * 20 + b"\\x17\\x0d261124120000Z" + b"\\x17\\x0d361124120000Z
 rtc.keep(1700000000000)
 with open("/time") as file:
     assert file.read() == "1700000000"
-print(json.dumps([before, stamps, rtc.certificate_start(certificate), rtc.certificate_start(b"nothing")]))
+dates = [rtc.certificate_date(certificate, 0), rtc.certificate_date(certificate, 1)]
+dates.append(rtc.certificate_date(b"nothing", 0))
+print(json.dumps([before, stamps] + dates))
 """
-    before, stamps, start, none = json.loads(run(imports, script))
+    before, stamps, start, end, none = json.loads(run(imports, script))
 
     assert before[0] == "up"
     assert {field for field, _ in stamps} == {"ts"}
@@ -63,4 +65,5 @@ print(json.dumps([before, stamps, rtc.certificate_start(certificate), rtc.certif
     assert times[0] >= 1_800_000_000_000
     assert all(later > earlier for earlier, later in itertools.pairwise(times))
     assert start == 1795521600
+    assert end == 2111140800
     assert none == 0

@@ -185,7 +185,9 @@ async def test_an_age_of_the_universe_is_dated_by_the_gateway(crowd):
     [
         ("update/request", b"{}", "release: must be a text"),
         ("update/request", b'{"release":"a-1.0.0","file":"files/../key","offset":0,"length":1}', "file: has a path"),
-        ("certificate/request", b"\xff", "topic: is not known to this gateway"),
+        ("certificate/request", b"\xff", "payload: is not JSON"),
+        ("certificate/request", b'{"csr":"YWJj"}', "csr: is not DER"),
+        ("state", b'{"online":true,"boot":1,"session":"s","sleep":{"every":-1}}', "every: must be from 0"),
         ("state", b'{"online":1}', "online: must be true or false"),
         ("state", b'{"online":true,"boot":1,"session":"\\ud800"}', "session: holds a text"),
         (

@@ -80,7 +80,7 @@ async def feed(data: Path, batches: list[bytes], look: Callable[[TimeSeries], No
     event.listen(database.engine.sync_engine, "connect", _checkpoint_often)
     try:
         async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(worker.Worker(("", 0), "cloud.test", None, database, series).run())
+            running = tasks.create_task(worker.Worker(("", 0), "cloud.test", None, database, series, None).run())
             await Gateway.done.wait()
             running.cancel()
     finally:

@@ -13,35 +13,50 @@ from fieldloom_cloud import pages
 from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
+from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Changes, Guard, Incoming
 from fieldloom_cloud.ingest.checked import FOREIGN
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
+from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
-from fieldloom_runtime.records import AnyRecord, DeadLetter, Event, Expired, Reported, Result, State, Telemetry, Value
+from fieldloom_runtime import down
+from fieldloom_runtime.records import (
+    AnyRecord,
+    CertificateRequest,
+    DeadLetter,
+    Event,
+    Expired,
+    Reported,
+    Result,
+    State,
+    Telemetry,
+    Value,
+)
 
 
 class Records:
-    """The SQL store of the ingest. One caller at a time writes."""
+    """The SQL store of the ingest. One caller at a time writes. `authority` answers requests for certificates."""
 
-    def __init__(self, database: Database, guard: Guard) -> None:
+    def __init__(self, database: Database, authority: Authority, guard: Guard) -> None:
         self._database = database
+        self._authority = authority
         self._guard = guard
 
     @classmethod
-    async def open(cls, database: Database) -> "Records":
+    async def open(cls, database: Database, authority: Authority) -> "Records":
         """Read what is stored already."""
-        return cls(database, await _stored_guard(database))
+        return cls(database, authority, await _stored_guard(database))
 
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
             async with self._database.transaction() as session:
                 for sent in group:
-                    await _store(session, sent.gateway, self._guard.take(sent))
+                    await _store(session, self._authority, sent.gateway, self._guard.take(sent))
                 await _store_guard(session, self._guard.changes())
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
@@ -73,7 +88,7 @@ async def _upsert(session: AsyncSession, table: type[IngestStream | Received], r
         await session.execute(insertion.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
-async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) -> None:
+async def _store(session: AsyncSession, authority: Authority, gateway: str, fresh: list[AnyRecord]) -> None:
     telemetry: list[Telemetry] = []
     for record in fresh:
         if isinstance(record, Telemetry):
@@ -81,7 +96,11 @@ async def _store(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) ->
         elif isinstance(record, DeadLetter):
             keep(session, gateway, record)
         elif isinstance(record, State):
-            await registry.set_presence(session, record.device, record.online, record.facts)
+            status = "online" if record.online else "asleep" if "wakes_by" in record.facts else "offline"
+            word = registry.Told(record.session, record.at, status, record.facts)
+            await registry.set_presence(session, record.device, word)
+        elif isinstance(record, CertificateRequest):
+            await _answer(session, authority, gateway, record)
         else:
             await _store_event(session, gateway, record)
     _tell_of_foreign(session, gateway, fresh)
@@ -97,6 +116,15 @@ def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]
         last = max(record.at for record in foreign if record.device == device)
         data = {"gateway": gateway, "records": count, "reason": FOREIGN}
         session.add(EventRow(device=device, type="gateway.refused", ts=last, gateway=gateway, data=data))
+
+
+async def _answer(session: AsyncSession, authority: Authority, gateway: str, record: CertificateRequest) -> None:
+    """Answer a device's request for a certificate over the gateway that brought it. (P4)"""
+    answered = await renewal.answer(session, authority, record.device, record.csr)
+    if answered.error is not None:
+        was = msgspec.to_builtins(record)
+        keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=answered.error, was=was))
+    await dispatch.queue(session, gateway, down.ANSWERED, down.encode(answered))
 
 
 def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:

@@ -17,6 +17,7 @@ from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.checked import allowed, letter, opened
 from fieldloom_cloud.ingest.service import Records, keep
+from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.releases.serving import Pieces
 from fieldloom_cloud.timeseries.store import TimeSeries
@@ -24,7 +25,7 @@ from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import fingerprint
 from fieldloom_runtime.mqtt import MqttLink
-from fieldloom_runtime.records import AnyRecord, DeadLetter
+from fieldloom_runtime.records import AnyRecord, CertificateRequest, DeadLetter
 from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
@@ -37,9 +38,16 @@ class Worker:
     """One ingest worker: what has come in goes to the two stores in one commit each, then the lower is acknowledged."""
 
     def __init__(
-        self, address: tuple[str, int], identity: str, tls: ssl.SSLContext, database: Database, series: TimeSeries
+        self,
+        address: tuple[str, int],
+        identity: str,
+        tls: ssl.SSLContext,
+        database: Database,
+        series: TimeSeries,
+        authority: Authority,
     ) -> None:
         self._database = database
+        self._authority = authority
         self._series = series
         self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
@@ -55,7 +63,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take batches until cancelled."""
-        records = await Records.open(self._database)
+        records = await Records.open(self._database, self._authority)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="ingest-link")
             tasks.create_task(self._write(records), name="ingest-writer")
@@ -124,7 +132,10 @@ class Worker:
 
     async def _commit(self, records: Records, incoming: list[Incoming]) -> list[int]:
         in_series = await asyncio.to_thread(self._series.write, incoming)
-        return list(map(min, in_series, await records.write(incoming)))
+        reached = list(map(min, in_series, await records.write(incoming)))
+        if any(isinstance(record, CertificateRequest) for sent in incoming for record in sent.records):
+            self.downlink.wake()
+        return reached
 
     async def _keep(self, topic: str, payload: bytes, reason: str) -> None:
         """Keep what has no place in a stream; its sender may send it over and over, so the same is kept once."""
@@ -155,8 +166,10 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def open_worker(data: Path, identity: str, address: tuple[str, int], database: Database, series: TimeSeries) -> Worker:
+def open_worker(
+    data: Path, identity: str, address: tuple[str, int], database: Database, series: TimeSeries, authority: Authority
+) -> Worker:
     """Return the worker of a cloud's data folder. Raises StartFailed."""
     pki = data / "pki"
     tls = client_context(pki / "ca.pem", pki / f"{identity}.pem", pki / f"{identity}.key")
-    return Worker(address, identity, tls, database, series)
+    return Worker(address, identity, tls, database, series, authority)

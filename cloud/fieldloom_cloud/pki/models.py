@@ -18,6 +18,8 @@ class Certificate(Base):
     pem: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(String(64), index=True, default="", server_default="")
     """SHA-256 of the public key (SubjectPublicKeyInfo)."""
+    request: Mapped[str] = mapped_column(String(64), index=True, default="", server_default="")
+    """SHA-256 of the request (PKCS#10) that a device sent over its gateway; empty for every other way."""
     not_after: Mapped[datetime] = mapped_column(index=True)
     issued: Mapped[datetime] = mapped_column(default=now)
     revoked: Mapped[datetime | None] = mapped_column(index=True)

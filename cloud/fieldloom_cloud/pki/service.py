@@ -33,29 +33,50 @@ async def issue(
     *,
     subject: str | None = None,
     allow_revoked_key: bool = False,
+    request: str = "",
 ) -> dict[str, Any]:
     """Issue from a CSR for a known device or gateway, with `hosts` as a gateway's server. Raises BadContent.
 
-    With `subject` for that one alone.
+    With `subject` for that one alone; `request` is what `issued_for` finds it by.
     A key of which a certificate was revoked is refused, whoever shows it, unless the caller allows it.
     """
     try:
-        request = read_request(csr)
-        subject = subject or common_name(request)
+        read = read_request(csr)
+        subject = subject or common_name(read)
         if not await registry.is_known(session, subject):
             raise BadRequest(f"{subject} is neither a device nor a gateway of this cloud")
         if hosts and "." not in subject:
             raise BadRequest(f"{subject} is a device, and only gateways are servers")
-        key = fingerprint(request)
+        key = fingerprint(read)
         if not allow_revoked_key:
             await _refuse_revoked(session, key)
         issued = authority.issue(csr, subject, hosts)
     except BadRequest as error:
         raise BadContent("No certificate for this request.", [{"path": "csr", "reason": str(error)}]) from None
-    row = Certificate(serial=issued.serial, subject=subject, pem=issued.pem, key=key, not_after=issued.not_after)
+    fields = {"serial": issued.serial, "pem": issued.pem, "not_after": issued.not_after}
+    row = Certificate(subject=subject, key=key, request=request, **fields)
     session.add(row)
     await session.flush()
     return {**_shown(row), "ca": authority.ca.read_text()}
+
+
+async def issued_for(session: AsyncSession, subject: str, request: str) -> str | None:
+    """Return the certificate, PEM, that was issued to a subject for a request and is not revoked, if there is one."""
+    query = select(Certificate.pem).filter_by(subject=subject, request=request).where(Certificate.revoked.is_(None))
+    pem: str | None = await session.scalar(query)
+    return pem
+
+
+async def refuse_revoked(session: AsyncSession, subject: str) -> None:
+    """Raise BadRequest for a subject all of whose certificates were revoked or have ended, one of them revoked."""
+    query = select(Certificate.serial).where(Certificate.subject == subject, Certificate.revoked.is_not(None)).limit(1)
+    if await session.scalar(query) is not None and not await has_valid(session, subject):
+        raise BadRequest(f"the certificates of {subject} were revoked")
+
+
+def leaf(pem: str) -> bytes:
+    """Return the first of some certificates, DER."""
+    return x509.load_pem_x509_certificates(pem.encode())[0].public_bytes(Encoding.DER)
 
 
 async def _refuse_revoked(session: AsyncSession, key: str) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -59,6 +59,18 @@ class Tag(Base):
     device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[str] = mapped_column(String(200))
+
+
+class DeviceState(Base):
+    """What a device told last of itself and its presence, and in which session: only a newer one changes it."""
+
+    __tablename__ = "device_state"
+
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
+    session: Mapped[str] = mapped_column(String(64))
+    at: Mapped[int] = mapped_column(BigInteger)
+    """When its gateway heard it, Unix ms."""
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 def public(device: Device, tags: dict[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from fieldloom_cloud.registry.schemas import (
     DeviceIn,
     DeviceOut,
     DevicePatch,
+    DeviceShown,
     GatewayIn,
     GatewayOut,
     SiteIn,
@@ -70,8 +71,9 @@ async def add_device(body: DeviceIn, response: Response, transaction: Transactio
 
 
 @router.get("/devices/{device_id}")
-async def show_device(device_id: str, response: Response, transaction: Transaction, _: Viewer) -> DeviceOut:
-    return _tagged(await service.device(transaction, device_id), response)
+async def show_device(device_id: str, response: Response, transaction: Transaction, _: Viewer) -> DeviceShown:
+    shown = _tagged(await service.device(transaction, device_id), response)
+    return DeviceShown(**shown.model_dump(), state=await service.state(transaction, device_id))
 
 
 @router.patch("/devices/{device_id}")

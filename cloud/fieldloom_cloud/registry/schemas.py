@@ -1,6 +1,6 @@
 """What the registry takes and gives over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -85,3 +85,10 @@ class DeviceOut(BaseModel):
     version: int
     created: str
     updated: str
+
+
+class DeviceShown(DeviceOut):
+    state: dict[str, Any] | None = Field(
+        description="What the device told last of itself, and `at` when: memory (`free`, `lowest`, `flash_free`), link "
+        "(`rssi`, `reconnects`), buffer (`waiting`, `dropped`), ... null if it never did."
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import CursorResult, Select, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.changes import announce
-from fieldloom_cloud.database import iso, now
+from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
-from fieldloom_cloud.registry.models import Device, Gateway, Site, Tag, public
+from fieldloom_cloud.registry.models import Device, DeviceState, Gateway, Site, Tag, public
 
 SORTED_BY = ("id", "name", "type", "status", "firmware", "updated")
 
@@ -67,14 +67,41 @@ async def of_same_site(session: AsyncSession, gateway_id: str, devices: set[str]
     return set(await session.scalars(query))
 
 
-async def set_presence(session: AsyncSession, device_id: str, online: bool, facts: dict[str, Any]) -> None:
-    """Take over what a device's state says of it. It is no change of its owner's, so the version stays."""
+class Told(NamedTuple):
+    """A device's word on its presence and of itself; `at`, in Unix ms, is when its gateway heard it."""
+
+    session: str
+    at: int
+    status: str
+    facts: dict[str, Any]
+
+
+async def set_presence(session: AsyncSession, device_id: str, told: Told) -> None:
+    """Take over what a device says of itself. It is no change of its owner's, so the version stays.
+
+    That it is gone counts for its newest session alone: a gateway that it has left for another one says so late.
+    """
     found = await session.get(Device, device_id)
-    if found is not None:
-        found.status = "online" if online else "offline"
-        found.firmware = str(facts.get("firmware") or found.firmware)[:64]
-        found.board = str(facts.get("board") or found.board)[:64]
-        _announce(session, found)
+    if found is None:
+        return
+    state = await session.get(DeviceState, device_id)
+    if state is not None and (told.at < state.at or (told.status != "online" and told.session != state.session)):
+        return
+    if state is None:
+        state = DeviceState(device=device_id, session=told.session, at=told.at, facts={})
+        session.add(state)
+    state.session, state.at = told.session, told.at
+    state.facts = told.facts if told.status == "online" else {**state.facts, **told.facts}  # a last will tells little
+    found.status = told.status
+    found.firmware = str(told.facts.get("firmware") or found.firmware)[:64]
+    found.board = str(told.facts.get("board") or found.board)[:64]
+    _announce(session, found)
+
+
+async def state(session: AsyncSession, device_id: str) -> dict[str, Any] | None:
+    """Return what a device told last of itself and when, None if it never did."""
+    found = await session.get(DeviceState, device_id)
+    return None if found is None else {**found.facts, "at": from_ms(found.at)}
 
 
 async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,14 @@ CREATE TABLE IF NOT EXISTS device (
   device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,
   started_at INTEGER, seen INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- Devices that sleep: ms between wakes, and by when one that has left has to be back.
+CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT NULL, wakes_by INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS command (
   id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
+-- The newest certificate that the cloud has issued to a device over this gateway, for a device that asks again.
+CREATE TABLE IF NOT EXISTS certificate (device TEXT PRIMARY KEY, request TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letter (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,

@@ -107,6 +107,8 @@ class Ingest:
         for ack in newest.values():
             payload = messages.ack(ack.boot, ack.seq, ack.error, ack.refused)
             await self.send(ack.device, topics.ACK, payload)
+        for answer in taken.answers:
+            await self.send(*answer)
         for device, request in taken.requests:
             self._on_request(device, request)
         for device in sorted(taken.greeted):

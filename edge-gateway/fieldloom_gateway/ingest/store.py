@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fieldloom_contract import messages, topics, update
+from fieldloom_contract import messages, renewal, topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
@@ -21,10 +21,22 @@ from fieldloom_contract.stream import fingerprint
 from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.readings import Reading
+from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.segments import Segments
-from fieldloom_runtime.down import Revoked
-from fieldloom_runtime.records import DeadLetter, Event, Expired, Record, Reported, Result, State, Telemetry
+from fieldloom_gateway.ingest.sleepers import Sleepers
+from fieldloom_runtime.down import Answered, Revoked
+from fieldloom_runtime.records import (
+    CertificateRequest,
+    DeadLetter,
+    Event,
+    Expired,
+    Record,
+    Reported,
+    Result,
+    State,
+    Telemetry,
+)
 
 KINDS: dict[str, type[Record]] = {
     topics.TELEMETRY: Telemetry,
@@ -49,6 +61,14 @@ class Arrival(NamedTuple):
     topic: str
 
 
+class Downward(NamedTuple):
+    """A message for a device."""
+
+    device: str
+    verb: str
+    payload: bytes
+
+
 class Ack(NamedTuple):
     """What a device is to be told."""
 
@@ -66,6 +86,7 @@ class Taken:
     acks: list[Ack] = field(default_factory=list)
     greeted: set[str] = field(default_factory=set)
     """Devices that came online, or told that they are there: they get time, acknowledgement and waiting commands."""
+    answers: list[Downward] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """What devices ask for of a release, as the contract parses it."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -81,6 +102,8 @@ class Store:
         self._touched: set[tuple[str, int]] = set()
         self._segments = Segments(connection)
         self.revocations = Revocations(connection)
+        self._renewals = Renewals(connection)
+        self._sleepers = Sleepers(connection)
 
     @property
     def outbox_bytes(self) -> int:
@@ -112,18 +135,23 @@ class Store:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
 
-    def take_down(self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked]) -> list[tuple[str, bytes]]:
-        """Commit what the cloud sent, up to `number` of its stream; return (device, payload) of new commands."""
-        fresh: list[tuple[str, bytes]] = []
+    def take_down(
+        self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked | Answered]
+    ) -> list[Downward]:
+        """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
+        fresh: list[Downward] = []
         with self._transaction():
             for record in records:
                 if isinstance(record, Revoked):
                     self.revocations.take(record)
                     continue
+                if isinstance(record, Answered):
+                    fresh.append(Downward(record.device, topics.CERTIFICATE, self._renewals.take(record)))
+                    continue
                 payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
                 row = (record["id"], record["device"], payload, record["expires"])
                 if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
-                    fresh.append((record["device"], payload))
+                    fresh.append(Downward(record["device"], topics.COMMAND, payload))
             self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
         return fresh
 
@@ -142,10 +170,24 @@ class Store:
                     self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
         return len(expired)
 
+    def miss(self, now: int) -> int:
+        """Tell the cloud of devices that have missed their wake; return how many. (F9)"""
+        late = self._sleepers.late(now)
+        if late:
+            with self._transaction():
+                for device, boot, session in late:
+                    self._segments.add(State(device, now, now, boot, online=False, session=session))
+                    self._sleepers.miss(device)
+        return len(late)
+
     def devices(self) -> list[dict[str, Any]]:
         """Return what is known of each device's presence."""
-        rows = self._db.execute("SELECT device, online, boot, session, seen FROM device ORDER BY device")
-        return [dict(zip(("id", "online", "boot", "session", "seen"), row, strict=True)) for row in rows]
+        query = """
+            SELECT device, online, boot, session, seen, wakes_by,
+              CASE WHEN online THEN 'online' WHEN wakes_by IS NULL THEN 'offline' ELSE 'asleep' END
+            FROM device LEFT JOIN sleeper USING (device) ORDER BY device"""
+        names = ("id", "online", "boot", "session", "seen", "wakes_by", "status")
+        return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
     def dead_letters(self) -> int:
         """Return how many dead letters are kept."""
@@ -182,6 +224,8 @@ class Store:
                 self._take_records(arrival, now, taken)
             elif arrival.verb == topics.STATE:
                 self._take_state(arrival, now, taken)
+            elif arrival.verb == topics.CERTIFICATE_REQUEST:
+                self._take_certificate_request(arrival, now, taken)
             elif arrival.verb == topics.DISCOVERY:
                 messages.parse_discovery(arrival.payload)
                 taken.greeted.add(arrival.device)
@@ -274,11 +318,23 @@ class Store:
         )
         self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)", row)
         facts = {name: value for name, value in state.items() if name not in ("online", "boot", "session")}
+        if state["online"]:
+            self._sleepers.awake(arrival.device, state.get("sleep"))
+        elif (wakes_by := self._sleepers.gone(arrival.device, state.get("sleep"), now)) is not None:
+            facts["wakes_by"] = wakes_by
         told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
         told.facts = facts
         self._segments.add(told)
         if state["online"]:
             taken.greeted.add(arrival.device)
+
+    def _take_certificate_request(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        csr = renewal.parse_request(arrival.payload)
+        answer = self._renewals.answer(arrival.device, csr)
+        if answer is not None:
+            taken.answers.append(Downward(arrival.device, topics.CERTIFICATE, answer))
+        else:
+            self._segments.add(CertificateRequest(device=arrival.device, ts=now, at=now, csr=csr))
 
     def _refuse(self, arrival: Arrival, reason: str, taken: Taken) -> None:
         ack = self.acknowledgement(arrival.device)

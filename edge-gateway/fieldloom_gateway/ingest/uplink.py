@@ -15,8 +15,8 @@ from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.outbox import Outbox, encode
-from fieldloom_gateway.ingest.store import Store
-from fieldloom_runtime.down import REVOKED, WITHDRAWN, Revoked, decode
+from fieldloom_gateway.ingest.store import Downward, Store
+from fieldloom_runtime.down import ANSWERED, REVOKED, WITHDRAWN, Answered, Revoked, Withdrawn, decode
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
 WINDOW_SEGMENTS = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 TICK_S = 0.25
-NEW_COMMANDS = 1000
+NEWS = 1000
 
 
 class Uplink:
@@ -54,7 +54,7 @@ class Uplink:
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
-        self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(NEW_COMMANDS)
+        self.news: asyncio.Queue[Downward] = asyncio.Queue(NEWS)  # what devices are to be told
         self.new_list = asyncio.Event()  # of revoked certificates
 
     @property
@@ -133,24 +133,24 @@ class Uplink:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
-            commands = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
+            news = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
-            for command in commands:
-                # A command that finds no room is on the disk, and goes out when those that wait are sent again.
-                if not self.new_commands.full():
-                    self.new_commands.put_nowait(command)
+            for one in news:
+                # What finds no room is on the disk: commands that wait are sent again, and for the rest devices ask.
+                if not self.news.full():
+                    self.news.put_nowait(one)
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED):
+        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED):
             read = decode(text)
-            return read if isinstance(read, Revoked) else None
+            return None if isinstance(read, Withdrawn) else read
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])
     except (ValueError, AttributeError, KeyError, TypeError, Rejected) as error:  # msgspec's are ValueErrors

@@ -88,6 +88,12 @@ class Socket(io.IOBase):
     def __getattr__(self, name):
         return getattr(self._socket, name)
 
+    def connect(self, address):
+        """Connect, as far as the network goes: EHOSTUNREACH."""
+        if Thing(0).is_cut_off():
+            raise OSError(113)
+        self._socket.connect(address)
+
     def setblocking(self, flag):
         """Set; True forgets every time-out."""
         self._socket.settimeout(None if flag else 0)

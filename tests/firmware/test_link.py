@@ -1,0 +1,251 @@
+"""The way to the gateway on the real VM, against gateways that are not there, say nothing or stop listening. (F1, F2)
+
+Time is the board's own: `ahead(ms)` moves its clock. A ticker beside the connection shows that nothing blocks.
+"""
+
+import json
+import socket
+import ssl
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from fieldloom_build import umqtt
+from firmware.vm import run
+from fixtures.certificates import TestAuthority
+from fixtures.micropython import ROOT
+from fixtures.processes import free_port
+
+CONNACK = b"\x20\x02\x00\x00"
+SUBACK = b"\x90\x12\x00\x01" + bytes(16)  # for up to 16 topics
+IMPORTS = f"""
+sys.path.append({str(umqtt.fetch(ROOT / "firmware" / "lib").parents[1])!r})
+"""
+IMPORTS += """
+import asyncio, time, tls
+class Wifi:
+    def connect(wifi, address): pass
+sys.modules["fieldloom_agent.wifi"] = Wifi
+from fieldloom_agent import connection, drops, overlay
+from fieldloom_agent.buffer import Buffer
+from fieldloom_contract import topics
+class Clock:
+    moved = 0
+    def up(self): return time.ticks_ms() + Clock.moved
+    def stamp(self): return "up", self.up()
+def ahead(ms):
+    Clock.moved += ms
+class Settings:
+    device, wifi, address = "board-1", None, None
+class Board:
+    trying = trial = None
+    def __init__(self, ports):
+        self.settings, self.clock, self.boot, self.buffer = Settings(), Clock(), 7, Buffer(7, 9)
+        self.settings.gateways = []
+        for number, port in enumerate(ports):
+            self.settings.gateways.append({"id": "gw.%d" % number, "host": "127.0.0.1", "port": port})
+        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        context.verify_mode = tls.CERT_NONE
+        self.connection = connection.Connection(self, context)
+    def facts(self): return {}
+    def take(self, topic, payload): pass
+ports = json.loads(sys.argv[1])
+worst = 0
+async def ticker():
+    global worst
+    while True:
+        before = time.ticks_ms()
+        await asyncio.sleep_ms(5)
+        worst = max(worst, time.ticks_diff(time.ticks_ms(), before))
+async def until(condition, seconds=20):
+    for _ in range(seconds * 100):
+        if condition():
+            return
+        await asyncio.sleep_ms(10)
+    raise RuntimeError("it did not come")
+"""
+
+
+class Gateway:
+    """A gateway of few words: each connection gets the next of `scripts`, the last one again and again."""
+
+    def __init__(self, folder, *scripts):
+        self._authority = TestAuthority(folder)
+        cert, key = self._authority.issue("gw.test")
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(cert, key)
+        self._scripts = scripts
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.connections = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                plain, _ = self._server.accept()
+                script = self._scripts[min(len(self.connections), len(self._scripts) - 1)]
+                self.connections.append(plain)
+                threading.Thread(target=self._speak, args=(plain, script), daemon=True).start()
+
+    def _speak(self, plain, script):
+        if script is None:  # not even a handshake
+            return
+        with suppress(OSError):
+            connection = self._tls.wrap_socket(plain, server_side=True)
+            self.connections.append(connection)
+            connection.recv(4096)
+            connection.sendall(CONNACK)
+            connection.recv(4096)
+            connection.sendall(SUBACK + script)
+
+    def close(self):
+        for one in [self._server, *self.connections]:
+            with suppress(OSError):
+                one.close()
+
+
+@contextmanager
+def gateways(folder, *scripts):
+    """Give the ports of gateways, each with its scripts."""
+    with ExitStack() as stack:
+        found = [Gateway(folder / str(number), *one) for number, one in enumerate(scripts)]
+        for one in found:
+            stack.callback(one.close)
+        yield [one.port for one in found]
+
+
+def at(ports, script):
+    return json.loads(run(IMPORTS, script, json.dumps(ports)).splitlines()[-1])
+
+
+def test_gateways_are_tried_in_order_with_waits_that_double_to_a_minute_and_are_spread():
+    """Waits are recorded instead of waited for."""
+    script = """
+tried, waits = [], []
+async def refuse(self, host, port, will, hears):
+    tried.append(port)
+    raise OSError(111)
+connection.Link.open = refuse
+class Enough(Exception):
+    pass
+class Asyncio:
+    CancelledError = asyncio.CancelledError
+    current_task, create_task = asyncio.current_task, asyncio.create_task
+    async def sleep_ms(wait):
+        waits[-1].append(wait)
+        if len(waits[-1]) == 9:
+            raise Enough
+connection.asyncio = Asyncio
+for _ in range(40):
+    waits.append([])
+    try:
+        asyncio.run(Board(ports).connection.run())
+    except Enough:
+        pass
+print(json.dumps([tried[:9], waits]))
+"""
+    tried, waits = at([1, 2, 3], script)
+
+    assert tried == [1, 2, 3] * 3
+    for number, longest in enumerate([1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]):
+        told = [one[number] for one in waits]
+        assert longest // 2 <= min(told)
+        assert max(told) < longest
+        assert max(told) - min(told) > longest // 4  # of 40 boards that lost their gateway at one moment
+
+
+def test_a_gateway_that_takes_the_connection_and_says_nothing_holds_nothing_up(tmp_path):
+    script = """
+async def main():
+    board = Board(ports)
+    asyncio.create_task(ticker())
+    asyncio.create_task(board.connection.run())
+    await asyncio.sleep_ms(500)
+    board.connection.check(board.clock.up())
+    before = board.connection.up_since
+    ahead(120000)
+    board.connection.check(board.clock.up())
+    await until(lambda: board.connection.up_since is not None)
+    print(json.dumps([before, [gateway["id"] for gateway in board.settings.gateways], worst]))
+asyncio.run(main())
+"""
+    with gateways(tmp_path, [None], [b""]) as ports:
+        before, order, worst = at(ports, script)
+
+    assert before is None
+    assert order == ["gw.1", "gw.0"]
+    assert worst < 5000  # a piece of a handshake's cryptography, on a machine that is busy
+
+
+@pytest.mark.parametrize(
+    "last_words", [pytest.param(b"", id="nothing"), pytest.param(b"\x30\x7f\x00\x10half a", id="half a message")]
+)
+def test_a_gateway_that_falls_silent_is_left_after_45_seconds(tmp_path, last_words):
+    script = """
+async def main():
+    board = Board(ports)
+    asyncio.create_task(ticker())
+    asyncio.create_task(board.connection.run())
+    await until(lambda: board.connection.up_since is not None)
+    await asyncio.sleep_ms(300)
+    ahead(40000)
+    board.connection.check(board.clock.up())
+    await asyncio.sleep_ms(100)
+    patient = board.connection.up_since is not None and board.connection.reconnects == 0
+    ahead(10000)
+    board.connection.check(board.clock.up())
+    await until(lambda: board.connection.reconnects == 1)
+    print(json.dumps([patient, worst]))
+asyncio.run(main())
+"""
+    with gateways(tmp_path, [last_words, b""]) as ports:
+        patient, worst = at(ports, script)
+
+    assert patient
+    assert worst < 5000
+
+
+def test_a_gateway_that_reads_no_more_is_left_after_30_seconds_without_an_acknowledgement(tmp_path):
+    script = """
+async def main():
+    board = Board(ports)
+    asyncio.create_task(ticker())
+    asyncio.create_task(board.connection.run())
+    await until(lambda: board.connection.up_since is not None)
+    for number in range(64):
+        board.buffer.append(topics.TELEMETRY, {"up": number, "values": {"v": "x" * 200}})
+    board.connection.wake()
+    await asyncio.sleep_ms(300)
+    long = b"y" * 4000
+    for _ in range(2000):  # more than the sockets between hold
+        board.connection.tell(topics.DISCOVERY, long)
+    await asyncio.sleep_ms(500)
+    ahead(31000)
+    board.connection.check(board.clock.up())
+    await until(lambda: board.connection.reconnects == 1)
+    print(json.dumps([board.buffer.waiting(), worst]))
+asyncio.run(main())
+"""
+    with gateways(tmp_path, [b"", b""]) as ports:
+        waiting, worst = at(ports, script)
+
+    assert waiting == 64
+    assert worst < 5000
+
+
+def test_a_gateway_that_is_not_there_is_left_at_once():
+    script = """
+async def main():
+    board = Board(ports)
+    asyncio.create_task(ticker())
+    task = asyncio.create_task(board.connection.run())
+    await asyncio.sleep_ms(1200)
+    print(json.dumps([board.settings.gateways[0]["id"], worst]))
+asyncio.run(main())
+"""
+    first, worst = at([free_port(), free_port()], script)
+
+    assert first in ("gw.1", "gw.0")
+    assert worst < 5000
