@@ -339,9 +339,8 @@ def test_an_image_that_reads_back_otherwise_is_refused(tmp_path):
 
 def test_a_file_that_is_no_whole_micropython_is_refused(command, tmp_path):
     (tmp_path / "app.app-bin").write_bytes(b"\xe9" * 200_000)
-    arguments = ("--device", "pump-1", "--data", command.data, "--gateway", command.gateway)
 
-    said = command.run("flash", *arguments, "--image", tmp_path / "app.app-bin", code=1)
+    said = command.run("flash", *command.arguments("pump-7"), "--image", tmp_path / "app.app-bin", code=1)
 
     assert "no partition table" in said
 
@@ -354,9 +353,9 @@ def test_esptool_is_called_with_the_image(command, fleet, tmp_path):
     program.chmod(0o755)
     (tmp_path / "micropython.bin").write_bytes(micropython_bin(0x7000))
     fleet.add_bare("pump-6")
-    port, out = fleet.serial("pump-6"), tmp_path / "pump-1.bin"
+    port, out = fleet.serial("pump-6"), tmp_path / "pump-6.bin"
     environment = command.environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    arguments = ("--port", port, "--device", "pump-1", "--data", command.data, "--gateway", command.gateway)
+    arguments = ("--port", port, *command.arguments("pump-6"))
 
     made = ("--image", tmp_path / "micropython.bin", "--out", out, "--wait", 0)
     done = subprocess.run([FIELDLOOM, "device", "flash", *map(str, (*arguments, *made))], env=environment, check=False)
