@@ -75,7 +75,15 @@ def _result(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reported(record: dict[str, Any]) -> dict[str, Any]:
-    return {"version": number(record, "version", 0), "values": plain_mapping(record, "values")}
+    errors = {} if record.get("errors") is None else plain_mapping(record, "errors")
+    for reason in errors.values():
+        if not isinstance(reason, str):
+            raise Rejected("errors", "must hold texts")
+    more = record.get("more", False)
+    if more is not True and more is not False:
+        raise Rejected("more", "must be true or false")
+    version, values = number(record, "version", 0), plain_mapping(record, "values")
+    return {"version": version, "values": values, "errors": errors, "more": more}
 
 
 _CONTENT = {TELEMETRY: _telemetry, EVENT: _event, RESULT: _result, REPORTED: _reported}
@@ -143,6 +151,7 @@ def parse_state(payload: bytes) -> dict[str, Any]:
     number(message, "boot", 1, MAX_BOOT)
     plain_text(message, "session")
     optional_number(message, "up", 0)
+    optional_number(message, "twin", 0)
     plain(message, "state")
     return message
 

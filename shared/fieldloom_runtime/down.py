@@ -1,12 +1,14 @@
 """What travels from the cloud down to a gateway and is no command: one JSON object a record, typed on both sides."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
+TWIN = "twin"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -28,5 +30,19 @@ class Revoked(Struct, tag_field="kind", tag=REVOKED):
     """Identities that have none, and are kept out."""
 
 
+class TwinPatch(Struct, tag_field="kind", tag=TWIN):
+    """What is to be otherwise in a device's desired half (RFC 7396), and the newest of it that the cloud knows. (R4)"""
+
+    device: str
+    version: int
+    """Of `values`, the desired half as the cloud knows it: a gateway that has an older one takes it over."""
+    values: dict[str, Any]
+    id: str | None = None
+    """Without one the patch only tells what the cloud knows."""
+    changes: dict[str, Any] = {}
+
+
 encode = msgspec.json.Encoder().encode
-decode: Callable[[bytes], Withdrawn | Revoked] = msgspec.json.Decoder(Withdrawn | Revoked).decode
+decode: Callable[[bytes], Withdrawn | Revoked | TwinPatch] = msgspec.json.Decoder(
+    Withdrawn | Revoked | TwinPatch
+).decode
