@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.limits import MAX_NUMBER
+from fieldloom_contract.limits import MAX_NUMBER, MAX_UP_BYTES
 
 IDS = 64  # of patches that an owner remembers
 FLOAT_32 = 2**-22  # the relative error of a number that went through an ESP32
@@ -61,8 +61,8 @@ def merge(target: Any, patch: Any) -> Any:
 def apply(desired: Desired, patch: Patch, seen: int = 0) -> tuple[Desired, str | None]:
     """Return what an owner wants after a patch, and the reason if it refused it.
 
-    `seen` is the version that the device has. If that, or what the sender knows, is newer than what this gateway has, it
-    has lost its disk: it takes over what the sender knows, and counts on above all that was ever told.
+    `seen` is the version that the device has. If that, or what the sender knows, is newer than what this gateway has,
+    it has lost its disk: it takes over what the sender knows, and counts on above all that was ever told.
     """
     version, values, applied = desired
     if patch.known.version > version:
@@ -99,10 +99,11 @@ def fault(values: dict[str, Any]) -> str | None:
 
 
 def hear(had: Reported, told: Reported) -> Reported:
-    """Return what a device has after its report, which may be the next part of one."""
+    """Return what a device has after its report, which may be the next part of one, as long as that has an end."""
     if not had.goes_on or had.version != told.version:
         return told
-    return told._replace(values=merge(had.values, told.values), errors={**had.errors, **told.errors})
+    whole = told._replace(values=merge(had.values, told.values), errors={**had.errors, **told.errors})
+    return whole if len(messages.dumps(whole)) <= MAX_UP_BYTES else told
 
 
 def delta(desired: dict[str, Any], reported: dict[str, Any]) -> dict[str, Any]:

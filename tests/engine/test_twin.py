@@ -105,6 +105,8 @@ def test_a_report_in_parts_is_one_and_a_new_one_begins_anew():
     assert whole == Reported(4, {"drivers": {"a": 1, "b": 2}}, {"led": "no", "gateway": "no"})
     assert twin.hear(whole, first) == first
     assert twin.hear(first, Reported(5, {"x": 1})) == Reported(5, {"x": 1})
+    endless = Reported(4, {"y": "y" * 60_000}, goes_on=True)
+    assert twin.hear(endless, Reported(4, {"z": "z" * 10_000})) == Reported(4, {"z": "z" * 10_000})
 
 
 values = st.recursive(

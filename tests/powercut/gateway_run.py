@@ -97,7 +97,8 @@ async def run(data: Path) -> None:
     reader = sqlite3.connect(data / database.FILE, check_same_thread=False, isolation_level=None)
     store, outbox, writer = Store(connection, 1_000_000), Outbox(reader), ThreadPoolExecutor(1)
     steady = iter(range(10**9))
-    up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, lambda: next(steady))
+    clocks = uplink.Clocks(lambda: next(steady), lambda: script.START)
+    up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, clocks)
     ingest = Ingest(Board(), store, writer, lambda: script.START, up.wake, lambda *_: None)
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up.run())

@@ -14,16 +14,19 @@ from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, topics, update
 from fieldloom_contract.errors import Rejected
+from fieldloom_contract.fields import optional_number
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
+from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.readings import Reading
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.segments import Segments
-from fieldloom_runtime.down import Revoked
+from fieldloom_gateway.ingest.twins import Twins
+from fieldloom_runtime.down import Revoked, TwinPatch
 from fieldloom_runtime.records import DeadLetter, Event, Expired, Record, Reported, Result, State, Telemetry
 
 KINDS: dict[str, type[Record]] = {
@@ -81,6 +84,7 @@ class Store:
         self._touched: set[tuple[str, int]] = set()
         self._segments = Segments(connection)
         self.revocations = Revocations(connection)
+        self.twins = Twins(connection, self._segments.add)
 
     @property
     def outbox_bytes(self) -> int:
@@ -112,19 +116,34 @@ class Store:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
 
-    def take_down(self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked]) -> list[tuple[str, bytes]]:
-        """Commit what the cloud sent, up to `number` of its stream; return (device, payload) of new commands."""
-        fresh: list[tuple[str, bytes]] = []
+    def patch_twin(self, device: str, patch: Patch, now: int) -> str | None:
+        """Commit a patch of this site; return why it was refused, if it was."""
+        with self._transaction():
+            return self.twins.take(device, patch, now)
+
+    def take_down(
+        self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked | TwinPatch], now: int
+    ) -> list[tuple[str, str, bytes]]:
+        """Commit what the cloud sent, up to `number` of its stream; return (device, verb, payload) of what is new."""
+        fresh: list[tuple[str, str, bytes]] = []
+        patched: dict[str, None] = {}
         with self._transaction():
             for record in records:
                 if isinstance(record, Revoked):
                     self.revocations.take(record)
                     continue
+                if isinstance(record, TwinPatch):
+                    known = Desired(record.version, record.values)
+                    self.twins.take(record.device, Patch(record.id, record.changes, known), now)
+                    patched[record.device] = None
+                    continue
                 payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
                 row = (record["id"], record["device"], payload, record["expires"])
                 if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
-                    fresh.append((record["device"], payload))
+                    fresh.append((record["device"], topics.COMMAND, payload))
             self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
+        for device in patched:
+            fresh += [(device, topics.DESIRED, behind.payload) for behind in self.twins.behind(device)]
         return fresh
 
     def downstream(self, stream: bytes) -> int:
@@ -183,7 +202,8 @@ class Store:
             elif arrival.verb == topics.STATE:
                 self._take_state(arrival, now, taken)
             elif arrival.verb == topics.DISCOVERY:
-                messages.parse_discovery(arrival.payload)
+                told = messages.parse_discovery(arrival.payload)["device"]
+                self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
                 taken.greeted.add(arrival.device)
             elif arrival.verb == topics.UPDATE_REQUEST:
                 taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
@@ -248,6 +268,8 @@ class Store:
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
         self._segments.add(KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told))
+        if arrival.verb == topics.REPORTED:
+            self.twins.hear(arrival.device, told, now)
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
             self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
 
@@ -278,6 +300,7 @@ class Store:
         told.facts = facts
         self._segments.add(told)
         if state["online"]:
+            self.twins.meet(arrival.device, state.get("twin") or 0, now)
             taken.greeted.add(arrival.device)
 
     def _refuse(self, arrival: Arrival, reason: str, taken: Taken) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -16,7 +16,7 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Store
-from fieldloom_runtime.down import REVOKED, WITHDRAWN, Revoked, decode
+from fieldloom_runtime.down import REVOKED, TWIN, WITHDRAWN, Revoked, TwinPatch, decode
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -25,13 +25,20 @@ BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
 WINDOW_SEGMENTS = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 TICK_S = 0.25
-NEW_COMMANDS = 1000
+NEW_MESSAGES = 1000
+
+
+class Clocks(NamedTuple):
+    """Two clocks, both in ms: one that nobody sets, and Unix time."""
+
+    steady: Callable[[], int]
+    now: Callable[[], int]
 
 
 class Uplink:
     """Sends the outbox up, several batches in flight, and takes what the cloud sends down.
 
-    `steady` gives ms of a monotonic clock; `deliver(device, payload)` hands a new command to its device.
+    What is new for a device goes into `new_messages`, as (device, verb, payload).
     """
 
     def __init__(
@@ -42,19 +49,19 @@ class Uplink:
         outbox: Outbox,
         store: Store,
         writer: Executor,
-        steady: Callable[[], int],
+        clocks: Clocks,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
         self._store = store
         self._writer = writer
-        self._steady = steady
+        self._steady, self._now = clocks
         self._wake = asyncio.Event()
         self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
-        self.new_commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(NEW_COMMANDS)
+        self.new_messages: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue(NEW_MESSAGES)
         self.new_list = asyncio.Event()  # of revoked certificates
 
     @property
@@ -133,24 +140,30 @@ class Uplink:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
-            commands = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
+            take_down, now = self._store.take_down, self._now()
+            told = await loop.run_in_executor(self._writer, take_down, sent.stream, last, known, now)
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
-            for command in commands:
-                # A command that finds no room is on the disk, and goes out when those that wait are sent again.
-                if not self.new_commands.full():
-                    self.new_commands.put_nowait(command)
+            if any(isinstance(record, TwinPatch) for record in known):
+                self.wake()
+            for message in told:
+                # One that finds no room is on the disk, and goes out when those that wait are sent again.
+                if not self.new_messages.full():
+                    self.new_messages.put_nowait(message)
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | TwinPatch | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED):
+        if record.get("kind") in (WITHDRAWN, REVOKED, TWIN):
             read = decode(text)
-            return read if isinstance(read, Revoked) else None
+            if isinstance(read, TwinPatch):
+                topics.device_id(read.device)
+                messages.desired(read.version, read.values)
+            return read if isinstance(read, (Revoked, TwinPatch)) else None
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])
     except (ValueError, AttributeError, KeyError, TypeError, Rejected) as error:  # msgspec's are ValueErrors
