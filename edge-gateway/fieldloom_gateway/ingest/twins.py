@@ -39,9 +39,11 @@ class Twins:
         """Apply a patch and tell the cloud what is wanted now; return why it was refused, if it was."""
         if not self._ownership.owns(device):
             return None
-        desired, refused = twin.apply(self.desired(device), patch, self.seen(device) or 0)
-        self._write(device, desired)
-        self._tell(device, desired, now, patch.id, refused)
+        before = self.desired(device)
+        desired, refused = twin.apply(before, patch, self.seen(device) or 0)
+        if patch.id is not None or desired != before:
+            self._write(device, desired)
+            self._tell(device, desired, now, patch.id, refused)
         return refused
 
     def meet(self, device: str, version: int, now: int) -> None:
