@@ -37,7 +37,7 @@ def set_interval(board, parameters):
     """Measure at another interval from now on, over a reset too; 0 pauses it until the next start."""
     interval = number(parameters, "interval", 0, settings.MAX_INTERVAL_MS)
     if interval:
-        settings.change("interval", interval)
+        _change(board, "interval", interval)
     board.settings.interval = interval
     return {"interval": interval}
 
@@ -61,7 +61,7 @@ def connect(board, parameters):
     gateway = text(parameters, "gateway")
     if not settings.prefer(board.settings, gateway):
         raise Rejected("gateway", "is not in this board's configuration")
-    settings.change("gateway", gateway)
+    _change(board, "gateway", gateway)
     board.connection.leave()
     return {"gateway": gateway}
 
@@ -75,6 +75,11 @@ def rollback(board, parameters):
     """Go back to the release in the other slot; the result follows likewise."""
     overlay.call("orders", "roll_back", board)
     return PENDING
+
+
+def _change(board, name, value):
+    if settings.change(name, value):  # the twin wants another: it is told that it is not so
+        overlay.call("twin", "report", board)
 
 
 def _driver(board, parameters):

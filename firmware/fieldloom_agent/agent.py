@@ -45,6 +45,7 @@ class Agent:
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
         updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
         overlay.call("journal", "resume", self, updates)
+        overlay.call("twin", "report", self)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -123,6 +124,8 @@ class Agent:
             elif verb == topics.UPDATE_CHUNK:
                 if self.update is not None:
                     self.update.take(payload)
+            elif verb == topics.DESIRED:
+                overlay.call("twin", "take", self, device.parse_desired(payload))
             elif verb == topics.DISCOVERY_REQUEST:
                 asyncio.create_task(self.introduce(device.parse_discovery_request(payload)))
         except Rejected as error:
@@ -161,7 +164,9 @@ class Agent:
     def facts(self):
         """Return what `state` says beside presence."""
         facts = overlay.call("wifi", "facts", self.settings.wifi)
-        facts.update(up=self.clock.up(), firmware=self.settings.release["version"], free=gc.mem_free())
+        facts.update(
+            twin=self.settings.twin, up=self.clock.up(), firmware=self.settings.release["version"], free=gc.mem_free()
+        )
         if self.settings.board is not None:
             facts["board"] = self.settings.board
         return facts

@@ -10,10 +10,10 @@ from fieldloom_agent.log import PAGE, Log
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.stream import Item
-from fieldloom_contract.topics import EVENT, RESULT, TELEMETRY
+from fieldloom_contract.topics import EVENT, REPORTED, RESULT, TELEMETRY
 
-LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r"}
-KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT}
+LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r", REPORTED: b"w"}
+KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT, 119: REPORTED}
 DROPPED = "/dropped.json"
 NEWLINE = 10
 

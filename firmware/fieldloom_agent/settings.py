@@ -1,19 +1,29 @@
-"""What a board was told: /config.json, and over it what commands have changed since, /settings.json."""
+"""What a board was told: /config.json, over it what commands have changed since, and over that its twin.
+
+The last two are in /settings.json, which is replaced whole: {"interval", "gateway", "twin": {"version", "values"}}.
+"""
 
 import json
+import os
 
 from fieldloom_agent import SLOT
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import mapping, number, read_object, text
-from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_contract.fields import dumps, mapping, number, read_object, text
+from fieldloom_contract.limits import MAX_DOWN_BYTES, MAX_NAME
 from fieldloom_contract.topics import device_id
 
 CHANGES = "/settings.json"
+TWIN = "twin"
+NO_TWIN = {"version": 0, "values": {}}
+SETTABLE = ("interval", "report", "led", "gateway")  # by the twin
 MAX_INTERVAL_MS = 86400000
 
 
 class Settings:
-    """Checked settings: `interval` in ms, 0 for no measuring; `gateways`, in order, as {"id", "host", "port"}."""
+    """Checked settings: `interval` in ms, 0 for no measuring; `gateways`, in order, as {"id", "host", "port"}.
+
+    `twin` is the version of the desired half that is taken.
+    """
 
 
 def load():
@@ -21,7 +31,16 @@ def load():
     with open("/config.json", "rb") as file:
         told = read_object(file.read(), MAX_DOWN_BYTES)
     told.update(_changes())
+    wanted = told.pop(TWIN, NO_TWIN)
+    for key in SETTABLE:
+        try:  # as it was when it was taken, unless another release is stricter
+            if key in wanted["values"]:
+                check(wanted["values"], key, told.get("gateways", []))
+                told[key] = wanted["values"][key]
+        except Rejected:
+            pass
     settings = Settings()
+    settings.twin = wanted["version"]
     settings.device = device_id(told.get("device"))
     settings.type = text(told, "type")
     settings.board = told.get("board")  # the name that releases for it bear, as esp32-generic
@@ -38,10 +57,26 @@ def load():
     return settings
 
 
+def check(wanted, key, gateways):
+    """Look at a setting of the twin. Raises Rejected."""
+    if key == "interval":
+        number(wanted, key, 0, MAX_INTERVAL_MS)
+    elif key == "report":
+        report_rules(wanted)
+    elif key == "led":
+        number(wanted, key, 0, 48)
+    elif key != "gateway":
+        raise Rejected(key, "is not known to this board")
+    elif text(wanted, key) not in [gateway["id"] for gateway in gateways]:
+        raise Rejected(key, "is not in this board's configuration")
+
+
 def report_rules(told):
     """Return the rules of `report`, which `reporting` explains. Raises Rejected."""
     rules = mapping(told, "report")
     for metric in rules:
+        if len(metric) > MAX_NAME:
+            raise Rejected("report", "names have at most 64 characters")
         for name, value in mapping(rules, metric).items():
             place = "report." + metric + "." + name
             if name not in ("deadband", "deadband_percent", "min", "max"):
@@ -52,11 +87,35 @@ def report_rules(told):
 
 
 def change(name, value):
-    """Keep a changed setting over the next start."""
+    """Keep a changed setting over the next start; return whether the twin wants another, over which it counts too."""
     changes = _changes()
     changes[name] = value
-    with open(CHANGES, "w") as file:
-        json.dump(changes, file)
+    wanted = changes.get(TWIN, NO_TWIN)["values"]
+    is_wanted = name in wanted
+    if is_wanted:
+        wanted[name] = value
+    _keep(changes)
+    return is_wanted
+
+
+def twin():
+    """Return the desired half that was taken, {"version", "values"}."""
+    return _changes().get(TWIN, NO_TWIN)
+
+
+def keep_twin(desired):
+    """Keep a desired half over the next start. Raises OSError; then the one before it stays."""
+    changes = _changes()
+    changes[TWIN] = desired
+    _keep(changes)
+
+
+def _keep(changes):
+    # First whole beside it: neither a power cut nor a lack of memory or room may leave half a file.
+    content = dumps(changes)
+    with open(CHANGES + ".new", "wb") as file:
+        file.write(content)
+    os.rename(CHANGES + ".new", CHANGES)
 
 
 def prefer(settings, gateway):

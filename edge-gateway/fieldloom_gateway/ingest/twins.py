@@ -15,7 +15,7 @@ NOTHING = Reported()
 
 
 class Behind(NamedTuple):
-    """A device that is online and does not have the newest version; `payload` tells it."""
+    """A device that does not have the newest version; `payload` tells it."""
 
     device: str
     version: int
@@ -80,13 +80,14 @@ class Twins:
         return row[0] if row else None
 
     def behind(self, device: str | None = None) -> list[Behind]:
-        """Return who of the devices that are online, or whether one of them, has to be told what is wanted."""
+        """Return who of the devices that are online has to be told what is wanted; of one, online or not, whether."""
+        # One that has just been heard of need not have told of its presence yet, as after a loss of this disk.
         query = (
             "SELECT device, wanted.version, wanted.body "
-            "FROM twin_desired AS wanted JOIN twin_reported AS told USING (device) JOIN device USING (device) "
-            "WHERE online AND told.seen < wanted.version AND device = coalesce(?, device) ORDER BY device"
+            "FROM twin_desired AS wanted JOIN twin_reported AS told USING (device) LEFT JOIN device USING (device) "
+            "WHERE told.seen < wanted.version AND (device = ? OR (? IS NULL AND online)) ORDER BY device"
         )
-        rows = self._db.execute(query, (device,)).fetchall()
+        rows = self._db.execute(query, (device, device))
         return [Behind(name, version, messages.desired(version, json.loads(body))) for name, version, body in rows]
 
     def _write(self, device: str, desired: Desired) -> None:
