@@ -1,6 +1,6 @@
-"""What a board was told: /config.json, over it what commands have changed since, and over that its twin.
+"""What a board was told: /config.json, over it what commands changed since, /settings.json, and over that its twin.
 
-The last two are in /settings.json, which is replaced whole: {"interval", "gateway", "twin": {"version", "values"}}.
+The desired half of the twin is /twin.json, {"version", "values"}. Both files are replaced whole.
 """
 
 import json
@@ -8,13 +8,12 @@ import os
 
 from fieldloom_agent import SLOT
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import dumps, mapping, number, read_object, text
+from fieldloom_contract.fields import mapping, number, read_object, text
 from fieldloom_contract.limits import MAX_DOWN_BYTES, MAX_NAME
 from fieldloom_contract.topics import device_id
 
 CHANGES = "/settings.json"
-TWIN = "twin"
-NO_TWIN = {"version": 0, "values": {}}
+TWIN = "/twin.json"
 SETTABLE = ("interval", "report", "led", "gateway")  # by the twin
 MAX_INTERVAL_MS = 86400000
 
@@ -22,16 +21,16 @@ MAX_INTERVAL_MS = 86400000
 class Settings:
     """Checked settings: `interval` in ms, 0 for no measuring; `gateways`, in order, as {"id", "host", "port"}.
 
-    `twin` is the version of the desired half that is taken.
+    `preferred` is the gateway to begin with; `twin` is the version of the desired half that is taken.
     """
 
 
-def load():
-    """Return the settings. Raises Rejected, which names the field at fault."""
+def load(wanted=None):
+    """Return the settings, by default with the twin that was taken. Raises Rejected, which names the field at fault."""
+    wanted = wanted or twin()
     with open("/config.json", "rb") as file:
         told = read_object(file.read(), MAX_DOWN_BYTES)
-    told.update(_changes())
-    wanted = told.pop(TWIN, NO_TWIN)
+    told.update(_read(CHANGES))
     for key in SETTABLE:
         try:  # as it was when it was taken, unless another release is stricter
             if key in wanted["values"]:
@@ -51,7 +50,8 @@ def load():
     settings.led = told.get("led")
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128
     settings.gateways = [_gateway(entry) for entry in told.get("gateways", [])]
-    prefer(settings, told.get("gateway"))
+    settings.preferred = told.get("gateway")
+    prefer(settings, settings.preferred)
     with open(SLOT + "/release.json") as file:
         settings.release = json.load(file)  # {"version", "built" (Unix seconds)}
     return settings
@@ -88,34 +88,32 @@ def report_rules(told):
 
 def change(name, value):
     """Keep a changed setting over the next start; return whether the twin wants another, over which it counts too."""
-    changes = _changes()
+    changes = _read(CHANGES)
     changes[name] = value
-    wanted = changes.get(TWIN, NO_TWIN)["values"]
-    is_wanted = name in wanted
-    if is_wanted:
-        wanted[name] = value
-    _keep(changes)
-    return is_wanted
+    _keep(CHANGES, changes)
+    taken = twin()
+    if name not in taken["values"]:
+        return False
+    taken["values"][name] = value
+    keep_twin(taken)
+    return True
 
 
 def twin():
-    """Return the desired half that was taken, {"version", "values"}."""
-    return _changes().get(TWIN, NO_TWIN)
+    """Return the desired half that was taken."""
+    return _read(TWIN) or {"version": 0, "values": {}}
 
 
 def keep_twin(desired):
     """Keep a desired half over the next start. Raises OSError; then the one before it stays."""
-    changes = _changes()
-    changes[TWIN] = desired
-    _keep(changes)
+    _keep(TWIN, desired)
 
 
-def _keep(changes):
+def _keep(path, content):
     # First whole beside it: neither a power cut nor a lack of memory or room may leave half a file.
-    content = dumps(changes)
-    with open(CHANGES + ".new", "wb") as file:
-        file.write(content)
-    os.rename(CHANGES + ".new", CHANGES)
+    with open(path + ".new", "w") as file:
+        json.dump(content, file)
+    os.rename(path + ".new", path)
 
 
 def prefer(settings, gateway):
@@ -128,9 +126,9 @@ def prefer(settings, gateway):
     return False
 
 
-def _changes():
+def _read(path):
     try:
-        with open(CHANGES) as file:
+        with open(path) as file:
             return json.load(file)
     except (OSError, ValueError):
         return {}

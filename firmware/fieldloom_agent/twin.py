@@ -21,13 +21,12 @@ def take(board, desired):
         report(board)
     if desired["version"] <= board.settings.twin:
         return
-    before = settings.twin()["values"].get("gateway")
     try:
         settings.keep_twin(desired)
     except OSError as error:  # the gateway sends it again
         board.reject(DESIRED, "values", "can't be kept: " + repr(error))
         return
-    _adopt(board, before)
+    _adopt(board, desired)
     _apply(board, desired)
 
 
@@ -38,16 +37,16 @@ def report(board):
         _apply(board, taken)
 
 
-def _adopt(board, before):
-    """Make the settings those of the next start; `before` is the gateway that was wanted until now."""
-    had, fresh = board.settings, overlay.call("settings", "load")
+def _adopt(board, desired):
+    """Make the settings those of the next start."""
+    had, fresh = board.settings, settings.load(desired)
     had.twin, had.interval, had.led = fresh.twin, fresh.interval, fresh.led
     if fresh.report != had.report:
         had.report = fresh.report
         board.reporting = overlay.call("reporting", "load", fresh.report) if fresh.report else None
-    wanted = settings.twin()["values"].get("gateway")
-    if wanted not in (before, had.gateways[0]["id"]) and settings.prefer(had, wanted):
+    if fresh.preferred not in (had.preferred, had.gateways[0]["id"]) and settings.prefer(had, fresh.preferred):
         board.connection.leave()
+    had.preferred = fresh.preferred
 
 
 def _apply(board, taken):
