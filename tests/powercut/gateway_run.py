@@ -55,7 +55,7 @@ class Board:
 
 
 class Cloud:
-    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands down."""
+    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands and patches."""
 
     is_connected = True
 
@@ -66,8 +66,10 @@ class Cloud:
 
     async def run(self) -> None:
         await self.connected()
-        for number in range(1, script.COMMANDS + 1):
-            sent = batch.pack(script.STREAM_DOWN, number, 1, [], [script.command(number)])
+        down = [script.command(number) for number in range(1, script.COMMANDS + 1)]
+        down += [script.patch(number) for number in range(1, script.PATCHES + 1)]
+        for number, record in enumerate(down, 1):
+            sent = batch.pack(script.STREAM_DOWN, number, 1, [], [record])
             await self.hear(topics.gateway(script.GATEWAY, "down"), sent)
             await self.answer()
         while True:
@@ -87,7 +89,7 @@ class Cloud:
             if self.batches % 2 == 0:
                 self.answers.put_nowait((sent.stream, sent.offset + len(sent.records) - 1))
         elif topic.endswith("down/ack"):
-            mark("commands", batch.unpack_ack(payload)[1])
+            mark("down", batch.unpack_ack(payload)[1])
         return True
 
 

@@ -53,14 +53,14 @@ class Records:
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
-            fresh = {sent.stream: sent.gateway for sent in group if not self._guard.position(sent.stream)}
+            unknown = {sent.stream: sent.gateway for sent in group if not self._guard.position(sent.stream)}
             async with self._database.transaction() as session:
                 for sent in group:
                     await _store(session, sent.gateway, self._guard.take(sent))
-                begun = [gateway for stream, gateway in fresh.items() if self._guard.position(stream)]
+                await _store_guard(session, self._guard.changes())
+                begun = [gateway for stream, gateway in unknown.items() if self._guard.position(stream)]
                 for gateway in begun:
                     await twins.restore(session, gateway)
-                await _store_guard(session, self._guard.changes())
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._guard = await _stored_guard(self._database)
