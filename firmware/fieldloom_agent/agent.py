@@ -45,7 +45,7 @@ class Agent:
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
         updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
         overlay.call("journal", "resume", self, updates)
-        overlay.call("twin", "report", self)
+        overlay.call("twin", "resume", self)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()

@@ -130,7 +130,7 @@ def _read(path):
     try:
         with open(path) as file:
             return json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):  # what has no room must not keep a board from starting
         return {}
 
 

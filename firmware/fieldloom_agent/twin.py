@@ -30,8 +30,16 @@ def take(board, desired):
     _apply(board, desired)
 
 
+def resume(board):
+    """Report at a start, since a cut may have taken what was reported before."""
+    try:
+        report(board)
+    except MemoryError:  # it was told when it was taken
+        pass
+
+
 def report(board):
-    """Give the drivers what is wanted of them, and report all of it; at a start, since a cut may have taken both."""
+    """Give the drivers what is wanted of them, and report all of it."""
     taken = settings.twin()
     if taken["version"]:
         _apply(board, taken)

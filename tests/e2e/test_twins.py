@@ -140,3 +140,21 @@ def test_a_gateway_that_lost_its_disk_gets_its_twins_back(world):
 
     assert taken["desired"] == {**before["desired"], "interval": 500}
     assert taken["delta"] == {}
+
+
+def test_a_board_with_little_memory_starts_with_a_long_twin(world):
+    """4 KiB in the heap of `test_heap`: what could not be read at a start would keep the board from all its work."""
+    system, fleet = world
+    fleet.add(system.enrol_device("board-2"), system.gateways, interval=500, heap="100k")
+
+    with system.api() as api:
+        path = "/api/v1/devices/board-2/twin"
+        api.patch(path, json={"desired": {"interval": 250, "note": "x" * 3900}}).raise_for_status()
+        wait_for(lambda: api.get(path).json()["reported_version"] == 1, 60, "the report")
+        fleet.reset("board-2")
+        asked = {"device": "board-2", "type": "twin.reported"}
+        told = wait_for(lambda: api.get("/api/v1/events", params=asked).json()["items"][1:], 60, "a second report")
+
+    assert told[0]["data"]["values"] == {"interval": 250}
+    assert fleet.status()["board-2"]["starts"] == 2
+    assert "MemoryError" not in fleet.console("board-2")

@@ -112,7 +112,7 @@ def test_a_start_gives_the_drivers_what_is_wanted_and_tells_again():
     told, temperature = results("""
 take(4, drivers={"climate": {"temperature": 30}})
 board = Board()
-twin.report(board)
+twin.resume(board)
 print(json.dumps([told, board.drivers["climate"]._temperature]))
 """)
 
