@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from fieldloom_contract import messages, topics
+from fieldloom_gateway.ingest.patience import Patience
 from fixtures.certificates import TestAuthority
 from fixtures.processes import wait_until_ready
 from gateway.conftest import GATEWAY, Site, hear
@@ -120,6 +121,18 @@ async def test_a_device_is_told_until_it_has_the_version_and_not_after(twin):
         again = (await hear(device, topics.DESIRED)).message["version"]
 
     assert (told, again) == ([1, 1], 1)
+
+
+def test_the_time_between_two_attempts_doubles_up_to_five_minutes():
+    patience = Patience()
+
+    told = [now for now in range(0, 2_000_000, 1000) if patience.is_over("dev-1", 4, now)]
+
+    assert [later - now for now, later in itertools.pairwise([0, *told])] == [
+        *(5_000 * 2**step for step in range(6)),
+        *[300_000] * 5,
+    ]
+    assert not patience.is_over("dev-1", 5, 2_000_000), "a new version has just been sent"
 
 
 async def test_a_patch_of_the_site_works_without_the_cloud(twin):

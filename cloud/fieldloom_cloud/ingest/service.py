@@ -135,7 +135,8 @@ async def _store_event(
         kind, data = "command.result", {name: getattr(record, name) for name in ("id", "status", "result", "error")}
         await dispatch.hear(session, record.id, record.device, record.status, data)
     elif isinstance(record, Reported):
-        kind, data = "twin.reported", {name: getattr(record, name) for name in ("version", "values", "errors")}
+        kind, data = "twin.reported", {"version": record.version, "values": record.values}
+        data |= {"errors": record.errors} if record.errors else {}
         await twins.hear_reported(session, record)
     elif isinstance(record, Desired):
         kind = "twin.desired" if record.error is None else "twin.refused"
