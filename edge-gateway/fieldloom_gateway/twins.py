@@ -140,4 +140,5 @@ def _tagged(device: str, shown: Shown, response: Response) -> dict[str, Any]:
         "reported": reported.values,
         "errors": reported.errors,
         "delta": twin.delta(desired.values, reported.values),
+        "pending": [],  # as the cloud answers, so that `fieldloom device twin` works here too: an owner decides at once
     }

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 
 import httpx2
@@ -11,7 +12,7 @@ import pytest
 from fieldloom_contract import messages, topics
 from fieldloom_gateway.ingest.patience import Patience
 from fixtures.certificates import TestAuthority
-from fixtures.processes import wait_until_ready
+from fixtures.processes import FIELDLOOM, wait_until_ready
 from gateway.conftest import GATEWAY, Site, hear
 from gateway.test_ingest import outbox, report
 from gateway.test_uplink import cloud_client, command_down, down_ack, run_cloud_broker
@@ -157,8 +158,23 @@ async def test_a_patch_of_the_site_works_without_the_cloud(twin):
         "reported": {"interval": 900},
         "errors": {"led": "is not there"},
         "delta": {"led": 7},
+        "pending": [],
     }
     assert twin.told_up[0] == (1, {"interval": 500}, "once", None)
+
+
+async def test_the_command_works_at_the_gateway_too(site, twin):
+    address = f"http://127.0.0.1:{site.ports['http']}"
+    environment = {"FIELDLOOM_API": address, "FIELDLOOM_TOKEN": (site.data / "local.token").read_text().strip()}
+    async with twin.device(0) as device:
+        command = [FIELDLOOM, "device", "twin", twin.name, "--set", "interval=500", "--wait", "20", "--json"]
+        asked = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+        await hear(device, topics.DESIRED)
+        await twin.report(device, 1, 1, values={"interval": 500})
+        said, _ = await asked.communicate()
+
+    assert asked.returncode == 0
+    assert json.loads(said)["reported"] == {"interval": 500}
 
 
 async def test_a_patch_that_makes_it_too_long_is_refused_and_told(twin):

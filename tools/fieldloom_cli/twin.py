@@ -28,7 +28,10 @@ def twin(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Show a device's twin, or change what is wanted of it; with --wait, exit code 1 unless the device has it all."""
+    """Show a device's twin, or change what is wanted of it; with --wait, exit code 1 unless the device has it all.
+
+    While the cloud is away, at the gateway: FIELDLOOM_API=http://127.0.0.1:8090, FIELDLOOM_TOKEN from its local.token.
+    """
     api = Api(data)
     changes = _changes(wanted or [])
     path = f"/devices/{name}/twin"
