@@ -1,6 +1,6 @@
 """The built-in commands, each a function of the agent and the parameters. Intervals and durations are in ms. (F3)"""
 
-from fieldloom_agent import overlay, settings
+from fieldloom_agent import changes, overlay
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import number, text
 
@@ -35,7 +35,7 @@ def write(board, parameters):
 
 def set_interval(board, parameters):
     """Measure at another interval from now on, over a reset too; 0 pauses it until the next start."""
-    interval = number(parameters, "interval", 0, settings.MAX_INTERVAL_MS)
+    interval = number(parameters, "interval", 0, changes.MAX_INTERVAL_MS)
     if interval:
         _change(board, "interval", interval)
     board.settings.interval = interval
@@ -59,7 +59,7 @@ def reboot(board, parameters):
 def connect(board, parameters):
     """Move to another gateway of the configuration, for good."""
     gateway = text(parameters, "gateway")
-    if not settings.prefer(board.settings, gateway):
+    if not changes.prefer(board.settings, gateway):
         raise Rejected("gateway", "is not in this board's configuration")
     _change(board, "gateway", gateway)
     board.connection.leave()
@@ -78,7 +78,7 @@ def rollback(board, parameters):
 
 
 def _change(board, name, value):
-    if settings.change(name, value):  # the twin wants another: it is told that it is not so
+    if changes.change(name, value):  # the twin wants another: it is told that it is not so
         overlay.call("twin", "report", board)
 
 

@@ -1,21 +1,15 @@
-"""What a board was told: /config.json, over it what commands changed since, /settings.json, and over that its twin.
-
-The desired half of the twin is /twin.json, {"version", "values"}. Both files are replaced whole.
-"""
+"""What a board was told: /config.json, and over it what commands and its twin have changed since (`changes`)."""
 
 import json
-import os
 
-from fieldloom_agent import SLOT
+from fieldloom_agent import SLOT, changes
+from fieldloom_agent.changes import MAX_INTERVAL_MS
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import mapping, number, read_object, text
 from fieldloom_contract.limits import MAX_DOWN_BYTES, MAX_NAME
 from fieldloom_contract.topics import device_id
 
-CHANGES = "/settings.json"
-TWIN = "/twin.json"
 SETTABLE = ("interval", "report", "led", "gateway")  # by the twin
-MAX_INTERVAL_MS = 86400000
 
 
 class Settings:
@@ -27,10 +21,10 @@ class Settings:
 
 def load(wanted=None):
     """Return the settings, by default with the twin that was taken. Raises Rejected, which names the field at fault."""
-    wanted = wanted or twin()
+    wanted = wanted or changes.twin()
     with open("/config.json", "rb") as file:
         told = read_object(file.read(), MAX_DOWN_BYTES)
-    told.update(_read(CHANGES))
+    told.update(changes.read(changes.CHANGES))
     for key in SETTABLE:
         try:  # as it was when it was taken, unless another release is stricter
             if key in wanted["values"]:
@@ -51,7 +45,7 @@ def load(wanted=None):
     settings.pages = number(told, "pages", 2, 1024) if told.get("pages") else 128
     settings.gateways = [_gateway(entry) for entry in told.get("gateways", [])]
     settings.preferred = told.get("gateway")
-    prefer(settings, settings.preferred)
+    changes.prefer(settings, settings.preferred)
     with open(SLOT + "/release.json") as file:
         settings.release = json.load(file)  # {"version", "built" (Unix seconds)}
     return settings
@@ -84,54 +78,6 @@ def report_rules(told):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise Rejected(place, "must be a number from 0")
     return rules
-
-
-def change(name, value):
-    """Keep a changed setting over the next start; return whether the twin wants another, over which it counts too."""
-    changes = _read(CHANGES)
-    changes[name] = value
-    _keep(CHANGES, changes)
-    taken = twin()
-    if name not in taken["values"]:
-        return False
-    taken["values"][name] = value
-    keep_twin(taken)
-    return True
-
-
-def twin():
-    """Return the desired half that was taken."""
-    return _read(TWIN) or {"version": 0, "values": {}}
-
-
-def keep_twin(desired):
-    """Keep a desired half over the next start. Raises OSError; then the one before it stays."""
-    _keep(TWIN, desired)
-
-
-def _keep(path, content):
-    # First whole beside it: neither a power cut nor a lack of memory or room may leave half a file.
-    with open(path + ".new", "w") as file:
-        json.dump(content, file)
-    os.rename(path + ".new", path)
-
-
-def prefer(settings, gateway):
-    """Put a gateway first and say whether it is known."""
-    for entry in settings.gateways:
-        if entry["id"] == gateway:
-            settings.gateways.remove(entry)
-            settings.gateways.insert(0, entry)
-            return True
-    return False
-
-
-def _read(path):
-    try:
-        with open(path) as file:
-            return json.load(file)
-    except (OSError, ValueError, MemoryError):  # what has no room must not keep a board from starting
-        return {}
 
 
 def _gateway(entry):

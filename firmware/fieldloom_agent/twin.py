@@ -5,7 +5,7 @@ more; under `drivers` a driver gets by its name what its `set` takes. What the b
 reason. A report is cut into records that fit a page of the buffer: `more` says that another follows.
 """
 
-from fieldloom_agent import overlay, settings
+from fieldloom_agent import changes, overlay, settings
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.topics import DESIRED, REPORTED
@@ -22,7 +22,7 @@ def take(board, desired):
     if desired["version"] <= board.settings.twin:
         return
     try:
-        settings.keep_twin(desired)
+        changes.keep_twin(desired)
     except OSError as error:  # the gateway sends it again
         board.reject(DESIRED, "values", "can't be kept: " + repr(error))
         return
@@ -40,7 +40,7 @@ def resume(board):
 
 def report(board):
     """Give the drivers what is wanted of them, and report all of it."""
-    taken = settings.twin()
+    taken = changes.twin()
     if taken["version"]:
         _apply(board, taken)
 
@@ -52,7 +52,7 @@ def _adopt(board, desired):
     if fresh.report != had.report:
         had.report = fresh.report
         board.reporting = overlay.call("reporting", "load", fresh.report) if fresh.report else None
-    if fresh.preferred not in (had.preferred, had.gateways[0]["id"]) and settings.prefer(had, fresh.preferred):
+    if fresh.preferred not in (had.preferred, had.gateways[0]["id"]) and changes.prefer(had, fresh.preferred):
         board.connection.leave()
     had.preferred = fresh.preferred
 

@@ -6,11 +6,12 @@ from firmware.vm import run
 
 IMPORTS = """
 sys.path.append("")
-from fieldloom_agent import actions, drivers, journal, overlay, reporting, rtc, settings, twin
+from fieldloom_agent import actions, changes, drivers, journal, overlay, reporting, rtc, settings, twin
 from fieldloom_agent.drivers import simulated, switch
 from fieldloom_contract.errors import Rejected
 """
 SETTING = """
+settings.SLOT = ""
 CONFIG = {"device": "dev-1", "type": "climate", "interval": 1000, "led": 2, "report": {"temperature": {"deadband": 1}},
     "gateways": [{"id": name, "host": "here", "port": 1} for name in ("gw.a", "gw.b")]}
 def furnish():
