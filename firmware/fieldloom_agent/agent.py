@@ -45,7 +45,8 @@ class Agent:
         print("fieldloom", self.settings.release["version"], "on", self.settings.device, "boot", self.boot)
         updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
         overlay.call("journal", "resume", self, updates)
-        overlay.call("twin", "resume", self)
+        if self.settings.twin:  # the names in a module stay, even when the module goes
+            overlay.call("twin", "resume", self)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -125,7 +126,7 @@ class Agent:
                 if self.update is not None:
                     self.update.take(payload)
             elif verb == topics.DESIRED:
-                overlay.call("twin", "take", self, device.parse_desired(payload))
+                overlay.call("twin", "take", self, payload)
             elif verb == topics.DISCOVERY_REQUEST:
                 asyncio.create_task(self.introduce(device.parse_discovery_request(payload)))
         except Rejected as error:

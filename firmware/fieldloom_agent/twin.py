@@ -6,6 +6,7 @@ reason. A report is cut into records that fit a page of the buffer: `more` says 
 """
 
 from fieldloom_agent import changes, overlay, settings
+from fieldloom_contract.desired import parse_desired
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.topics import DESIRED, REPORTED
@@ -15,8 +16,9 @@ LONGEST_PATH = 64
 LONGEST_REASON = 128
 
 
-def take(board, desired):
-    """Take a desired half, {"version", "values"}; one that is there is told again, an older one says nothing."""
+def take(board, payload):
+    """Take a desired half; one that is there is told again, an older one says nothing. Raises Rejected."""
+    desired = parse_desired(payload)
     if desired["version"] == board.settings.twin:
         report(board)
     if desired["version"] <= board.settings.twin:

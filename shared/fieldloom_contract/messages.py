@@ -3,12 +3,12 @@
 from collections import namedtuple
 
 from fieldloom_contract.compat import Any
+from fieldloom_contract.desired import parse_desired
 from fieldloom_contract.device import (
     discovery,
     frame,
     parse_ack,
     parse_command,
-    parse_desired,
     parse_discovery_request,
     parse_time,
     state,
