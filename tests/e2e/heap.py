@@ -1,4 +1,4 @@
-"""The firmware in a small heap: TLS, a backlog of 500 records, a command and a twin of 4 KiB, a reconnect. (F1)"""
+"""The firmware in a small heap: TLS, a backlog of 500 records, a 4 KiB command, a reconnect. (F1)"""
 
 import time
 
@@ -26,8 +26,6 @@ def live(system, fleet, heap, seconds):
         long = execute(api, "board-1", "write", name="relay", value="x" * 3900, seconds=60)
         assert (long["status"], long["error"]) == ("rejected", "value: must be true or false")
 
-        _take_a_long_twin(api)
-
         broker.kill()
         broker.start()
         wait_for_port(system.mqtt_port)
@@ -45,18 +43,4 @@ def live(system, fleet, heap, seconds):
     counted = census_after_stop(system, fleet)
     assert counted.stored["board-1", boot].spans == [[1, seq]]
     assert counted.duplicated == 0
-    return (
-        f"heap {heap}: {seq} records in {time.monotonic() - begun:.0f} s, backlog, command and twin of 4 KiB, reconnect"
-    )
-
-
-def _take_a_long_twin(api):
-    path = "/api/v1/devices/board-1/twin"
-    api.patch(path, json={"desired": {"interval": 250, "note": "x" * 3900}}).raise_for_status()
-
-    def taken():
-        twin = api.get(path).json()
-        return twin if twin["reported_version"] else None
-
-    twin = wait_for(taken, 60, "the report of the twin")
-    assert (twin["reported"], twin["errors"]) == ({"interval": 250}, {"note": "is not known to this board"})
+    return f"heap {heap}: {seq} records in {time.monotonic() - begun:.0f} s, backlog, 4 KiB command and reconnect"

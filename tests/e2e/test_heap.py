@@ -1,6 +1,6 @@
 """The firmware in a small heap: half a minute in `make test`, five minutes in `make chaos`. (F1)
 
-The VM here has words of 64 bits, an ESP32 of 32: what takes 100 KB here takes about half of it there (ADR 9).
+The VM here has words of 64 bits, an ESP32 of 32: what takes 108 KB here takes about half of it there (ADR 9).
 """
 
 import pytest
@@ -9,7 +9,7 @@ from e2e.heap import live
 from e2e.system import System
 from fieldloom_sim.fleet import Fleet
 
-HEAP = "100k"  # 98 KB is the least that it lived in
+HEAP = "108k"  # 100 KB held for update and twin each; both together leave more (ADR 9)
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,10 @@ def test_a_gateway_that_lost_its_disk_gets_its_twins_back(world):
     assert taken["delta"] == {}
 
 
-def test_a_board_with_little_memory_starts_with_a_long_twin(world):
-    """4 KiB in the heap of `test_heap`: what could not be read at a start would keep the board from all its work."""
+def test_a_board_starts_with_a_long_twin(world):
+    """4 KiB in the default heap: what could not be read at a start would keep the board from all its work."""
     system, fleet = world
-    fleet.add(system.enrol_device("board-2"), system.gateways, interval=500, heap="100k")
+    fleet.add(system.enrol_device("board-2"), system.gateways, interval=500)
 
     with system.api() as api:
         path = "/api/v1/devices/board-2/twin"
