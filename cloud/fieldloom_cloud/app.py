@@ -33,6 +33,7 @@ from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
 from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.twins.routes import router as twins
 from fieldloom_cloud.updates.routes import router as updates
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
@@ -82,7 +83,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands, releases, updates)
+    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app

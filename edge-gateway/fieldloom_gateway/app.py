@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldloom_contract import messages, topics
+from fieldloom_engine.twin import Patch
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters.mqtt import MqttAdapter
 from fieldloom_gateway.deploy import identity
@@ -21,11 +22,12 @@ from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
-from fieldloom_gateway.ingest.uplink import Uplink
+from fieldloom_gateway.ingest.uplink import Clocks, Uplink
 from fieldloom_gateway.releases.cache import Cache
 from fieldloom_gateway.releases.fetch import Fetcher
 from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.status import status_app
+from fieldloom_gateway.twins import Shown, add_twins, token_of
 from fieldloom_runtime import parts
 from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
@@ -52,6 +54,7 @@ class Gateway:
 
     def __init__(self, settings: configuration.Settings, data: Path) -> None:
         self._settings = settings
+        self._data = data
         uplink_tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
         self._db = open_database(data)
         self._reader = sqlite3.connect(data / FILE, check_same_thread=False, isolation_level=None)
@@ -68,7 +71,7 @@ class Gateway:
             self._outbox,
             self._store,
             self._writer,
-            steady_ms,
+            Clocks(steady_ms, unix_ms),
         )
         door = Door(own.cert.parent, settings.local_port, local_tls)
         new_list = self._uplink.new_list
@@ -91,7 +94,7 @@ class Gateway:
             ("news", parts.Background("news", self._deliver_news, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
-            ("repeats", parts.Background("repeats", self._repeat_commands, stop)),
+            ("repeats", parts.Background("repeats", self._repeat, stop)),
             ("status", self._status()),
         ]
         await parts.run(ordered, stop)
@@ -143,10 +146,10 @@ class Gateway:
             await asyncio.sleep(TIME_EVERY_S)
             await self._ingest.tell_time()
 
-    async def _repeat_commands(self) -> None:
+    async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(REPEAT_EVERY_S)
-            await self._ingest.repeat_commands()
+            await self._ingest.repeat()
 
     @asynccontextmanager
     async def _disk(self) -> AsyncIterator[None]:
@@ -167,8 +170,26 @@ class Gateway:
         finally:
             await self._adapter.close()
 
+    async def _show_twin(self, device: str) -> Shown:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)
+
+    def _read_twin(self, device: str) -> Shown:
+        twins = self._store.twins
+        return Shown(twins.desired(device), twins.reported(device), twins.seen(device))
+
+    async def _patch_twin(self, device: str, patch: Patch, check: Callable[[Shown], None]) -> str | None:
+        def apply() -> str | None:
+            check(self._read_twin(device))
+            return self._store.patch_twin(device, patch, unix_ms())
+
+        refused = await asyncio.get_running_loop().run_in_executor(self._writer, apply)
+        self._uplink.wake()
+        await self._ingest.tell_twin(device)
+        return refused
+
     def _status(self) -> AbstractAsyncContextManager[None]:
         app = status_app(self.snapshot, self.devices)
+        add_twins(app, token_of(self._data), self._show_twin, self._patch_twin)
         address = ("127.0.0.1", self._settings.http_port)
         return serving(app, "the status page", address, "free the port or set http_port", STOP_GRACE_S)
 

@@ -39,7 +39,7 @@ def set_interval(board, parameters):
     """Measure at another interval from now on, over a reset too; 0 pauses it until the next start."""
     interval = number(parameters, "interval", 0, _MAX_INTERVAL_MS)
     if interval:
-        overlay.call("kept", "change", "interval", interval)
+        _change(board, "interval", interval)
     board.settings.interval = interval
     return {"interval": interval}
 
@@ -61,9 +61,9 @@ def reboot(board, parameters):
 def connect(board, parameters):
     """Move to another gateway of the configuration, for good."""
     gateway = text(parameters, "gateway")
-    if not overlay.call("kept", "prefer", board.settings, gateway):
+    if not overlay.call("changes", "prefer", board.settings, gateway):
         raise Rejected("gateway", "is not in this board's configuration")
-    overlay.call("kept", "change", "gateway", gateway)
+    _change(board, "gateway", gateway)
     board.connection.leave()
     return {"gateway": gateway}
 
@@ -91,6 +91,11 @@ def rollback(board, parameters):
     """Go back to the release in the other slot; the result follows likewise."""
     overlay.call("orders", "roll_back", board)
     return PENDING
+
+
+def _change(board, name, value):
+    if overlay.call("changes", "change", name, value):  # the twin wants another: it is told that it is not so
+        overlay.call("twin", "report", board)
 
 
 def _driver(board, parameters):

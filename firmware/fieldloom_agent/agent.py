@@ -22,6 +22,8 @@ _FLUSH_MS = const(30000)  # a power cut takes no record older than this
 _DISCOVERY_MS = const(3000)
 _RESTART_MS = const(500)
 
+TAKERS = {topics.CERTIFICATE: "renewal", topics.DESIRED: "twin"}
+
 
 class Agent:
     """One board's agent; `run` never returns."""
@@ -56,6 +58,8 @@ class Agent:
         overlay.call("crash", "report", self)
         updates = overlay.call("slots", "is_busy") and overlay.call("update", "resume", self)
         overlay.call("endings", "resume", self, updates)
+        if self.settings.twin:  # the names in a module stay, even when the module goes
+            overlay.call("twin", "resume", self)
         asyncio.create_task(self.measure())
         asyncio.create_task(self.tick())
         await self.connection.run()
@@ -136,8 +140,8 @@ class Agent:
             elif verb == topics.COMMAND:
                 # Read before its code is loaded: a long one needs the memory in one piece.
                 overlay.call("commands", "take", self, device.parse_command(payload))
-            elif verb == topics.CERTIFICATE:
-                overlay.call("renewal", "take", self, payload)
+            elif verb in TAKERS:
+                overlay.call(TAKERS[verb], "take", self, payload)
             elif verb == topics.UPDATE_CHUNK and self.update is not None:
                 self.update.take(payload)
             elif verb == topics.DISCOVERY_REQUEST:

@@ -5,14 +5,14 @@ A record is a line: its kind as one letter, its JSON. Lines are numbered by thei
 
 from fieldloom_agent import overlay
 from fieldloom_agent.log import PAGE, Log
-from fieldloom_contract.board_topics import EVENT, RESULT, TELEMETRY
+from fieldloom_contract.board_topics import EVENT, REPORTED, RESULT, TELEMETRY
 from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.stream import Item
 
-LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r"}
-KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT}
+LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r", REPORTED: b"w"}
+KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT, 119: REPORTED}
 NEWLINE = 10
 _STORE_EVERY = const(64)  # of single drops in a row: so many a power cut may leave untold
 

@@ -12,6 +12,7 @@ def facts(agent):
     flash = os.statvfs("/")
     found.update(
         up=agent.clock.up(),
+        twin=agent.settings.twin,
         firmware=agent.settings.release["version"],
         free=gc.mem_free(),
         lowest=agent.lowest,

@@ -12,7 +12,7 @@ from fieldloom_contract import device
 from fieldloom_contract.compat import const
 from fieldloom_contract.stream import Sender
 
-HEARS = (topics.ACK, topics.TIME, topics.COMMAND, topics.UPDATE_CHUNK, topics.CERTIFICATE)
+HEARS = (topics.ACK, topics.TIME, topics.COMMAND, topics.UPDATE_CHUNK, topics.CERTIFICATE, topics.DESIRED)
 _PING_MS = const(15000)
 _SILENCE_MS = const(45000)
 _OPEN_MS = const(120000)  # a gateway that a thousand boards come back to needs its time

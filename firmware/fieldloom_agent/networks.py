@@ -2,7 +2,7 @@
 
 from binascii import crc32
 
-from fieldloom_agent import kept
+from fieldloom_agent import changes
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import mapping, number, text
 
@@ -30,34 +30,34 @@ def check(told):
     return found
 
 
-def load(told, changes):
+def load(told, changed):
     """Return all of them, checked, of a configuration and of what was changed since. Raises Rejected."""
     found = {name: told.get(name) for name in NAMES}
-    if _is_of_this_configuration(changes):
-        found.update(changes["network"])
+    if _is_of_this_configuration(changed):
+        found.update(changed["network"])
     return check(found)
 
 
 def keep(wanted, ids):
     """Keep settings for as long as this configuration is there, and which commands have set them, in one write."""
-    changes = kept.changes()
-    if _is_of_this_configuration(changes):
-        wanted = dict(changes["network"], **wanted)
-    kept.change("network", wanted, of=_checksum(), ids=ids)
+    changed = changes.read(changes.CHANGES)
+    if _is_of_this_configuration(changed):
+        wanted = dict(changed["network"], **wanted)
+    changes.change("network", wanted, of=_checksum(), ids=ids)
 
 
 def set_by():
     """Return the ids of the commands whose settings are kept."""
-    return kept.changes().get("ids", [])
+    return changes.read(changes.CHANGES).get("ids", [])
 
 
-def _is_of_this_configuration(changes):
+def _is_of_this_configuration(changed):
     """Whether settings were kept under this configuration: a board that is flashed with another one has that one's."""
-    return "network" in changes and changes.get("of") == _checksum()
+    return "network" in changed and changed.get("of") == _checksum()
 
 
 def _checksum():
-    return crc32(kept.configuration()) & 0xFFFFFFFF
+    return crc32(changes.configuration()) & 0xFFFFFFFF
 
 
 def _wifi(told):

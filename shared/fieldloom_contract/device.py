@@ -61,12 +61,6 @@ def parse_command(payload: bytes) -> dict[str, Any]:
     }
 
 
-def parse_desired(payload: bytes) -> dict[str, Any]:
-    """Return {"version", "values"}. Raises Rejected."""
-    message = read_object(payload, MAX_DOWN_BYTES)
-    return {"version": number(message, "version", 0), "values": mapping(message, "values")}
-
-
 def parse_discovery_request(payload: bytes) -> str:
     """Return the request's id. Raises Rejected."""
     return text(read_object(payload, MAX_DOWN_BYTES), "request_id")

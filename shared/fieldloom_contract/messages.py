@@ -3,12 +3,12 @@
 from collections import namedtuple
 
 from fieldloom_contract.compat import Any
+from fieldloom_contract.desired import parse_desired
 from fieldloom_contract.device import (
     discovery,
     frame,
     parse_ack,
     parse_command,
-    parse_desired,
     parse_discovery_request,
     parse_time,
     state,
@@ -29,9 +29,10 @@ from fieldloom_contract.topics import EVENT, REPORTED, RESULT, TELEMETRY
 
 STATUSES = ("accepted", "succeeded", "failed", "expired", "rejected")
 FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
-# Of a device's state, all optional: ms since its start; bytes free, least free, outside Python's heap and on flash; how
-# often it had to connect again, how many records wait and how many it had to drop; the cause of its last reset.
-STATE_FIGURES = ("up", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
+# Of a device's state, all optional: ms since its start; the version of its twin; bytes free, least free, outside
+# Python's heap and on flash; how often it had to connect again, how many records wait and how many it had to drop; the
+# cause of its last reset.
+STATE_FIGURES = ("up", "twin", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.
 Fault = namedtuple("Fault", ("boot", "seq", "field", "reason", "record"))
@@ -86,7 +87,15 @@ def _result(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reported(record: dict[str, Any]) -> dict[str, Any]:
-    return {"version": number(record, "version", 0), "values": plain_mapping(record, "values")}
+    errors = {} if record.get("errors") is None else plain_mapping(record, "errors")
+    for reason in errors.values():
+        if not isinstance(reason, str):
+            raise Rejected("errors", "must hold texts")
+    more = record.get("more", False)
+    if more is not True and more is not False:
+        raise Rejected("more", "must be true or false")
+    version, values = number(record, "version", 0), plain_mapping(record, "values")
+    return {"version": version, "values": values, "errors": errors, "more": more}
 
 
 _CONTENT = {TELEMETRY: _telemetry, EVENT: _event, RESULT: _result, REPORTED: _reported}

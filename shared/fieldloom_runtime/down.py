@@ -1,6 +1,7 @@
 """What travels from the cloud down to a gateway and is no command: one JSON object a record, typed on both sides."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -8,6 +9,7 @@ from msgspec import Struct
 WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
 ANSWERED = "answered"
+TWIN = "twin"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -40,7 +42,19 @@ class Answered(Struct, tag_field="kind", tag=ANSWERED):
     error: str | None = None
 
 
-Down = Withdrawn | Revoked | Answered
+class TwinPatch(Struct, tag_field="kind", tag=TWIN):
+    """What is to be otherwise in a device's desired half (RFC 7396), and the newest of it that the cloud knows. (R4)"""
+
+    device: str
+    version: int
+    """Of `values`, the desired half as the cloud knows it: a gateway that has an older one takes it over."""
+    values: dict[str, Any]
+    id: str | None = None
+    """Without one the patch only tells what the cloud knows."""
+    changes: dict[str, Any] = {}
+
+
+Down = Withdrawn | Revoked | Answered | TwinPatch
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

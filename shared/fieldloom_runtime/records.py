@@ -60,6 +60,20 @@ class Reported(Record, tag="reported", kw_only=True):
 
     version: int
     values: dict[str, Any]
+    errors: dict[str, str] = {}
+    more: bool = False
+    """Whether the rest of it is in the following record."""
+
+
+class Desired(Record, tag="desired", kw_only=True):
+    """The owner gateway's half of a twin, whenever it has heard of a patch."""
+
+    version: int
+    values: dict[str, Any]
+    patch: str | None = None
+    """The id of the patch."""
+    error: str | None = None
+    """Why the patch was refused, if it was."""
 
 
 class State(Record, tag="state", kw_only=True):
@@ -93,7 +107,7 @@ class DeadLetter(Record, tag="dead_letter", kw_only=True):
     """The record itself, where it could be read."""
 
 
-AnyRecord = Telemetry | Event | Result | Reported | State | Expired | CertificateRequest | DeadLetter
+AnyRecord = Telemetry | Event | Result | Reported | Desired | State | Expired | CertificateRequest | DeadLetter
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], AnyRecord] = msgspec.json.Decoder(AnyRecord).decode

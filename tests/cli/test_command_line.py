@@ -37,7 +37,7 @@ def cloud(tmp_path):
             self.end_headers()
             self.wfile.write(json.dumps(told).encode())
 
-        do_GET = do_POST = answer  # noqa: N815 - the names are http.server's
+        do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the names are http.server's
 
         def log_message(self, *arguments):
             pass
@@ -200,3 +200,48 @@ def test_a_folder_that_holds_no_release_is_told_how_to_make_one(cloud, tmp_path)
     assert done.returncode == 1
     assert "fieldloom device build" in done.stderr
     assert cloud[1] == []
+
+
+TWIN = {"device": "pump-7", "version": 4, "desired": {"interval": 500, "led": 99}, "reported_version": 4}
+TWIN |= {"reported": {"interval": 500}, "errors": {"led": "must be from 0 to 48"}, "reported_at": None}
+TWIN |= {"delta": {"led": 99}, "pending": []}
+
+
+def test_a_twin_is_shown_with_what_lies_between(cloud, tmp_path):
+    answers, _ = cloud
+    answers["GET /api/v1/devices/pump-7/twin"] = (200, TWIN)
+
+    done = fieldloom("device", "twin", "pump-7", "--data", tmp_path)
+
+    assert done.returncode == 0
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["desired", "version", "4", '{"interval":', "500,", '"led":', "99}"] in lines
+    assert ["delta", "-", '{"led":', "99}"] in lines
+    assert ["refused", "led", "must", "be", "from", "0", "to", "48"] in lines
+
+
+def test_what_is_wanted_is_sent_as_a_merge_patch_and_waited_for(cloud, tmp_path):
+    answers, asked = cloud
+    path = "/api/v1/devices/pump-7/twin"
+    pending = {"id": "p", "desired": {}, "created": ""}
+    answers[f"PATCH {path}"] = (202, TWIN | {"reported_version": 3, "pending": [pending]})
+    answers[f"GET {path}"] = (200, TWIN | {"delta": {}})
+    wanted = ("interval=500", "led=null", "drivers.fan.mode=auto", "drivers.a=[1]")
+    settings = [word for one in wanted for word in ("--set", one)]
+
+    done = fieldloom("device", "twin", "pump-7", *settings, "--wait", 10, "--data", tmp_path, "--json")
+    answers[f"GET {path}"] = (200, TWIN)
+    refused = fieldloom("device", "twin", "pump-7", "--set", "led=99", "--wait", 10, "--data", tmp_path)
+
+    assert (done.returncode, json.loads(done.stdout)["pending"]) == (0, [])
+    wanted = {"interval": 500, "led": None, "drivers": {"fan": {"mode": "auto"}, "a": [1]}}
+    assert asked[0][:3] == ("PATCH", path, {"desired": wanted})
+    assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("setting", ["interval", "=5", "a.=5", "a..b=1"])
+def test_what_is_no_setting_is_refused_with_an_example(cloud, tmp_path, setting):
+    done = fieldloom("device", "twin", "pump-7", "--set", setting, "--data", tmp_path)
+
+    assert done.returncode == 1
+    assert "--set interval=500" in done.stderr

@@ -230,7 +230,7 @@ async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, mo
         await registry.add_device(session, {"id": "dev-1"})
 
     stream = os.urandom(16)
-    working = asyncio.create_task(worker._write(await Records.open(database, None)))
+    working = asyncio.create_task(worker._write(await Records.open(database, None, lambda: None)))
     await worker._hear(topics.up(GATEWAY), packed(stream, 1, reading(1), reading(2)))
     await until(lambda: worker.counts["batches"])
     working.cancel()

@@ -119,6 +119,22 @@ def test_a_command_goes_its_way_before_the_eyes_of_who_sent_it(visitor):
     expect(page.get_by_role("row").filter(has_text="command.result").first).to_be_visible()
 
 
+def test_a_twin_shows_what_is_wanted_and_what_the_board_makes_of_it(visitor, system):
+    one = visitor().log_in("viewer")
+    page = one.open("/devices/board-3")
+    twin = page.get_by_role("region", name="Twin")
+    expect(twin).to_contain_text("Nothing is wanted of this device")
+
+    with system.api() as api:
+        wanted = {"interval": 400, "led": 99, "drivers": {"climate": {"humidity": 50}}}
+        api.patch("/api/v1/devices/board-3/twin", json={"desired": wanted}).raise_for_status()
+
+    expect(twin.locator("[data-setting=interval]")).to_have_attribute("data-missing", "false")
+    expect(twin.locator("[data-setting='drivers.climate.humidity']")).to_contain_text("5050")
+    expect(twin.locator("[data-setting=led]")).to_contain_text("must be from 0 to 48")
+    expect(twin).to_contain_text("Reported, version 1")
+
+
 def test_a_viewer_sees_commands_and_sends_none(visitor):
     page = visitor().log_in("viewer").open("/devices/board-1")
 

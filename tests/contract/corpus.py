@@ -14,7 +14,9 @@ GOOD = {
     ],
     "event": [{"boot": 1, "seq": 1, "ts": 5, "type": "door.opened", "data": {"door": {"id": [1, 2]}}}],
     "result": [{"boot": 1, "seq": 1, "ts": 5, "id": "c1", "status": "failed", "error": "no relay", "result": {"a": 1}}],
-    "reported": [{"boot": 1, "seq": 1, "ts": 5, "version": 4, "values": {"interval": 5}}],
+    "reported": [
+        {"boot": 1, "seq": 1, "ts": 5, "version": 4, "values": {"interval": 5}, "errors": {"led": "no"}, "more": True}
+    ],
     "state": [{"online": True, "boot": 7, "session": "9f3a", "up": 5120, "firmware": "1.4.0", "heap": {"free": 1}}],
     "discovery": [{"request_id": "r1", "device": {"type": "pump"}}],
     "ack": [{"boot": 7, "seq": 1201}, {"boot": None, "seq": None, "error": "payload: is not JSON", "refused": 99}],

@@ -9,7 +9,7 @@ from e2e.heap import live
 from e2e.system import System
 from fieldloom_sim.fleet import Fleet
 
-HEAP = "112k"  # since renewal, trials and sleep came; it had been 100 (ADR 9)
+HEAP = "112k"  # since update, renewal, trials, sleep and twin came; it had been 100 (ADR 9)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ CLOUD = "svc.cloud"
 
 @pytest.fixture
 def cloud_broker(site, authority):
+    broker = run_cloud_broker(site, authority)
+    yield broker
+    broker.stop()
+
+
+def run_cloud_broker(site, authority):
     cert, key = authority.issue(CLOUD)
     rights = Rights(
         patterns=tuple(("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state"))
@@ -30,8 +36,7 @@ def cloud_broker(site, authority):
         write(site.folder / "cloud-broker", [listener], rights), site.folder / "cloud-broker.log"
     ).start()
     wait_for_port(site.ports["cloud"])
-    yield broker
-    broker.stop()
+    return broker
 
 
 def cloud_client(site):

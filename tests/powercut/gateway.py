@@ -18,7 +18,7 @@ class Said:
     """What left the gateway before the cut."""
 
     def __init__(self, state: State) -> None:
-        self.acknowledged = self.cloud_has = self.commands = 0
+        self.acknowledged = self.cloud_has = self.down = 0
         self.sent: dict[int, tuple[int, int]] = {}
         self.stream = None
         for mark in state.said:
@@ -31,8 +31,8 @@ class Said:
                     self.acknowledged = max(self.acknowledged, int(words[0]))
                 case "cloud-has":
                     self.cloud_has = int(words[0])
-                case "commands":
-                    self.commands = int(words[0])
+                case "down":
+                    self.down = int(words[0])
 
     @property
     def stored_above(self) -> set[int]:
@@ -66,8 +66,12 @@ def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Sai
     had = {seq for _, _, seq in _waiting(connection)} | said.stored_above
     if lost := set(range(1, said.acknowledged + 1)) - had:
         yield f"acknowledged and lost: {sorted(lost)}"
-    if store.downstream(script.STREAM_DOWN) < said.commands or len(store.commands(script.DEVICE)) < said.commands:
+    taken = store.downstream(script.STREAM_DOWN)
+    if taken < said.down or len(store.commands(script.DEVICE)) < min(said.down, script.COMMANDS):
         yield "a command that was acknowledged is gone"
+    desired = store.twins.desired(script.DEVICE)
+    if not desired.version == len(desired.values) == len(desired.applied) == max(0, taken - script.COMMANDS):
+        yield f"of the twin there is {desired} at number {taken} of the stream"
 
     for first in (said.acknowledged + 1, 1):  # the last acknowledgement was heard; none was
         messages = script.sent_again(first)

@@ -55,7 +55,7 @@ class Board:
 
 
 class Cloud:
-    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands down."""
+    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands and patches."""
 
     is_connected = True
 
@@ -66,8 +66,10 @@ class Cloud:
 
     async def run(self) -> None:
         await self.connected()
-        for number in range(1, script.COMMANDS + 1):
-            sent = batch.pack(script.STREAM_DOWN, number, 1, [], [script.command(number)])
+        down = [script.command(number) for number in range(1, script.COMMANDS + 1)]
+        down += [script.patch(number) for number in range(1, script.PATCHES + 1)]
+        for number, record in enumerate(down, 1):
+            sent = batch.pack(script.STREAM_DOWN, number, 1, [], [record])
             await self.hear(topics.gateway(script.GATEWAY, "down"), sent)
             await self.answer()
         while True:
@@ -87,7 +89,7 @@ class Cloud:
             if self.batches % 2 == 0:
                 self.answers.put_nowait((sent.stream, sent.offset + len(sent.records) - 1))
         elif topic.endswith("down/ack"):
-            mark("commands", batch.unpack_ack(payload)[1])
+            mark("down", batch.unpack_ack(payload)[1])
         return True
 
 
@@ -97,7 +99,8 @@ async def run(data: Path) -> None:
     reader = sqlite3.connect(data / database.FILE, check_same_thread=False, isolation_level=None)
     store, outbox, writer = Store(connection, 1_000_000), Outbox(reader), ThreadPoolExecutor(1)
     steady = iter(range(10**9))
-    up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, lambda: next(steady))
+    clocks = uplink.Clocks(lambda: next(steady), lambda: script.START)
+    up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, clocks)
     ingest = Ingest(Board(), store, writer, lambda: script.START, up.wake, lambda *_: None)
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up.run())

@@ -6,6 +6,7 @@ GATEWAY, DEVICE, BOOT = "gw.site1", "dev-1", 7
 START = 1_790_000_000_000
 GROUPS = 12
 COMMANDS = 3
+PATCHES = 4  # of a twin; they come down after the commands
 STREAM_DOWN = b"d" * 16
 
 
@@ -42,3 +43,8 @@ def as_stored(seq: int) -> dict[str, object]:
 def command(number: int) -> bytes:
     told = {"kind": "command", "device": DEVICE, "id": f"c-{number}", "type": "write"}
     return messages.dumps({**told, "parameters": {"name": "relay", "value": True}, "expires": 4_000_000_000_000})
+
+
+def patch(number: int) -> bytes:
+    told = {"kind": "twin", "device": DEVICE, "version": 0, "values": {}}
+    return messages.dumps({**told, "id": f"p-{number}", "changes": {f"key-{number}": "z" * 200}})

@@ -20,6 +20,8 @@ RIGHTS = {
     ("PATCH", "/api/v1/devices/{device_id}"): OPERATOR,
     ("DELETE", "/api/v1/devices/{device_id}"): OPERATOR,
     ("GET", "/api/v1/devices/{device_id}/latest"): VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/twin"): VIEWER,
+    ("PATCH", "/api/v1/devices/{device_id}/twin"): OPERATOR,
     ("GET", "/api/v1/devices/{device_id}/commands"): VIEWER,
     ("POST", "/api/v1/devices/{device_id}/commands"): OPERATOR,
     ("GET", "/api/v1/commands/{command_id}"): VIEWER,
@@ -69,6 +71,7 @@ BODIES = {
     ("POST", "/api/v1/login-links"): {"role": "viewer"},
     ("POST", "/api/v1/session"): {"secret": "guessed"},
     ("PATCH", "/api/v1/devices/{device_id}"): {"name": "nine"},
+    ("PATCH", "/api/v1/devices/{device_id}/twin"): {"desired": {}},
 }
 
 

@@ -14,6 +14,7 @@ from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
+from fieldloom_cli.twin import twin
 from fieldloom_contract import topics
 
 PLUG_INS = "fieldloom.device"  # commands that other distributions bring: the firmware's build, flash and monitor
@@ -125,5 +126,9 @@ def _events(api: Api, name: str, limit: int, *, follow: bool) -> Iterator[dict[s
 
 
 app.add_typer(update.app)
+app.command(epilog="Example: fieldloom device twin pump-7 --set interval=5000 --set drivers.fan.speed=0.5 --wait 10")(
+    twin
+)
+
 for plug_in in entry_points(group=PLUG_INS):
     app.add_typer(plug_in.load())

@@ -1,6 +1,7 @@
 """What came up and is no series, in SQL: one transaction a batch, with the store's own guards."""
 
 from collections import Counter
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -21,6 +22,7 @@ from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.twins import service as twins
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
 from fieldloom_runtime import down
@@ -28,6 +30,7 @@ from fieldloom_runtime.records import (
     AnyRecord,
     CertificateRequest,
     DeadLetter,
+    Desired,
     Event,
     Expired,
     Reported,
@@ -39,29 +42,39 @@ from fieldloom_runtime.records import (
 
 
 class Records:
-    """The SQL store of the ingest. One caller at a time writes. `authority` answers requests for certificates."""
+    """The SQL store of the ingest. One caller at a time writes.
 
-    def __init__(self, database: Database, authority: Authority, guard: Guard) -> None:
+    `authority` answers requests for certificates; `wake` is called when there is more to send down.
+    """
+
+    def __init__(self, database: Database, authority: Authority, guard: Guard, wake: Callable[[], None]) -> None:
         self._database = database
         self._authority = authority
         self._guard = guard
+        self._wake = wake
 
     @classmethod
-    async def open(cls, database: Database, authority: Authority) -> "Records":
+    async def open(cls, database: Database, authority: Authority, wake: Callable[[], None]) -> "Records":
         """Read what is stored already."""
-        return cls(database, authority, await _stored_guard(database))
+        return cls(database, authority, await _stored_guard(database), wake)
 
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
+            unknown = {sent.stream: sent.gateway for sent in group if not self._guard.position(sent.stream)}
             async with self._database.transaction() as session:
                 for sent in group:
                     await _store(session, self._authority, sent.gateway, self._guard.take(sent))
                 await _store_guard(session, self._guard.changes())
+                begun = [gateway for stream, gateway in unknown.items() if self._guard.position(stream)]
+                for gateway in begun:
+                    await twins.restore(session, gateway)
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._guard = await _stored_guard(self._database)
             raise
+        if begun:
+            self._wake()
         return [self._guard.position(sent.stream) for sent in group]
 
 
@@ -134,7 +147,9 @@ def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
     announce(session, "dead_letter", record.device, {name: row[name] for name in ("gateway", "ts", "reason")})
 
 
-async def _store_event(session: AsyncSession, gateway: str, record: Event | Result | Reported | Expired) -> None:
+async def _store_event(
+    session: AsyncSession, gateway: str, record: Event | Result | Reported | Desired | Expired
+) -> None:
     if isinstance(record, Event):
         kind, data = record.type, record.data
     elif isinstance(record, Result):
@@ -142,6 +157,12 @@ async def _store_event(session: AsyncSession, gateway: str, record: Event | Resu
         await dispatch.hear(session, record.id, record.device, record.status, data)
     elif isinstance(record, Reported):
         kind, data = "twin.reported", {"version": record.version, "values": record.values}
+        data |= {"errors": record.errors} if record.errors else {}
+        await twins.hear_reported(session, record)
+    elif isinstance(record, Desired):
+        kind = "twin.desired" if record.error is None else "twin.refused"
+        data = {name: getattr(record, name) for name in ("version", "values", "patch", "error")}
+        await twins.hear_desired(session, record)
     else:
         kind, data = "command.expired", {"id": record.id}
         await dispatch.hear(session, record.id, record.device, commands.GATEWAY_EXPIRED)

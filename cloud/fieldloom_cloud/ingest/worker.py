@@ -63,7 +63,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take batches until cancelled."""
-        records = await Records.open(self._database, self._authority)
+        records = await Records.open(self._database, self._authority, self.downlink.wake)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="ingest-link")
             tasks.create_task(self._write(records), name="ingest-writer")

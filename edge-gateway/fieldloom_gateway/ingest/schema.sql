@@ -28,3 +28,8 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 -- stays until that is done.
 CREATE TABLE IF NOT EXISTS crl_part (number INTEGER, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (number, part)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS expelled (identity TEXT PRIMARY KEY, number INTEGER NOT NULL, hold INTEGER NOT NULL) WITHOUT ROWID;
+-- A twin: what is wanted, by whom made so (the newest ids); and what the device has told: the version that it has, and its newest report.
+CREATE TABLE IF NOT EXISTS twin_desired (
+  device TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL, applied TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;

@@ -14,6 +14,7 @@ from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.adapters.base import Message
 from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.ingest.patience import Patience
 from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
 
 log = structlog.get_logger()
@@ -47,6 +48,7 @@ class Ingest:
         self._now = now
         self._on_new = on_new
         self._on_request = on_request
+        self._patience = Patience()
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -68,8 +70,16 @@ class Ingest:
         for device in await self._in_store(self._store.online):
             await self.send(device, topics.TIME, messages.time(self._now()))
 
-    async def repeat_commands(self) -> None:
-        """Send again what waits for devices that are online; they execute an id once."""
+    async def tell_twin(self, device: str) -> None:
+        """Send a device what is wanted of it, if it has an older version and is online."""
+        for behind in await self._in_store(self._store.twins.behind, device):
+            await self.send(device, topics.DESIRED, behind.payload)
+
+    async def repeat(self) -> None:
+        """Send again what waits for devices that are online; they execute an id once, and take a version once."""
+        for behind in await self._in_store(self._store.twins.behind):
+            if self._patience.is_over(behind.device, behind.version, self._now()):
+                await self.send(behind.device, topics.DESIRED, behind.payload)
         for device in await self._in_store(self._store.online):
             for command in await self._in_store(self._store.commands, device):
                 await self.send(device, topics.COMMAND, command)
@@ -120,5 +130,6 @@ class Ingest:
         await self.send(device, topics.TIME, messages.time(self._now()))
         if ack is not None:
             await self.send(device, topics.ACK, messages.ack(ack.boot, ack.seq))
+        await self.tell_twin(device)
         for command in commands:
             await self.send(device, topics.COMMAND, command)

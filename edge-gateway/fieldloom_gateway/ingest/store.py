@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, renewal, topics, update
 from fieldloom_contract.errors import Rejected
+from fieldloom_contract.fields import optional_number
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
+from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.readings import Reading
@@ -25,7 +27,8 @@ from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.segments import Segments
 from fieldloom_gateway.ingest.sleepers import Sleepers
-from fieldloom_runtime.down import Answered, Revoked
+from fieldloom_gateway.ingest.twins import Twins
+from fieldloom_runtime.down import Answered, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
     DeadLetter,
@@ -104,6 +107,7 @@ class Store:
         self.revocations = Revocations(connection)
         self._renewals = Renewals(connection)
         self._sleepers = Sleepers(connection)
+        self.twins = Twins(connection, self._segments.add)
 
     @property
     def outbox_bytes(self) -> int:
@@ -135,11 +139,17 @@ class Store:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
 
+    def patch_twin(self, device: str, patch: Patch, now: int) -> str | None:
+        """Commit a patch of this site; return why it was refused, if it was."""
+        with self._transaction():
+            return self.twins.take(device, patch, now)
+
     def take_down(
-        self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked | Answered]
+        self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked | Answered | TwinPatch], now: int
     ) -> list[Downward]:
         """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
         fresh: list[Downward] = []
+        patched: dict[str, None] = {}
         with self._transaction():
             for record in records:
                 if isinstance(record, Revoked):
@@ -148,11 +158,18 @@ class Store:
                 if isinstance(record, Answered):
                     fresh.append(Downward(record.device, topics.CERTIFICATE, self._renewals.take(record)))
                     continue
+                if isinstance(record, TwinPatch):
+                    known = Desired(record.version, record.values)
+                    self.twins.take(record.device, Patch(record.id, record.changes, known), now)
+                    patched[record.device] = None
+                    continue
                 payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
                 row = (record["id"], record["device"], payload, record["expires"])
                 if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
                     fresh.append(Downward(record["device"], topics.COMMAND, payload))
             self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
+        for device in patched:
+            fresh += [Downward(device, topics.DESIRED, behind.payload) for behind in self.twins.behind(device)]
         return fresh
 
     def downstream(self, stream: bytes) -> int:
@@ -227,7 +244,8 @@ class Store:
             elif arrival.verb == topics.CERTIFICATE_REQUEST:
                 self._take_certificate_request(arrival, now, taken)
             elif arrival.verb == topics.DISCOVERY:
-                messages.parse_discovery(arrival.payload)
+                told = messages.parse_discovery(arrival.payload)["device"]
+                self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
                 taken.greeted.add(arrival.device)
             elif arrival.verb == topics.UPDATE_REQUEST:
                 taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
@@ -292,6 +310,8 @@ class Store:
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
         self._segments.add(KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told))
+        if arrival.verb == topics.REPORTED:
+            self.twins.hear(arrival.device, told, now)
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
             self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
 
@@ -326,6 +346,7 @@ class Store:
         told.facts = facts
         self._segments.add(told)
         if state["online"]:
+            self.twins.meet(arrival.device, state.get("twin") or 0, now)
             taken.greeted.add(arrival.device)
 
     def _take_certificate_request(self, arrival: Arrival, now: int, taken: Taken) -> None:

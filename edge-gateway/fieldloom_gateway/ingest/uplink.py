@@ -7,7 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -16,7 +16,7 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Downward, Store
-from fieldloom_runtime.down import ANSWERED, REVOKED, WITHDRAWN, Answered, Revoked, Withdrawn, decode
+from fieldloom_runtime.down import ANSWERED, REVOKED, TWIN, WITHDRAWN, Answered, Revoked, TwinPatch, Withdrawn, decode
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -28,10 +28,17 @@ TICK_S = 0.25
 NEWS = 1000
 
 
+class Clocks(NamedTuple):
+    """Two clocks, both in ms: one that nobody sets, and Unix time."""
+
+    steady: Callable[[], int]
+    now: Callable[[], int]
+
+
 class Uplink:
     """Sends the outbox up, several batches in flight, and takes what the cloud sends down.
 
-    `steady` gives ms of a monotonic clock; `deliver(device, payload)` hands a new command to its device.
+    What is new for a device goes into `new_messages`, as (device, verb, payload).
     """
 
     def __init__(
@@ -42,13 +49,13 @@ class Uplink:
         outbox: Outbox,
         store: Store,
         writer: Executor,
-        steady: Callable[[], int],
+        clocks: Clocks,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
         self._store = store
         self._writer = writer
-        self._steady = steady
+        self._steady, self._now = clocks
         self._wake = asyncio.Event()
         self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
@@ -133,23 +140,29 @@ class Uplink:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
-            news = await loop.run_in_executor(self._writer, self._store.take_down, sent.stream, last, known)
+            take_down, now = self._store.take_down, self._now()
+            news = await loop.run_in_executor(self._writer, take_down, sent.stream, last, known, now)
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
+            if any(isinstance(record, TwinPatch) for record in known):
+                self.wake()
             for one in news:
-                # What finds no room is on the disk: commands that wait are sent again, and for the rest devices ask.
+                # What finds no room is on the disk: what waits is sent again, and for the rest devices ask.
                 if not self.news.full():
                     self.news.put_nowait(one)
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED):
+        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN):
             read = decode(text)
+            if isinstance(read, TwinPatch):
+                topics.device_id(read.device)
+                messages.desired(read.version, read.values)
             return None if isinstance(read, Withdrawn) else read
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])

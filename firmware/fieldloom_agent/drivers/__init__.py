@@ -6,6 +6,7 @@ A driver of one's own is a file put into this folder; the configuration names it
 - `read()` returns {metric: value}; a sensor has `measures = True`, and its values go into the telemetry.
 - `prepare()`, for a sensor that takes its time, begins a measurement and returns after how many ms `read` has it.
 - `write(value)` makes it an actuator; it raises ValueError for what it can't take.
+- `set(wanted)` takes what the twin wants of it under `drivers` and its name, at every start too; it raises ValueError.
 - `run(agent)` is a coroutine that runs beside the agent, as for a contact that is told when it changes.
 
 What raises in any of them is told once by the event `driver.failed`, and stops no other driver.

@@ -16,6 +16,13 @@ class Driver:
         self._swing = entry.get("swing", 4)
         self._phase = os.urandom(1)[0] / 40
 
+    def set(self, wanted):
+        """Take other means, as {"temperature": 25}. Raises ValueError."""
+        for name, value in wanted.items():
+            if name not in ("temperature", "humidity") or not isinstance(value, (int, float)):
+                raise ValueError(name + ": must be temperature or humidity, a number")
+            setattr(self, "_" + name, value)
+
     def read(self):
         """Return both."""
         wave = sin(time.ticks_ms() / 60000 + self._phase)

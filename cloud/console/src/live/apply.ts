@@ -50,6 +50,7 @@ export class Applier {
         break;
       case "event":
         this.readAgain("listEvents");
+        if (event.type.startsWith("twin.")) this.readAgain("showTwin");
         break;
       case "dead_letter":
         this.readAgain("listDeadLetters");

@@ -13,6 +13,7 @@ import { Commands } from "./Commands";
 import styles from "./DevicePage.module.css";
 import { Events } from "./Events";
 import { Latest } from "./Latest";
+import { Twin } from "./Twin";
 
 const route = getRouteApi("/shell/devices/$device");
 
@@ -46,6 +47,7 @@ export function DevicePage() {
           <Commands device={id} metrics={Object.keys(latest.data?.metrics ?? {})} />
         </div>
         <div className={styles.lists}>
+          <Twin device={id} />
           <Events device={id} />
           <section className="card" aria-labelledby="dead-letters">
             <h2 id="dead-letters">{t("deadLetters.title")}</h2>

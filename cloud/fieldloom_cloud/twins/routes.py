@@ -1,0 +1,64 @@
+"""Twins over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
+from pydantic import BaseModel, Field
+
+from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.errors import described
+from fieldloom_cloud.strict import StrictRoute
+from fieldloom_cloud.twins import service
+
+router = APIRouter(prefix="/api/v1/devices/{device_id}/twin", tags=["twins"], route_class=StrictRoute)
+
+
+class TwinPatchIn(BaseModel, extra="forbid"):
+    desired: dict[str, Any] = Field(description="A merge patch (RFC 7396): null removes what is wanted no more.")
+
+
+class PendingPatch(BaseModel):
+    id: str
+    desired: dict[str, Any]
+    created: str
+
+
+class TwinOut(BaseModel):
+    device: str
+    version: int = Field(description="Of `desired`: counted by the gateway that owns the device.")
+    desired: dict[str, Any]
+    reported_version: int = Field(description="The version that `reported` answers to.")
+    reported: dict[str, Any]
+    errors: dict[str, str] = Field(description="By path, why the device did not take a value.")
+    reported_at: str | None
+    delta: dict[str, Any] = Field(description="What is wanted and not reported.")
+    pending: list[PendingPatch] = Field(description="Patches that the gateway has not decided on.")
+
+
+@router.get("")
+async def show_twin(device_id: str, response: Response, transaction: Transaction, _: Viewer) -> TwinOut:
+    return _tagged(await service.show(transaction, device_id), response)
+
+
+@router.patch("", status_code=202, responses={429: described(429)})
+async def patch_twin(
+    device_id: str,
+    body: TwinPatchIn,
+    request: Request,
+    response: Response,
+    transaction: Transaction,
+    caller: Operator,
+    after: BackgroundTasks,
+    if_match: Annotated[str | None, Header(description='The ETag of the twin that is meant, as "3".')] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> TwinOut:
+    """Send a patch to the gateway that owns the device; it is pending until that has decided."""
+    wish = service.Wish(device_id, body.desired, if_match, caller.id, idempotency_key)
+    changed = await service.change(transaction, wish)
+    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
+    return _tagged(changed, response)
+
+
+def _tagged(twin: dict[str, Any], response: Response) -> TwinOut:
+    response.headers["ETag"] = twin.pop("etag")
+    return TwinOut(**twin)

@@ -1,0 +1,163 @@
+"""Twins in SQL: patches go down to the gateways, which alone decide what is wanted, and what they say comes up. (R4)"""
+
+import secrets
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fieldloom_cloud.database import from_ms, iso
+from fieldloom_cloud.dispatch import service as dispatch
+from fieldloom_cloud.errors import BadContent, StaleVersion, TooManyRequests
+from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.twins.models import Twin, TwinPatch
+from fieldloom_engine import twin
+from fieldloom_engine.twin import Desired, Patch
+from fieldloom_runtime import down, records
+
+PENDING, APPLIED, REFUSED = "pending", "applied", "refused"
+AT_ONCE = 500  # devices that one statement asks for
+
+
+class Wish(NamedTuple):
+    """What a caller wants to be otherwise; `etag` is the one that he has seen, None takes any."""
+
+    device: str
+    changes: dict[str, Any]
+    etag: str | None
+    token: str
+    idempotency_key: str | None
+
+
+async def show(session: AsyncSession, device: str) -> dict[str, Any]:
+    """Return a twin and its ETag as `etag`. Raises NotFound."""
+    await registry.device(session, device)
+    return await _shown(session, await session.get(Twin, device) or _nothing(device))
+
+
+async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
+    """Send a patch to every gateway of the device's site: one owns it. Return the twin, with the patch pending.
+
+    Raises NotFound, StaleVersion, BadContent and TooManyRequests.
+    """
+    device = await registry.device(session, wish.device)
+    # The count comes first: from here on, no other patch of this device comes between.
+    await session.execute(insert(Twin).values(_defaults(wish.device)).on_conflict_do_nothing())
+    await session.execute(update(Twin).where(Twin.device == wish.device).values(patches=Twin.patches + 1))
+    row = await session.get_one(Twin, wish.device, populate_existing=True)
+    if wish.idempotency_key is not None:
+        query = select(TwinPatch).filter_by(token=wish.token, idempotency_key=wish.idempotency_key)
+        before = await session.scalar(query)
+        if before is not None:
+            _hold_same(before, wish)
+            return await _shown(session, row)
+    waiting = await _waiting(session, wish.device)
+    if wish.etag not in (None, "*", _etag(row, waiting)):
+        raise StaleVersion(f"the twin is at {_etag(row, waiting)}, not {wish.etag}: read it again")
+    _check(row, waiting, wish.changes)
+    patch = TwinPatch(id=secrets.token_hex(8), device=wish.device, number=row.patches, changes=wish.changes)
+    patch.status, patch.token, patch.idempotency_key = PENDING, wish.token, wish.idempotency_key
+    session.add(patch)
+    for gateway in await registry.gateways(session):
+        if gateway["site"] == device["site"]:
+            await _queue(session, gateway["id"], row, patch)
+    await session.flush()
+    return await _shown(session, row)
+
+
+async def restore(session: AsyncSession, gateway: str) -> None:
+    """Send a gateway whose stream is new all that it may have lost: what is known of its devices, and what waits."""
+    known = list(await session.scalars(select(Twin.device).order_by(Twin.device)))
+    for start in range(0, len(known), AT_ONCE):
+        own = await registry.of_same_site(session, gateway, set(known[start : start + AT_ONCE]))
+        for device in sorted(own):
+            row = await session.get_one(Twin, device)
+            waiting = await _waiting(session, device)
+            for patch in waiting:
+                await _queue(session, gateway, row, patch)
+            if not waiting:
+                await _queue(session, gateway, row, None)
+
+
+async def hear_desired(session: AsyncSession, record: records.Desired) -> None:
+    """Take an owner's word on what is wanted, and on the patch that it has decided."""
+    row = await _row(session, record.device)
+    if record.version >= row.version:
+        row.version, row.desired = record.version, record.values
+    patch = None if record.patch is None else await session.get(TwinPatch, record.patch)
+    if patch is not None and patch.device == record.device and patch.status == PENDING:
+        patch.status, patch.error = (APPLIED, None) if record.error is None else (REFUSED, record.error[:4096])
+
+
+async def hear_reported(session: AsyncSession, record: records.Reported) -> None:
+    """Take a device's report; one that was overtaken over another gateway says nothing any more."""
+    row = await _row(session, record.device)
+    if row.reported_at is not None and record.ts < row.reported_at:
+        return
+    had = twin.Reported(row.reported_version, row.reported, row.errors, row.goes_on)
+    told = twin.Reported(record.version, record.values, record.errors, record.more)
+    row.reported_version, row.reported, row.errors, row.goes_on = twin.hear(had, told)
+    row.reported_at = record.ts
+
+
+async def _row(session: AsyncSession, device: str) -> Twin:
+    await session.execute(insert(Twin).values(_defaults(device)).on_conflict_do_nothing())
+    return await session.get_one(Twin, device)
+
+
+def _defaults(device: str) -> dict[str, Any]:
+    counts = dict.fromkeys(("patches", "version", "reported_version"), 0)
+    return {"device": device, **counts, "desired": {}, "reported": {}, "errors": {}, "goes_on": False}
+
+
+def _nothing(device: str) -> Twin:
+    return Twin(**_defaults(device))
+
+
+async def _waiting(session: AsyncSession, device: str) -> list[TwinPatch]:
+    query = select(TwinPatch).filter_by(device=device, status=PENDING).order_by(TwinPatch.number)
+    return list(await session.scalars(query))
+
+
+async def _queue(session: AsyncSession, gateway: str, row: Twin, patch: TwinPatch | None) -> None:
+    told = down.TwinPatch(row.device, row.version, row.desired)
+    if patch is not None:
+        told.id, told.changes = patch.id, patch.changes
+    await dispatch.queue(session, gateway, down.TWIN, down.encode(told))
+
+
+def _hold_same(before: TwinPatch, wish: Wish) -> None:
+    if (before.device, before.changes) != (wish.device, wish.changes):
+        reason = "was used for another request: draw a new one for each"
+        raise BadContent("The key stands for another patch.", [{"path": "Idempotency-Key", "reason": reason}])
+
+
+def _check(row: Twin, waiting: list[TwinPatch], changes: dict[str, Any]) -> None:
+    """Refuse what no device would take after all that waits; the owner decides again. Raises BadContent."""
+    if len(waiting) >= twin.IDS:
+        raise TooManyRequests(f"{len(waiting)} patches wait for the gateway already: wait until it is back")
+    desired = Desired(row.version, row.desired)
+    for patch in waiting:
+        desired, _ = twin.apply(desired, Patch(patch.id, patch.changes))
+    _, refused = twin.apply(desired, Patch("", changes))
+    if refused is not None:
+        raise BadContent("No device would take this.", [{"path": "desired", "reason": refused}])
+
+
+def _etag(row: Twin, waiting: list[TwinPatch]) -> str:
+    """Return the version that is known; while patches wait, with the number of the newest one."""
+    return f'"{row.version}+{waiting[-1].number}"' if waiting else f'"{row.version}"'
+
+
+async def _shown(session: AsyncSession, row: Twin) -> dict[str, Any]:
+    waiting = await _waiting(session, row.device)
+    pending = [{"id": one.id, "desired": one.changes, "created": iso(one.created)} for one in waiting]
+    names = ("device", "version", "desired", "reported_version", "reported", "errors")
+    return {
+        **{name: getattr(row, name) for name in names},
+        "reported_at": None if row.reported_at is None else from_ms(row.reported_at),
+        "delta": twin.delta(row.desired, row.reported),
+        "pending": pending,
+        "etag": _etag(row, waiting),
+    }
