@@ -35,7 +35,9 @@ def context(agent):
     key, certificate = pair(NEXT if agent.trying == "next" else OWN)
     start = overlay.call("rtc", "certificate_date", certificate, 0)
     end = overlay.call("rtc", "certificate_date", certificate, 1)
-    agent.renew_at = (start + (end - start) * (RENEW_AT + random.randrange(10)) // 100) * 1000 if end else None
+    agent.renew_at = (
+        (start + (end - start) * (RENEW_AT + random.randrange(10)) // 100) * 1000 if start and end else None
+    )
     overlay.call("rtc", "wake", agent.settings.release["built"], start)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.load_cert_chain(certificate, key)

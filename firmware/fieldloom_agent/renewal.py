@@ -9,7 +9,7 @@ old one, is given up.
 import asyncio
 import os
 
-from fieldloom_agent import der, endings, identity, overlay, p256
+from fieldloom_agent import der, endings, identity, overlay, p256, slots
 from fieldloom_contract import board_topics as topics
 from fieldloom_contract import renewal
 from fieldloom_contract.errors import Rejected
@@ -21,8 +21,10 @@ BUSY = "renewal"
 
 
 def begin(agent):
-    """Ask for a certificate, unless that is being done."""
-    if agent.trying is None and BUSY not in agent.busy:
+    """Ask for a certificate, unless that is being done; an update leaves no memory for it, so after that."""
+    if slots.is_busy():
+        agent.renew_at = 0
+    elif agent.trying is None and BUSY not in agent.busy:
         agent.busy.add(BUSY)
         asyncio.create_task(_ask(agent))
 
@@ -76,6 +78,9 @@ async def _ask(agent):
             with open(REQUEST, "wb") as file:
                 file.write(secret.to_bytes(KEY_BYTES, "big") + request)
         agent.connection.tell(topics.CERTIFICATE_REQUEST, renewal.request(request))
+    except MemoryError:
+        print("renewal: takes more memory than this board has left")
+        _put_off(agent)
     finally:
         agent.busy.discard(BUSY)
 
@@ -86,6 +91,9 @@ async def _try(agent, secret, certificate):
         identity.keep(identity.NEXT, key, certificate)
         agent.trying = "next"
         agent.connection.be(identity.context(agent))
+    except MemoryError:  # the request stands, and is answered again
+        print("renewal: takes more memory than this board has left")
+        _put_off(agent)
     except Rejected as error:
         _give_up(agent, str(error))
     finally:
@@ -135,10 +143,14 @@ async def _fitting(device, secret, certificate):
 def _give_up(agent, reason):
     """Forget the request, tell why, and begin anew in an hour."""
     identity.forget(REQUEST)
-    now = agent.clock.now()
-    agent.renew_at = None if now is None else now + LATER_MS
+    _put_off(agent)
     agent.record(topics.EVENT, {"type": "certificate.refused", "data": {"reason": reason}})
     endings.finish(agent, "renew", "failed", None, reason)
+
+
+def _put_off(agent):
+    now = agent.clock.now()
+    agent.renew_at = None if now is None else now + LATER_MS
 
 
 def _stored():

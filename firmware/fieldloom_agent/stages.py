@@ -13,7 +13,7 @@ from fieldloom_contract.errors import Rejected
 async def run(board, wanted, source, target):
     """Bring a release to the folder `target`, and put it on trial; or tell why not. `source` is the running slot."""
     try:
-        while board.clock.now() is None:  # dates are to be checked
+        while board.clock.now() is None or board.busy:  # dates are to be checked; a renewal leaves no memory for it
             await asyncio.sleep_ms(1000)
         serial = await _documents(board, wanted, target)
         await overlay.call("spare", "clear", target)

@@ -65,7 +65,7 @@ def test_a_board_is_updated_and_goes_back(peer, fleet, board, maker, capsys):
 
     with capsys.disabled():
         print(f"\nupdate_s={seconds:.1f}: {sent[board]} bytes over the link, {fleet.status()[board]['starts']} starts")
-    assert back["status"] == "succeeded"
+    assert back["status"] == "succeeded", back
     assert back["result"] == {"release": FIRST}
     assert peer.sent == sent
     assert fleet.status()[board]["starts"] == 3
@@ -108,7 +108,7 @@ def test_cuts_of_power_and_link_in_a_download_are_made_good(peer, fleet, board, 
     peer.broker.start()
     result = finished(peer, board, command)
 
-    assert result["status"] == "succeeded"
+    assert result["status"] == "succeeded", result
     assert fleet.status()[board]["starts"] == 3
     whole = sum(len(release[name]) for name in set(peer.requested[board]))
     assert whole <= peer.sent[board] <= whole + 4 * 8192

@@ -340,7 +340,7 @@ def test_an_image_that_reads_back_otherwise_is_refused(tmp_path):
 def test_a_file_that_is_no_whole_micropython_is_refused(command, tmp_path):
     (tmp_path / "app.app-bin").write_bytes(b"\xe9" * 200_000)
 
-    said = command.run("flash", *command.arguments("pump-7"), "--image", tmp_path / "app.app-bin", code=1)
+    said = command.run("flash", *command.arguments("pump-8"), "--image", tmp_path / "app.app-bin", code=1)
 
     assert "no partition table" in said
 

@@ -104,7 +104,7 @@ def test_a_command_renews_and_a_certificate_that_no_gateway_takes_is_given_up(sy
     fleet.add(identity, system.gateways[:1], interval=200)
     wait_for(lambda: acknowledged(fleet, "board-3") > 3, 30, "records")
     with system.api() as api:
-        told = execute(api, "board-3", "renew", seconds=30)
+        told = execute(api, "board-3", "renew", seconds=90)
     assert told["status"] == "succeeded"
     fleet.off("board-3")
     mine, _ = renewed(flash(fleet, "board-3"))
