@@ -34,7 +34,7 @@ def world(tmp_path_factory):
 
 
 def cut(world, steps, first=0, how="thoroughly", seconds=240):
-    said = run_on_micropython(SCRIPT, str(world), json.dumps(steps), str(first), how, heap="32m", seconds=seconds)
+    said = run_on_micropython(SCRIPT, str(world), json.dumps(steps), str(first), how, heap="96m", seconds=seconds)
     return json.loads(said.splitlines()[-1])
 
 
