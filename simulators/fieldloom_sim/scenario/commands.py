@@ -82,7 +82,8 @@ class Simulation:
                     live.update(table.picture(look, self.weather, self._scenario.duration), refresh=True)
                     if not self._screen.is_terminal and now - told >= LINE_EVERY_S:
                         told = now
-                        self._screen.print(table.line(look, self.weather, self._scenario.duration), highlight=False)
+                        told_in_a_line = table.line(look, self.weather, self._scenario.duration)
+                        self._screen.print(told_in_a_line, highlight=False, soft_wrap=True)
                 time.sleep(BLOW_EVERY_S)
 
     def end(self) -> proof.Verdict:
