@@ -47,6 +47,7 @@ FLASH_SCRIPT = """
 import sys
 sys.path[:0] = [{firmware!r}, {shared!r}]
 import json, os, vfs
+from fieldloom_agent import drops
 from fieldloom_agent.buffer import Buffer
 from fieldloom_contract.topics import TELEMETRY
 class Flash:
