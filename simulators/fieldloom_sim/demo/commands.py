@@ -12,6 +12,7 @@ from rich.status import Status
 
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_sim.demo import proof
+from fieldloom_sim.demo.progress import show
 from fieldloom_sim.demo.system import DemoSystem
 
 LOOK_EVERY_S = 0.5
@@ -37,11 +38,11 @@ def demo(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     with screen.status("preparing") as status:
-        system = DemoSystem(data, port, lambda line: _show(screen, status, line))
+        system = DemoSystem(data, port, lambda line: show(screen, status, line))
         try:
             started = time.monotonic()
             system.start(devices, gateways)
-            _show(screen, status, f"all is up after {time.monotonic() - started:.1f} s")
+            show(screen, status, f"all is up after {time.monotonic() - started:.1f} s")
             _tell(screen, system, data)
             _keep(system, status, seconds)
             _end(system, status)
@@ -60,13 +61,6 @@ def demo(
 
 def _interrupt(*_: object) -> None:
     raise Interrupted
-
-
-def _show(screen: Console, status: Status, line: str) -> None:
-    if screen.is_terminal:
-        status.update(line)
-    elif not line.startswith(("boards: ", "identities: ")):
-        screen.print(line, highlight=False)
 
 
 def _tell(screen: Console, system: DemoSystem, data: Path) -> None:

@@ -20,6 +20,7 @@ from fieldloom_cli.errors import CommandFailed
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_sim.demo import proof
 from fieldloom_sim.demo.ports import Ports
+from fieldloom_sim.demo.progress import show
 from fieldloom_sim.demo.system import DemoSystem
 from fieldloom_sim.fleet import Gateway
 from fieldloom_sim.links import Network
@@ -71,20 +72,22 @@ class Simulation:
     def run(self) -> None:
         """Let the faults strike until the scenario ends; Ctrl-C ends it before."""
         observer = table.Observer(self.system.fleet, self._boards, self.weather)
+        duration = self._scenario.duration
         begun = looked = told = time.monotonic()
         with Live(console=self._screen, auto_refresh=False, transient=True) as live, suppress(Interrupted):
-            while (now := time.monotonic()) - begun < self._scenario.duration:
-                self.weather.blow(now - begun)
-                if now - looked >= LOOK_EVERY_S:
-                    looked = now
-                    look = observer.look()
-                    self.system.keep_alive()
-                    live.update(table.picture(look, self.weather, self._scenario.duration), refresh=True)
-                    if not self._screen.is_terminal and now - told >= LINE_EVERY_S:
-                        told = now
-                        told_in_a_line = table.line(look, self.weather, self._scenario.duration)
-                        self._screen.print(told_in_a_line, highlight=False, soft_wrap=True)
+            while (now := time.monotonic()) - begun < duration:
                 time.sleep(BLOW_EVERY_S)
+                self.weather.blow(now - begun)
+                if now - looked < LOOK_EVERY_S:
+                    continue
+                looked = now
+                look = observer.look()
+                self.system.keep_alive()
+                live.update(table.picture(look, self.weather, duration), refresh=True)
+                if not self._screen.is_terminal and now - told >= LINE_EVERY_S:
+                    told = now
+                    line = table.line(look, self.weather, duration)
+                    self._screen.print(line, highlight=False, soft_wrap=True)
 
     def end(self) -> proof.Verdict:
         """Have the weather clear, the buffers drain and all stop; return what was lost."""
@@ -110,9 +113,7 @@ class Simulation:
         return {"gateways": ways, "skew_ppm": traits.skew_ppm, "drivers": drivers, "interval": interval}
 
     def _say(self, text: str) -> None:
-        self._status.update(text)
-        if not self._screen.is_terminal and not text.startswith(("boards: ", "identities: ")):
-            self._screen.print(text, highlight=False)
+        show(self._screen, self._status, text)
 
 
 @app.command(epilog="Example: fieldloom sim run --devices 200 --scenario storm.yaml --duration 2m")
