@@ -9,12 +9,15 @@ import signal
 import socket
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 CONSOLE_BYTES = 256 * 1024  # a longer log is begun anew at the next start
 WAITING_BYTES = 256 * 1024
 NOBODY_READS_S = 1.0
 INTERRUPTED_S = 0.2
+LAST_WORDS_BYTES = 2048
+BUFFERS = 16  # what a socket may hold, in what one look takes
 CTRL_C = b"\x03"
 RAW, FRIENDLY = b"raw REPL; CTRL-B to exit", b'Type "help()" for'
 
@@ -98,7 +101,9 @@ class SerialPort:
         first, *others = typed.split(CTRL_C)
         self._type(first)
         for other in others:
-            if pid is None or not _interrupt(pid):
+            if pid is not None and _interrupt(pid):
+                self._flush()
+            else:
                 self._type(CTRL_C)
             self._type(other)
 
@@ -108,6 +113,13 @@ class SerialPort:
                 self.board.send(typed)
         except OSError:  # a board that does not read, or has no power any more: the line holds nothing for it
             return
+
+    def _flush(self) -> None:
+        """Forget what waits of the code that was interrupted, but its last words, as a terminal does (NOFLSH)."""
+        for _ in range(BUFFERS):
+            if not self.hear():
+                break
+        del self._waiting[:-LAST_WORDS_BYTES]
 
     def _drop_unread(self) -> None:
         """Forget what nobody took in time: a real line keeps nothing for a host that is not there."""
@@ -127,18 +139,32 @@ def _interrupt(pid: int) -> bool:
     """Have a Ctrl-C end the code that runs; say False where it is a byte like others: at a prompt, in a transfer."""
     if not _catches_interrupts(pid):
         return False
+    # The VM raises the exception wherever the signal meets it; in the middle of a collection its heap stays locked.
+    _wait(lambda: _sleeps(pid))
     os.kill(pid, signal.SIGINT)
     # A second signal before the first has taken effect would end the VM.
-    deadline = time.monotonic() + INTERRUPTED_S
-    while _catches_interrupts(pid) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    _wait(lambda: not _catches_interrupts(pid))
     return True
 
 
+def _wait(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + INTERRUPTED_S
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
 def _catches_interrupts(pid: int) -> bool:
+    return bool(int(_told(pid, "SigCgt") or "0", 16) >> signal.SIGINT - 1 & 1)
+
+
+def _sleeps(pid: int) -> bool:
+    return _told(pid, "State").startswith("S")
+
+
+def _told(pid: int, name: str) -> str:
+    """Return what the kernel says of a process, nothing if it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except FileNotFoundError:
-        return False
-    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) >> signal.SIGINT - 1 & 1)
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name + ":")), "")
