@@ -16,6 +16,7 @@ from fieldloom_contract.compat import const
 from fieldloom_contract.errors import Rejected
 
 _WATCHDOG_MS = const(60000)
+_RENEW_AGAIN_MAX_MS = const(3600000)
 _TICK_MS = const(500)
 _PAUSE_MS = const(1000)
 _FLUSH_MS = const(30000)  # a power cut takes no record older than this
@@ -33,6 +34,7 @@ class Agent:
         self.busy = set()  # what takes its time, and should not be cut short
         self.trying = None  # which identity is tried after a renewal: "next", "old"
         self.renew_at = None  # Unix ms
+        self.renew_again = None  # ms
         self.lowest = gc.mem_free()  # the least that was free
         self.trial = None  # of network settings: until when, and what `network` knows of it
         context = overlay.call("identity", "load", self)
@@ -121,9 +123,19 @@ class Agent:
             elif now - flushed >= _FLUSH_MS:
                 self.buffer.flush()
             self.connection.check(now)
+            if self.renew_at is not None and self.connection.is_up():
+                self.renew()
             if self.settings.sleep and overlay.call("sleep", "is_due", self):
                 await overlay.call("sleep", "go", self)
             await asyncio.sleep_ms(_TICK_MS)
+
+    def renew(self):
+        """Ask for the next certificate when it is time, and again while no answer has come: any hop may lose it."""
+        ts = self.clock.now()
+        if ts is not None and ts >= self.renew_at:
+            self.renew_at = ts + self.renew_again
+            self.renew_again = min(self.renew_again * 2, _RENEW_AGAIN_MAX_MS)
+            overlay.call("renewal", "begin", self)
 
     def take(self, topic, payload):
         """Do what a message asks for; one that can't be read is told in the stream."""
@@ -135,8 +147,6 @@ class Agent:
                 ts = device.parse_time(payload)
                 self.clock.learn(ts)
                 overlay.call("rtc", "keep", ts)
-                if self.renew_at is not None and ts >= self.renew_at:
-                    overlay.call("renewal", "begin", self)
             elif verb == topics.COMMAND:
                 # Read before its code is loaded: a long one needs the memory in one piece.
                 overlay.call("commands", "take", self, device.parse_command(payload))

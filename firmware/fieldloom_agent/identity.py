@@ -17,6 +17,7 @@ FOLDER = "/cert/"
 OWN, NEXT = FOLDER + "own", FOLDER + "next"
 HEAD = "<IH"  # checksum of the flashed certificate, length of the key
 RENEW_AT = 65  # percent of a certificate's life, and up to ten more at random: boards are not to come all at once
+AGAIN_MS = 5000  # without an answer; doubled each time
 
 
 def load(agent):
@@ -38,6 +39,7 @@ def context(agent):
     agent.renew_at = (
         (start + (end - start) * (RENEW_AT + random.randrange(10)) // 100) * 1000 if start and end else None
     )
+    agent.renew_again = AGAIN_MS
     overlay.call("rtc", "wake", agent.settings.release["built"], start)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.load_cert_chain(certificate, key)

@@ -21,12 +21,10 @@ BUSY = "renewal"
 
 
 def begin(agent):
-    """Ask for a certificate, unless that is being done; an update leaves no memory for it, so after that."""
-    if slots.is_busy():
-        agent.renew_at = 0
-    elif agent.trying is None and BUSY not in agent.busy:
+    """Ask for a certificate, unless that is being done; an update leaves no memory for it, so not during one."""
+    if agent.trying is None and BUSY not in agent.busy and not slots.is_busy():
         agent.busy.add(BUSY)
-        asyncio.create_task(_ask(agent))
+        asyncio.create_task(_alone(agent, _ask(agent)))
 
 
 def take(agent, payload):
@@ -39,7 +37,7 @@ def take(agent, payload):
         _give_up(agent, told["error"])
         return
     agent.busy.add(BUSY)
-    asyncio.create_task(_try(agent, secret, told["certificate"]))
+    asyncio.create_task(_alone(agent, _try(agent, secret, told["certificate"])))
 
 
 def switch(agent):
@@ -69,15 +67,10 @@ def is_going_on():
     return _stored()[1] is not None or identity.NEXT[6:] in os.listdir(identity.FOLDER)
 
 
-async def _ask(agent):
+async def _alone(agent, work):
+    """Do what needs the memory for itself; without it the request stands, and is made or answered again later."""
     try:
-        _, request = _stored()
-        if request is None:
-            secret = p256.new_secret()
-            request = await _signed(agent.settings.device, secret)
-            with open(REQUEST, "wb") as file:
-                file.write(secret.to_bytes(KEY_BYTES, "big") + request)
-        agent.connection.tell(topics.CERTIFICATE_REQUEST, renewal.request(request))
+        await work
     except MemoryError:
         print("renewal: takes more memory than this board has left")
         _put_off(agent)
@@ -85,19 +78,25 @@ async def _ask(agent):
         agent.busy.discard(BUSY)
 
 
+async def _ask(agent):
+    _, request = _stored()
+    if request is None:
+        secret = p256.new_secret()
+        request = await _signed(agent.settings.device, secret)
+        with open(REQUEST, "wb") as file:
+            file.write(secret.to_bytes(KEY_BYTES, "big") + request)
+    agent.connection.tell(topics.CERTIFICATE_REQUEST, renewal.request(request))
+
+
 async def _try(agent, secret, certificate):
     try:
         key = await _fitting(agent.settings.device, secret, certificate)
-        identity.keep(identity.NEXT, key, certificate)
-        agent.trying = "next"
-        agent.connection.be(identity.context(agent))
-    except MemoryError:  # the request stands, and is answered again
-        print("renewal: takes more memory than this board has left")
-        _put_off(agent)
     except Rejected as error:
         _give_up(agent, str(error))
-    finally:
-        agent.busy.discard(BUSY)
+        return
+    identity.keep(identity.NEXT, key, certificate)
+    agent.trying = "next"
+    agent.connection.be(identity.context(agent))
 
 
 async def _signed(device, secret):

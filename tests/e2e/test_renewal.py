@@ -73,18 +73,18 @@ def test_a_board_renews_by_itself_and_reports_on_when_the_old_certificate_has_en
 
 
 def asked(system, board):
-    """Whether a board's request stands in the gateway's outbox."""
+    """How often a board's request stands in the gateway's outbox."""
     with contextlib.closing(sqlite3.connect(system.folder / "gateway-1" / "gateway.db")) as connection:
         bodies = connection.execute("SELECT body FROM outbox").fetchall()
     lines = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
-    return any(line["kind"] == "certificate_request" and line["device"] == board for line in lines)
+    return sum(line["kind"] == "certificate_request" and line["device"] == board for line in lines)
 
 
 def test_a_renewal_waits_for_a_cloud_that_is_away_and_survives_kills(system, fleet):
     identity = shorten(system, system.enrol_device("board-2"), seconds=600)
     system.processes["cloud"].kill()
     fleet.add(identity, system.gateways[:1], interval=200)
-    wait_for(lambda: asked(system, "board-2"), 30, "the request")
+    wait_for(lambda: asked(system, "board-2") > 1, 40, "the request, and again without an answer")
 
     system.processes["gateway-1"].kill()
     fleet.off("board-2")
@@ -93,13 +93,7 @@ def test_a_renewal_waits_for_a_cloud_that_is_away_and_survives_kills(system, fle
     system.processes["cloud"].start()
     wait_for_port(system.cloud.port)
 
-    deadline = time.monotonic() + 120
-    while not events(system, "board-2", "certificate.renewed") and time.monotonic() < deadline:
-        with contextlib.suppress(AssertionError):  # an answer that was lost is asked for at the next start, or hourly
-            wait_for(lambda: events(system, "board-2", "certificate.renewed"), 25, "the renewal")
-            break
-        fleet.reset("board-2")
-    assert events(system, "board-2", "certificate.renewed")
+    wait_for(lambda: events(system, "board-2", "certificate.renewed"), 120, "the renewal")
     with system.api() as api:
         issued = api.get("/api/v1/certificates", params={"subject": "board-2"}).json()["items"]
     assert len(issued) == 2  # at the enrolment, and once for the request that came several times
