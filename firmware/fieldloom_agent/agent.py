@@ -112,10 +112,10 @@ class Agent:
 
     async def tick(self):
         """Feed the watchdog, look after the connection, write old records to flash."""
-        watchdog = machine.WDT(timeout=_WATCHDOG_MS)
+        feed = machine.WDT(timeout=_WATCHDOG_MS).feed
         flushed = 0
         while True:
-            watchdog.feed()
+            feed()
             self.lowest = min(self.lowest, gc.mem_free())
             now = self.clock.up()
             if not self.buffer.waiting_in_ram():

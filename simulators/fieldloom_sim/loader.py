@@ -16,6 +16,7 @@ boards with it, when that input ends. A board whose process is killed gets its p
 import ctypes
 import gc
 import json
+import math
 import mmap
 import os
 import resource
@@ -176,16 +177,18 @@ class Loader:
         self._boards: dict[str, Board] = {}
         self._selector = selectors.DefaultSelector()
         self._requests = b""
+        self._looks_at = math.inf  # no deadline of any board is before
 
     def serve(self) -> None:
         """Serve until standard input ends."""
         self._selector.register(0, selectors.EVENT_READ, self._take_requests)
         while True:
-            for key, _ in self._selector.select(self._next_deadline()):
+            for key, _ in self._selector.select(self._quiet_s()):
                 # What one event has ended may have had another in the same round.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
-            self._pass_deadlines()
+            if time.monotonic() >= self._looks_at:
+                self._pass_deadlines()
 
     def _take_requests(self) -> None:
         chunk = os.read(0, 65536)
@@ -244,8 +247,12 @@ class Loader:
         board.start()
         if board.serial.board is not None:
             self._selector.register(board.serial.board, selectors.EVENT_READ, lambda: self._hear_console(board))
-        self._selector.register(board.control, selectors.EVENT_READ, board.hear)
+        self._selector.register(board.control, selectors.EVENT_READ, lambda: self._hear(board))
         self._selector.register(board.pidfd, selectors.EVENT_READ, lambda: self._ended(board))
+
+    def _hear(self, board: Board) -> None:
+        board.hear()
+        self._expect(board.bites_at)
 
     def _ended(self, board: Board) -> None:
         self._selector.unregister(board.control)
@@ -263,6 +270,7 @@ class Loader:
             board.serial.is_raw = False
             wait = board.sleeps_s if board.cause == Machine.DEEPSLEEP_RESET else wait
         board.power_on_at = None if wait is None else time.monotonic() + wait
+        self._expect(board.power_on_at)
 
     def _off(self, board: Board) -> None:
         board.kill(Machine.PWRON_RESET)
@@ -277,18 +285,25 @@ class Loader:
     def _reset(self, board: Board) -> None:
         board.kill(Machine.HARD_RESET)
 
-    def _next_deadline(self) -> float | None:
-        times = [at for board in self._boards.values() for at in (board.power_on_at, board.bites_at) if at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+    def _quiet_s(self) -> float | None:
+        return None if self._looks_at == math.inf else max(0.0, self._looks_at - time.monotonic())
+
+    def _expect(self, deadline: float | None) -> None:
+        """Have a deadline looked at; one that moves away is noticed when its old time comes."""
+        if deadline is not None:
+            self._looks_at = min(self._looks_at, deadline)
 
     def _pass_deadlines(self) -> None:
         now = time.monotonic()
+        self._looks_at = math.inf
         for board in self._boards.values():
             if board.bites_at is not None and now >= board.bites_at:
                 board.kill(Machine.WDT_RESET)
                 board.hardware.watchdog.bites_at = None
             if board.power_on_at is not None and now >= board.power_on_at:
                 self._start(board)
+            self._expect(board.bites_at)
+            self._expect(board.power_on_at)
 
 
 def main() -> None:

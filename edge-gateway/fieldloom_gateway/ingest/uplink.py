@@ -25,6 +25,7 @@ BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
 WINDOW_SEGMENTS = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 TICK_S = 0.25
+GATHER_MS = 50  # a batch costs the cloud two transactions, however little is in it
 NEWS = 1000
 
 
@@ -57,6 +58,8 @@ class Uplink:
         self._writer = writer
         self._steady, self._now = clocks
         self._wake = asyncio.Event()
+        self._sent = -GATHER_MS  # when the last batch was
+        self._gathering: asyncio.TimerHandle | None = None
         self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
@@ -79,7 +82,15 @@ class Uplink:
         return await self._link.publish(topics.gateway(self._gateway, verb), payload)
 
     def wake(self) -> None:
-        """Say that the outbox has grown."""
+        """Say that the outbox has grown. What comes shortly after a batch waits for what follows it."""
+        wait = self._sent + GATHER_MS - self._steady()
+        if wait <= 0:
+            self._wake.set()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(wait / 1000, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
         self._wake.set()
 
     async def run(self) -> None:
@@ -107,6 +118,7 @@ class Uplink:
             self._sender.disconnected()
             return
         while (message := self._sender.poll(self._steady())) is not None:
+            self._sent = self._steady()
             if not await self._link.publish(topics.up(self._gateway), message.payload):
                 return
 
