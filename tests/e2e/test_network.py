@@ -62,6 +62,11 @@ def test_settings_that_reach_a_gateway_stay_over_a_reset(system, fleet, board):
             id="a foreign address",
         ),
         pytest.param({"gateways": [{"id": "gw.gone", "host": "127.0.0.1", "port": 9}]}, id="no gateway there"),
+        pytest.param(
+            {"wifi": {"ssid": "nowhere"}, "gateways": [{"id": "gw.gone", "host": "gateway.example", "port": 8883}]},
+            id="look-ups that block",
+            marks=pytest.mark.chaos,
+        ),
     ],
 )
 def test_settings_that_reach_no_gateway_are_given_up(system, fleet, board, wanted):

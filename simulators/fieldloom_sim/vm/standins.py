@@ -13,6 +13,7 @@ import time as host_time
 from binascii import hexlify, unhexlify
 
 YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
+LOOK_UP_S = 21  # seven for each server, the most that an ESP32 asks: AF_INET alone
 
 wire = open(3, "r+b")
 # What ends a question begins its answer, since a Ctrl-C may leave one behind. Not in any JSON, and no garbage.
@@ -116,7 +117,13 @@ class Socket(io.IOBase):
 class Network:
     """`socket` with our sockets in it."""
 
-    getaddrinfo = host_socket.getaddrinfo
+    def getaddrinfo(host, port):
+        """Look a name up; without a network that takes as long as lwIP asks three servers, four times each."""
+        if not host.replace(".", "").isdigit() and Thing(0).is_cut_off():
+            host_time.sleep(LOOK_UP_S)
+            raise OSError(-202)
+        return host_socket.getaddrinfo(host, port)
+
     AF_INET, SOCK_STREAM, SOL_SOCKET = host_socket.AF_INET, host_socket.SOCK_STREAM, host_socket.SOL_SOCKET
     socket = Socket
 
