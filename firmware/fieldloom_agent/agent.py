@@ -18,6 +18,7 @@ from fieldloom_contract.errors import Rejected
 _WATCHDOG_MS = const(60000)
 _RENEW_AGAIN_MAX_MS = const(3600000)
 _TICK_MS = const(500)
+_LOOK_MS = const(4000)
 _PAUSE_MS = const(1000)
 _FLUSH_MS = const(30000)  # a power cut takes no record older than this
 _DISCOVERY_MS = const(3000)
@@ -113,11 +114,12 @@ class Agent:
     async def tick(self):
         """Feed the watchdog, look after the connection, write old records to flash."""
         feed = machine.WDT(timeout=_WATCHDOG_MS).feed
-        flushed = 0
+        flushed = looked = 0
         while True:
             feed()
-            self.lowest = min(self.lowest, gc.mem_free())
             now = self.clock.up()
+            if now - looked >= _LOOK_MS:  # it goes through the whole heap
+                looked, self.lowest = now, min(self.lowest, gc.mem_free())
             if not self.buffer.waiting_in_ram():
                 flushed = now
             elif now - flushed >= _FLUSH_MS:

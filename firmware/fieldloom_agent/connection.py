@@ -99,7 +99,8 @@ class Connection:
             overlay.call("network", "back", self._board)
         if self._is_up and now - self._told >= _STATE_MS:
             self._tell_state()
-        self.wake()
+        if self._outgoing or self._sender.outstanding or now - self._sent >= _PING_MS:
+            self.wake()
 
     def be(self, context):
         """Take another identity; the connection or the attempt that there is ends."""
