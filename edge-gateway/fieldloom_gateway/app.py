@@ -1,4 +1,4 @@
-"""Wires the ports of a gateway and runs it: disk, adapter, ingest, uplink, status. (V3)"""
+"""Wires the ports of a gateway and runs it: disk, adapters, ingest, uplink, status. (V3)"""
 
 import asyncio
 import sqlite3
@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway import settings as configuration
-from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.adapters.kept import Kept
+from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
 from fieldloom_gateway.ingest.database import FILE, open_database
@@ -33,6 +33,7 @@ from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
 
+BROKER = "broker"  # the name of the adapter of the gateway's own broker
 EXPIRE_EVERY_S = 1.0
 REPEAT_EVERY_S = 5.0
 TIME_EVERY_S = 3600.0
@@ -63,7 +64,8 @@ class Gateway:
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
         local_tls = client_context(own.cert, own.cert, own.key, ssl.TLSVersion.TLSv1_3)
-        self._adapter = MqttAdapter(settings.local_port, identity.NAME, local_tls, self._ask_who_is_there)
+        broker = MqttAdapter(settings.local_port, identity.NAME, local_tls, self._ask_who_is_there)
+        self._adapters = [Kept(BROKER, PROTOCOL, broker)]
         self._uplink = Uplink(
             settings.id,
             (settings.cloud_host, settings.cloud_port),
@@ -80,14 +82,15 @@ class Gateway:
         fetcher = Fetcher(Cache(data / "releases", settings.release_bytes), ask)
         self._uplink.listen(topics.RELEASE_PIECE, fetcher.hear)
         self._releases = Releases(fetcher, self._send, time.monotonic)
-        self._ingest = Ingest(self._adapter, self._store, self._writer, unix_ms, self._uplink.wake, self._releases.hear)
+        self._ingest = Ingest(
+            self._adapters, self._store, self._writer, unix_ms, self._uplink.wake, self._releases.hear
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
         ordered: list[parts.Part] = [
             ("disk", self._disk()),
             ("ingest", parts.Background("ingest", self._ingest.run, stop)),
-            ("mqtt", self._mqtt()),
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
             ("releases", parts.Background("releases", self._releases.run, stop)),
@@ -103,13 +106,13 @@ class Gateway:
         """Return what `status` tells."""
         return {
             "id": self._settings.id,
-            "broker_connected": self._adapter.is_connected,
+            "broker_connected": self._adapters[0].is_connected,
             "cloud_connected": self._uplink.is_connected,
             "outbox": {"records": self._outbox.waiting(), "bytes": self._store.outbox_bytes},
             "dead_letters": self._writer.submit(self._store.dead_letters).result(),
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
-            "mqtt": asdict(self._adapter.metrics),
+            "adapters": [adapter.shown() for adapter in self._adapters],
         }
 
     def devices(self) -> list[dict[str, Any]]:
@@ -159,16 +162,6 @@ class Gateway:
             self._writer.shutdown()
             self._reader.close()
             self._db.close()
-
-    @asynccontextmanager
-    async def _mqtt(self) -> AsyncIterator[None]:
-        # Verb by verb: a wildcard would bring back what this gateway itself sends.
-        await self._adapter.subscribe([topics.device("+", verb) for verb in topics.DEVICE_WRITES])
-        await self._adapter.connect()
-        try:
-            yield
-        finally:
-            await self._adapter.close()
 
     async def _show_twin(self, device: str) -> Shown:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)

@@ -55,9 +55,12 @@ class _Metrics(Collector):
         )
         for outcome, count in sorted(now["ingest"].items()):
             ingest.add_metric([outcome], count)
-        adapter = CounterMetricFamily("fieldloom_gateway_mqtt", "What passed the MQTT adapter.", labels=["what"])
-        for what, count in sorted(now["mqtt"].items()):
-            adapter.add_metric([what], count)
+        adapters = CounterMetricFamily(
+            "fieldloom_gateway_adapter", "What passed an adapter.", labels=["adapter", "protocol", "what"]
+        )
+        for one in now["adapters"]:
+            for what, count in sorted({**one["metrics"], "restarts": one["restarts"]}.items()):
+                adapters.add_metric([one["name"], one["protocol"], what], count)
         releases = CounterMetricFamily(
             "fieldloom_gateway_releases", "What boards asked for of releases, and what came of it.", labels=["outcome"]
         )
@@ -71,4 +74,4 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapter, releases, *gauges]
+        return [ingest, adapters, releases, *gauges]

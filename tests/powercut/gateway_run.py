@@ -30,23 +30,19 @@ WAIT_S = 20
 class Board:
     """Stands for the adapter: gives what comes in, group by group, and hears what the devices would."""
 
-    def __init__(self) -> None:
-        self.coming: list[Message] = []
+    name = "board"
 
-    async def receive(self):
+    async def groups(self, limit: int):
         for number in range(script.GROUPS):
             seqs = script.group(number)
-            self.coming = [Message(*told) for told in script.sent_again(seqs[0], seqs[-1])]
+            coming = [Message(*told) for told in script.sent_again(seqs[0], seqs[-1])]
             if number % 4 == 3:
-                self.coming.append(Message(topics.device(script.DEVICE, topics.TELEMETRY), b"{nonsense"))
-            yield self.coming.pop(0)
+                coming.append(Message(topics.device(script.DEVICE, topics.TELEMETRY), b"{nonsense"))
+            for start in range(0, len(coming), limit):
+                yield coming[start : start + limit]
             await asyncio.sleep(0.01)  # lets the uplink have its turn
 
-    def pending(self, limit: int) -> list[Message]:
-        more, self.coming = self.coming[:limit], self.coming[limit:]
-        return more
-
-    async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
+    async def publish(self, topic: str, payload: bytes) -> bool:
         if topic == topics.device(script.DEVICE, topics.ACK):
             ack = messages.parse_ack(payload)
             if ack["boot"] == script.BOOT:
@@ -101,7 +97,7 @@ async def run(data: Path) -> None:
     steady = iter(range(10**9))
     clocks = uplink.Clocks(lambda: next(steady), lambda: script.START)
     up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, clocks)
-    ingest = Ingest(Board(), store, writer, lambda: script.START, up.wake, lambda *_: None)
+    ingest = Ingest([Board()], store, writer, lambda: script.START, up.wake, lambda *_: None)
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up.run())
         await ingest.run()

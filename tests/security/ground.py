@@ -97,7 +97,8 @@ class Ground(System):
     def counts(self):
         """What the gateway has counted; messages that only a full disk or a program's fault could hide are in it."""
         told = self.status()
-        mqtt = {"received": told["mqtt"]["messages_received"], "retained": told["mqtt"]["retained"]}
+        broker = told["adapters"][0]["metrics"]
+        mqtt = {"received": broker["messages_received"], "retained": broker["retained"]}
         return {**mqtt, **told["ingest"], "letters": told["dead_letters"]}
 
     def letters(self):

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,11 @@ import structlog
 from gmqtt.mqtt.handler import MQTTError
 
 from fieldloom_gateway.adapters.base import AdapterMetrics, Message
+from fieldloom_gateway.adapters.inbox import Inbox
 
 log = structlog.get_logger()
 
-QUEUE = 10_000
-QUEUE_BYTES = 32 * 1024 * 1024
+PROTOCOL = "mqtt"
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
@@ -48,8 +48,9 @@ class MqttAdapter:
         self._tls = tls
         self._on_connected = on_connected
         self._topics: list[str] = []
-        self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE)
-        self._queued_bytes = 0
+        self._inbox = Inbox()
+        self.receive = self._inbox.receive
+        self.pending = self._inbox.pending
         self._client: gmqtt.Client | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -73,16 +74,8 @@ class MqttAdapter:
         self._client.publish(topic, payload, qos=qos)
         self.metrics.messages_sent += 1
         self.metrics.bytes_sent += len(payload)
+        self.metrics.acks += topic.endswith("/ack")
         return True
-
-    async def receive(self) -> AsyncIterator[Message]:
-        """Yield what comes in."""
-        while True:
-            yield self._given(await self._queue.get())
-
-    def pending(self, limit: int) -> list[Message]:
-        """Return, without waiting, up to `limit` of what has come in meanwhile: the rest of a group."""
-        return [self._given(self._queue.get_nowait()) for _ in range(min(limit, self._queue.qsize()))]
 
     async def close(self) -> None:
         """End the connection."""
@@ -106,6 +99,7 @@ class MqttAdapter:
                 await lost.wait()
                 log.warning("mqtt_adapter_down", port=self._port, error="the broker has closed the connection")
             except (OSError, TimeoutError, MQTTError) as error:
+                self.metrics.errors += 1
                 log.warning("mqtt_adapter_down", port=self._port, error=str(error) or type(error).__name__)
             finally:
                 self._client = None
@@ -129,14 +123,6 @@ class MqttAdapter:
         self.metrics.bytes_received += len(payload)
         if properties["retain"]:
             self.metrics.retained += 1
-        elif self._queue.full() or self._queued_bytes + len(payload) > QUEUE_BYTES:
+        elif not self._inbox.put(Message(topic if isinstance(topic, str) else topic.decode(errors="replace"), payload)):
             self.metrics.dropped += 1
-        else:
-            name = topic if isinstance(topic, str) else topic.decode(errors="replace")
-            self._queued_bytes += len(payload)
-            self._queue.put_nowait(Message(name, payload))
         return 0  # MQTT 5's "success"
-
-    def _given(self, message: Message) -> Message:
-        self._queued_bytes -= len(message.payload)
-        return message

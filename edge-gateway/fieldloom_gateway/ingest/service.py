@@ -1,10 +1,11 @@
-"""Takes what the adapter receives in groups, commits, and only then answers the devices. (T4, T5)"""
+"""Takes what the adapters receive in groups, commits, and only then answers the devices. (T4, T5)"""
 
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +13,8 @@ import structlog
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_gateway.adapters.base import Message
-from fieldloom_gateway.adapters.mqtt import MqttAdapter
+from fieldloom_gateway.adapters.base import BUSY, TAKEN, Message, Outcome
+from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.ingest.patience import Patience
 from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
 
@@ -28,21 +29,25 @@ _address = lru_cache(ADDRESSES)(topics.parse_device)
 
 
 class Ingest:
-    """The way of a record from the adapter to the disk. `now` gives Unix ms; `on_new` says: the outbox has grown.
+    """The way of a record from the adapters to the disk. `now` gives Unix ms; `on_new` says: the outbox has grown.
 
-    `on_request` gets what devices ask for of a release.
+    `on_request` gets what devices ask for of a release. A device is answered over the adapter that heard it last, over
+    the first one, its gateway's own broker, if none has.
     """
 
     def __init__(
         self,
-        adapter: MqttAdapter,
+        adapters: Sequence[Kept],
         store: Store,
         writer: Executor,
         now: Callable[[], int],
         on_new: Callable[[], None],
         on_request: Callable[[str, dict[str, Any]], None],
     ) -> None:
-        self._adapter = adapter
+        self._adapters = adapters
+        self._broker = adapters[0]
+        self._routes: dict[str, Kept] = {}
+        """Devices that were heard over another adapter than the broker's."""
         self._store = store
         self._writer = writer
         self._now = now
@@ -52,18 +57,24 @@ class Ingest:
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Take groups until cancelled."""
-        async for message in self._adapter.receive():
-            await self._take([message, *self._adapter.pending(GROUP - 1)])
+        """Take groups of each adapter, at its own pace, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for adapter in self._adapters:
+                tasks.create_task(self._serve(adapter), name=f"adapter-{adapter.name}")
 
     async def greet_all(self) -> None:
         """Ask who is there: after a start of this gateway or of its broker nobody can know."""
         request = messages.discovery_request(f"start-{self._now()}", self._now())
-        await self._adapter.publish(topics.DISCOVERY_REQUEST, request)
+        for adapter in self._adapters:
+            await adapter.publish(topics.DISCOVERY_REQUEST, request)
 
     async def send(self, device: str, verb: str, payload: bytes) -> None:
         """Send to a device that may not be there; what matters is sent again when it comes online."""
-        await self._adapter.publish(topics.device(device, verb), payload)
+        await self._routes.get(device, self._broker).publish(topics.device(device, verb), payload)
+
+    async def waiting(self, device: str) -> list[bytes]:
+        """Return the payloads of the commands that wait for a device."""
+        return list(await self._in_store(self._store.commands, device))
 
     async def tell_time(self) -> None:
         """Send the time to all devices that are online: a board has no clock of its own."""
@@ -87,28 +98,47 @@ class Ingest:
     async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
 
-    async def _take(self, group: list[Message]) -> None:
-        arrivals = [self._arrival(message) for message in group]
+    async def _serve(self, adapter: Kept) -> None:
+        async with aclosing(adapter.groups(GROUP)) as groups:
+            async for group in groups:
+                await self._take(adapter, group)
+
+    async def _take(self, adapter: Kept, group: list[Message]) -> None:
+        arrivals = [self._arrival(place, message) for place, message in enumerate(group)]
+        self._remember(adapter, arrivals)
         try:
             taken = await self._in_store(self._store.take, arrivals, self._now())
         except sqlite3.Error as error:
             # Nothing of the group was taken and nothing is acknowledged: its senders send it again.
             self.counts["disk_errors"] += 1
             log.error("disk_refused_group", error=str(error), messages=len(group))  # noqa: TRY400
+            _settle(group, dict.fromkeys(range(len(group)), BUSY))
             await asyncio.sleep(DISK_PAUSE_S)
             return
+        _settle(group, taken.outcomes)
         self.counts.update(taken.counts)
         self._on_new()
         await self._answer(taken)
 
-    def _arrival(self, message: Message) -> Arrival:
+    def _remember(self, adapter: Kept, arrivals: list[Arrival]) -> None:
+        """Take note over which adapter devices are heard; the broker's are those of whom nothing is noted."""
+        if adapter is self._broker:
+            if self._routes:
+                for arrival in arrivals:
+                    self._routes.pop(arrival.device, None)
+            return
+        if len(self._routes) > ADDRESSES:
+            self._routes.clear()
+        self._routes.update((arrival.device, adapter) for arrival in arrivals)
+
+    def _arrival(self, place: int, message: Message) -> Arrival:
         try:
             device, verb = _address(message.topic)
         except Rejected:
             # Of no device that can be; the store keeps it with the dead letters.
             self.counts["unknown_topics"] += 1
             device = verb = ""
-        return Arrival(device, verb, message.payload, message.topic)
+        return Arrival(device, verb, message.payload, message.topic, place, message.fault, message.key)
 
     async def _answer(self, taken: Taken) -> None:
         newest: dict[tuple[str, int | None, int | None], Ack] = {}
@@ -133,3 +163,10 @@ class Ingest:
         await self.tell_twin(device)
         for command in commands:
             await self.send(device, topics.COMMAND, command)
+
+
+def _settle(group: list[Message], outcomes: dict[int, Outcome]) -> None:
+    """Say what became of each message that asks; of one that is not named all was taken."""
+    for place, message in enumerate(group):
+        if message.settle is not None:
+            message.settle(outcomes.get(place, TAKEN))

@@ -20,8 +20,10 @@ from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
 from fieldloom_engine.twin import Desired, Patch
+from fieldloom_gateway.adapters import base
 from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.dating import date
+from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.readings import Reading
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
@@ -48,7 +50,7 @@ KINDS: dict[str, type[Record]] = {
     topics.REPORTED: Reported,
 }
 BY_GATEWAY = "gateway"
-TAKEN = "records"
+TAKEN, REFUSED_GAPS = "records", "refused_gaps"
 DEAD_LETTERS_KEPT = 10_000
 # A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
 MAX_SPANS = 256
@@ -62,6 +64,12 @@ class Arrival(NamedTuple):
     verb: str
     payload: bytes
     topic: str
+    place: int = 0
+    """In its group."""
+    fault: base.Fault | None = None
+    """What the adapter has found wrong with it."""
+    key: str | None = None
+    """Its sender's own mark."""
 
 
 class Downward(NamedTuple):
@@ -93,6 +101,13 @@ class Taken:
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """What devices ask for of a release, as the contract parses it."""
     counts: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[int, base.Outcome] = field(default_factory=dict)
+    """By place in the group, of messages that were not simply taken."""
+
+    def refuse(self, place: int, *faults: base.Fault) -> None:
+        """Take note that something of a message is bad."""
+        had = self.outcomes.get(place, base.TAKEN)
+        self.outcomes[place] = base.Outcome(base.Verdict.REFUSED, had.faults + faults)
 
 
 class Store:
@@ -107,6 +122,7 @@ class Store:
         self.revocations = Revocations(connection)
         self._renewals = Renewals(connection)
         self._sleepers = Sleepers(connection)
+        self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
 
     @property
@@ -235,35 +251,58 @@ class Store:
         is_full = self._segments.bytes + len(arrival.payload) > self._limit
         if is_full and arrival.verb != topics.UPDATE_REQUEST:
             taken.counts["refused_full"] += 1
+            taken.outcomes[arrival.place] = base.BUSY
             return
         try:
-            if arrival.verb in topics.UP_STREAM:
-                self._take_records(arrival, now, taken)
-            elif arrival.verb == topics.STATE:
-                self._take_state(arrival, now, taken)
-            elif arrival.verb == topics.CERTIFICATE_REQUEST:
-                self._take_certificate_request(arrival, now, taken)
-            elif arrival.verb == topics.DISCOVERY:
-                told = messages.parse_discovery(arrival.payload)["device"]
-                self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
-                taken.greeted.add(arrival.device)
-            elif arrival.verb == topics.UPDATE_REQUEST:
-                taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
+            if arrival.fault is not None:
+                raise Rejected(*arrival.fault)
+            if arrival.key is None:
+                self._take_verb(arrival, now, taken)
             else:
-                raise Rejected("topic", "is not known to this gateway")
+                self._take_once(arrival, arrival.key, now, taken)
         except Rejected as error:
             if is_full:  # a good request takes no room, and this has none for a bad one
                 taken.counts["refused_full"] += 1
+                taken.outcomes[arrival.place] = base.BUSY
                 return
             self._bury(arrival, None, None, str(error), now)
             taken.counts["unreadable"] += 1
+            taken.refuse(arrival.place, base.Fault(error.field, error.reason))
             if arrival.verb in topics.UP_STREAM:
                 self._refuse(arrival, str(error), taken)
+
+    def _take_once(self, arrival: Arrival, key: str, now: int, taken: Taken) -> None:
+        """Take a message that bears its sender's mark, unless it was taken before."""
+        before = self._keys.outcome(arrival.device, key, arrival.payload)
+        if before is not None:
+            taken.counts["duplicates"] += 1
+            taken.outcomes[arrival.place] = before
+            return
+        self._take_verb(arrival, now, taken)
+        outcome = taken.outcomes.get(arrival.place, base.TAKEN)
+        if outcome.verdict != base.Verdict.BUSY:
+            self._keys.keep(arrival.device, key, arrival.payload, outcome, now)
+
+    def _take_verb(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        if arrival.verb in topics.UP_STREAM:
+            self._take_records(arrival, now, taken)
+        elif arrival.verb == topics.STATE:
+            self._take_state(arrival, now, taken)
+        elif arrival.verb == topics.CERTIFICATE_REQUEST:
+            self._take_certificate_request(arrival, now, taken)
+        elif arrival.verb == topics.DISCOVERY:
+            told = messages.parse_discovery(arrival.payload)["device"]
+            self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
+            taken.greeted.add(arrival.device)
+        elif arrival.verb == topics.UPDATE_REQUEST:
+            taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
+        else:
+            raise Rejected("topic", "is not known to this gateway")
 
     def _take_records(self, arrival: Arrival, now: int, taken: Taken) -> None:
         plain = readings.decode(arrival.payload) if arrival.verb == topics.TELEMETRY else None
         if plain is not None:
-            self._take_readings(arrival.device, plain, now, taken)
+            self._take_readings(arrival, plain, now, taken)
             return
         records, faults = messages.parse_records(arrival.verb, arrival.payload)
         lives = {record["boot"] for record in records} | {fault.boot for fault in faults}
@@ -279,15 +318,17 @@ class Store:
             also = f" (and {len(unreadable) - 1} more of this message)" if len(unreadable) > 1 else ""
             taken.counts["faults"] += len(unreadable)
             self._bury(arrival, None, None, reason + also, now)
+            taken.refuse(arrival.place, *(base.Fault(fault.field, fault.reason) for fault in unreadable))
             self._refuse(arrival, reason, taken)
 
-    def _take_readings(self, device: str, plain: list[Reading], now: int, taken: Taken) -> None:
+    def _take_readings(self, arrival: Arrival, plain: list[Reading], now: int, taken: Taken) -> None:
         """Take telemetry that is plainly right: the hot path of the gateway."""
-        newest = now + MAX_AHEAD_MS
+        device, newest = arrival.device, now + MAX_AHEAD_MS
         for reading in plain:
             outcome = self._receive(device, reading.boot, reading.seq, reading.first)
             taken.counts[outcome] += 1
             if outcome != TAKEN:
+                self._hold_back(arrival, outcome, taken)
                 continue
             told = Telemetry(device, reading.ts, now, reading.boot, reading.seq, values=reading.values)
             told.traceparent = reading.traceparent
@@ -305,6 +346,7 @@ class Store:
         outcome = TAKEN if boot is None else self._receive(arrival.device, boot, seq, record["first"])
         taken.counts[outcome] += 1
         if outcome != TAKEN:
+            self._hold_back(arrival, outcome, taken)
             return
         ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
@@ -318,6 +360,9 @@ class Store:
     def _take_fault(self, arrival: Arrival, fault: Fault, now: int, taken: Taken) -> None:
         outcome = self._receive(arrival.device, fault.boot, fault.seq, None)
         taken.counts["faults" if outcome == TAKEN else outcome] += 1
+        self._hold_back(arrival, outcome, taken)
+        if outcome != REFUSED_GAPS:
+            taken.refuse(arrival.place, base.Fault(fault.field, fault.reason))
         if outcome == TAKEN:
             guilty = arrival._replace(payload=_encoded(fault.record, arrival.payload))
             self._bury(guilty, fault.boot, fault.seq, f"{fault.field}: {fault.reason}", now)
@@ -357,6 +402,11 @@ class Store:
         else:
             self._segments.add(CertificateRequest(device=arrival.device, ts=now, at=now, csr=csr))
 
+    def _hold_back(self, arrival: Arrival, outcome: str, taken: Taken) -> None:
+        """Have a message sent again of which a record was not taken, and did not come before either."""
+        if outcome == REFUSED_GAPS:
+            taken.outcomes.setdefault(arrival.place, base.BUSY)
+
     def _refuse(self, arrival: Arrival, reason: str, taken: Taken) -> None:
         ack = self.acknowledgement(arrival.device)
         boot, seq = (ack.boot, ack.seq) if ack else (None, None)
@@ -381,7 +431,7 @@ class Store:
         if first is not None:
             had.settle(first)
         if len(had.spans) >= MAX_SPANS and not any(low - 1 <= seq <= high + 1 for low, high in had.spans):
-            return "refused_gaps"
+            return REFUSED_GAPS
         return TAKEN if had.add(seq) else "duplicates"
 
     def _ranges(self, device: str, boot: int) -> Ranges:
