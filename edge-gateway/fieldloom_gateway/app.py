@@ -14,10 +14,13 @@ from typing import Any
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway import settings as configuration
+from fieldloom_gateway.adapters import factory
+from fieldloom_gateway.adapters.base import Site
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
+from fieldloom_gateway.ingest.credentials import Credentials
 from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
@@ -33,7 +36,6 @@ from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
 
-BROKER = "broker"  # the name of the adapter of the gateway's own broker
 EXPIRE_EVERY_S = 1.0
 REPEAT_EVERY_S = 5.0
 TIME_EVERY_S = 3600.0
@@ -64,8 +66,9 @@ class Gateway:
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
         local_tls = client_context(own.cert, own.cert, own.key, ssl.TLSVersion.TLSv1_3)
-        broker = MqttAdapter(settings.local_port, identity.NAME, local_tls, self._ask_who_is_there)
-        self._adapters = [Kept(BROKER, PROTOCOL, broker)]
+        broker = MqttAdapter(("127.0.0.1", settings.local_port), identity.NAME, local_tls, self._ask_who_is_there)
+        self._adapters = [Kept(factory.BROKER, PROTOCOL, broker)]
+        self._adapters += [one.build(self._site()) for one in factory.load(data)]
         self._uplink = Uplink(
             settings.id,
             (settings.cloud_host, settings.cloud_port),
@@ -118,6 +121,14 @@ class Gateway:
     def devices(self) -> list[dict[str, Any]]:
         """Return the presence of each device."""
         return self._writer.submit(self._store.devices).result()
+
+    def _site(self) -> Site:
+        own = self._settings
+        known = Credentials(self._reader, unix_ms)
+        return Site(own.id, self._data, own.ca, own.cert, own.key, known, self._waiting_for, self._ask_who_is_there)
+
+    async def _waiting_for(self, device: str) -> list[bytes]:
+        return await self._ingest.waiting(device)
 
     async def _ask_who_is_there(self) -> None:
         await self._ingest.greet_all()

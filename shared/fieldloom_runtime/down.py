@@ -10,6 +10,7 @@ WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
 ANSWERED = "answered"
 TWIN = "twin"
+CREDENTIAL = "credential"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -54,7 +55,21 @@ class TwinPatch(Struct, tag_field="kind", tag=TWIN):
     changes: dict[str, Any] = {}
 
 
-Down = Withdrawn | Revoked | Answered | TwinPatch
+class Credential(Struct, tag_field="kind", tag=CREDENTIAL):
+    """What a device proves itself by that is no certificate; the newest record of an id counts. (P8)"""
+
+    id: str
+    """The device's name, a dot, and 12 hexadecimal digits."""
+    device: str
+    protocol: str
+    """`http`, `psk`, `oscore` or `amqp`."""
+    secret: bytes
+    """A token's SHA-256 (http), RabbitMQ's hash of a password (amqp), else the key itself; empty once it is revoked."""
+    ends: int | None = None
+    """In Unix ms; from then on it is good for nothing."""
+
+
+Down = Withdrawn | Revoked | Answered | TwinPatch | Credential
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

@@ -9,14 +9,17 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gmqtt
 import structlog
 from gmqtt.mqtt.handler import MQTTError
+from pydantic import Field, FilePath
 
-from fieldloom_gateway.adapters.base import AdapterMetrics, Message
+from fieldloom_gateway.adapters.base import AdapterMetrics, AdapterSettings, Kind, Message, Site
 from fieldloom_gateway.adapters.inbox import Inbox
+from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
 
@@ -36,17 +39,39 @@ quiet = logging.getLogger("gmqtt")
 quiet.setLevel(logging.CRITICAL + 1)
 
 
+class MqttSettings(AdapterSettings):
+    """A broker beside the gateway's own one; it must hold each device to its own topics, as ours does."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    client_id: str = Field(min_length=1, max_length=64)
+    ca: FilePath
+    cert: FilePath | None = None
+    key: FilePath | None = None
+    username: str | None = None
+    password_file: FilePath | None = None
+
+
 class MqttAdapter:
-    """A ProtocolAdapter. Its queue is bounded, in bytes too; what finds it full is dropped and counted."""
+    """A ProtocolAdapter. Its queue is bounded, in bytes too; what finds it full is dropped and counted.
+
+    `login` is a user's name and the file of its password, for a broker that asks for one.
+    """
 
     def __init__(
-        self, port: int, identity: str, tls: ssl.SSLContext, on_connected: Callable[[], Awaitable[None]]
+        self,
+        address: tuple[str, int],
+        identity: str,
+        tls: ssl.SSLContext,
+        on_connected: Callable[[], Awaitable[None]],
+        login: tuple[str, Path | None] | None = None,
     ) -> None:
         self.metrics = AdapterMetrics()
-        self._port = port
+        self._host, self._port = address
         self._identity = identity
         self._tls = tls
         self._on_connected = on_connected
+        self._login = login
         self._topics: list[str] = []
         self._inbox = Inbox()
         self.receive = self._inbox.receive
@@ -91,16 +116,20 @@ class MqttAdapter:
             client = self._new_client(lost, subscribed)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await client.connect("127.0.0.1", self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
+                    await client.connect(self._host, self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
                     client.subscribe([gmqtt.Subscription(topic, **AS_SENT) for topic in self._topics])
                     await subscribed.wait()
                 self._client, back_off = client, BACK_OFF_S
                 await self._on_connected()
                 await lost.wait()
-                log.warning("mqtt_adapter_down", port=self._port, error="the broker has closed the connection")
+                log.warning(
+                    "mqtt_adapter_down", host=self._host, port=self._port, error="the broker has closed the connection"
+                )
             except (OSError, TimeoutError, MQTTError) as error:
                 self.metrics.errors += 1
-                log.warning("mqtt_adapter_down", port=self._port, error=str(error) or type(error).__name__)
+                log.warning(
+                    "mqtt_adapter_down", host=self._host, port=self._port, error=str(error) or type(error).__name__
+                )
             finally:
                 self._client = None
                 with suppress(OSError, TimeoutError):  # the other side may be gone
@@ -113,6 +142,9 @@ class MqttAdapter:
     def _new_client(self, lost: asyncio.Event, subscribed: asyncio.Event) -> gmqtt.Client:
         client = gmqtt.Client(self._identity, clean_session=True, logger=quiet)
         client.set_config(NEVER)
+        if self._login is not None:
+            username, password = self._login
+            client.set_auth_credentials(username, password.read_text().strip() if password else None)
         client.on_message = self._take
         client.on_disconnect = lambda *_: lost.set()
         client.on_subscribe = lambda *_: subscribed.set()
@@ -126,3 +158,12 @@ class MqttAdapter:
         elif not self._inbox.put(Message(topic if isinstance(topic, str) else topic.decode(errors="replace"), payload)):
             self.metrics.dropped += 1
         return 0  # MQTT 5's "success"
+
+
+def _build(settings: MqttSettings, site: Site) -> MqttAdapter:
+    tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_2)
+    login = (settings.username, settings.password_file) if settings.username is not None else None
+    return MqttAdapter((settings.host, settings.port), settings.client_id, tls, site.greet, login)
+
+
+KIND = Kind(MqttSettings, _build)

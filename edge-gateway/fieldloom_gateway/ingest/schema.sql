@@ -38,3 +38,9 @@ CREATE TABLE IF NOT EXISTS taken_once (
   device TEXT, key TEXT, fingerprint INTEGER NOT NULL, faults TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS taken_once_by_age ON taken_once (at);
+-- What devices prove themselves by that are no certificates; `ends` in Unix ms.
+CREATE TABLE IF NOT EXISTS credential (
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, protocol TEXT NOT NULL, secret BLOB NOT NULL, ends INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS credential_by_secret ON credential (protocol, secret);
+CREATE INDEX IF NOT EXISTS credential_by_digits ON credential (substr(id, -12));

@@ -21,7 +21,7 @@ from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.adapters import base
-from fieldloom_gateway.ingest import readings
+from fieldloom_gateway.ingest import credentials, readings
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.readings import Reading
@@ -30,7 +30,7 @@ from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.segments import Segments
 from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.twins import Twins
-from fieldloom_runtime.down import Answered, Revoked, TwinPatch
+from fieldloom_runtime.down import Answered, Credential, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
     DeadLetter,
@@ -161,7 +161,11 @@ class Store:
             return self.twins.take(device, patch, now)
 
     def take_down(
-        self, stream: bytes, number: int, records: list[dict[str, Any] | Revoked | Answered | TwinPatch], now: int
+        self,
+        stream: bytes,
+        number: int,
+        records: list[dict[str, Any] | Revoked | Answered | TwinPatch | Credential],
+        now: int,
     ) -> list[Downward]:
         """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
         fresh: list[Downward] = []
@@ -170,6 +174,9 @@ class Store:
             for record in records:
                 if isinstance(record, Revoked):
                     self.revocations.take(record)
+                    continue
+                if isinstance(record, Credential):
+                    credentials.keep(self._db, record)
                     continue
                 if isinstance(record, Answered):
                     fresh.append(Downward(record.device, topics.CERTIFICATE, self._renewals.take(record)))

@@ -16,7 +16,19 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Downward, Store
-from fieldloom_runtime.down import ANSWERED, REVOKED, TWIN, WITHDRAWN, Answered, Revoked, TwinPatch, Withdrawn, decode
+from fieldloom_runtime.down import (
+    ANSWERED,
+    CREDENTIAL,
+    REVOKED,
+    TWIN,
+    WITHDRAWN,
+    Answered,
+    Credential,
+    Revoked,
+    TwinPatch,
+    Withdrawn,
+    decode,
+)
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -166,11 +178,11 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN):
+        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL):
             read = decode(text)
             if isinstance(read, TwinPatch):
                 topics.device_id(read.device)
