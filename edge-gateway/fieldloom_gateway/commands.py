@@ -6,11 +6,12 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
+from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.app import serve
 from fieldloom_gateway.deploy.folder import prepare
 from fieldloom_gateway.settings import Settings, load
@@ -79,20 +80,52 @@ def status(
     data: Data, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
 ) -> None:
     """Ask a running gateway how it is."""
+    told = _told(data)
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    for name, value in told.items():
+        typer.echo(f"{name:18}{json.dumps(value) if isinstance(value, dict) else value}")
+
+
+@app.command(epilog="Example: fieldloom gateway adapters --data /var/lib/fieldloom --json")
+def adapters(
+    data: Data, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False
+) -> None:
+    """Ask a running gateway what its adapters do."""
+    told = _told(data)["adapters"]
+    if as_json:
+        typer.echo(json.dumps({"items": told, "next": None}))
+        return
+    for one in told:
+        state = one["error"] or ("connected" if one["connected"] else "connecting")
+        figures = " ".join(f"{what}={count}" for what, count in one["metrics"].items() if count)
+        typer.echo(f"{one['name']:18}{one['protocol']:8}{state:14}{figures}")
+
+
+@app.command(epilog="Example: fieldloom gateway check --data /var/lib/fieldloom")
+def check(data: Data) -> None:
+    """Hold gateway.json and adapters.yaml against what they may say; needs no running gateway."""
+    try:
+        load(data)
+        found = factory.load(data)
+    except StartFailed as error:
+        _end(str(error))
+    typer.echo(f"{factory.BROKER:18}mqtt")
+    for one in found:
+        typer.echo(f"{one.name:18}{one.settings.protocol}")
+
+
+def _told(data: Path) -> dict[str, Any]:
     try:
         url = f"http://127.0.0.1:{load(data).http_port}/api/v1/status"
     except StartFailed as error:
         _end(str(error))
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            told = json.load(answer)
+            return dict(json.load(answer))
     except (urllib.error.URLError, TimeoutError):
         _end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
-    if as_json:
-        typer.echo(json.dumps(told))
-        return
-    for name, value in told.items():
-        typer.echo(f"{name:18}{json.dumps(value) if isinstance(value, dict) else value}")
 
 
 def _end(line: str) -> NoReturn:

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from fieldloom_gateway.rate import Rate
 from fieldloom_gateway.releases.cache import Cache
 from fieldloom_gateway.releases.fetch import Fetcher, NotFetched, Unreachable
-from fieldloom_gateway.releases.rate import Rate
 from fieldloom_runtime.pieces import (
     INDEX,
     PIECE_BYTES,

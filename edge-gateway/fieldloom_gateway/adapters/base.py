@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fieldloom_contract.stream import fingerprint
+
 
 class Verdict(Enum):
     """What became of a message."""
@@ -56,7 +58,12 @@ class Message(NamedTuple):
     fault: Fault | None = None
     """What the adapter itself has found wrong: the message goes to the dead letters for it."""
     key: str | None = None
-    """The sender's own mark, by which a message that comes again is known, for a day; up to 64 characters."""
+    """By which a message that comes again is known for a day, where its records bear no numbers; see `key_of`."""
+
+
+def key_of(mark: str, payload: bytes) -> str:
+    """Return the key of a message by its sender's mark and what was sent: a mark used twice hides no other message."""
+    return f"{mark}:{fingerprint(payload):08x}"
 
 
 @dataclass

@@ -3,8 +3,6 @@
 import json
 import sqlite3
 
-from fieldloom_contract.errors import Rejected
-from fieldloom_contract.stream import fingerprint
 from fieldloom_gateway.adapters.base import Fault, Outcome, Verdict
 
 KEPT_MS = 24 * 3600 * 1000
@@ -16,19 +14,17 @@ class Keys:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
-    def outcome(self, device: str, key: str, payload: bytes) -> Outcome | None:
-        """Return what became of a message before, None for a new one. Raises Rejected where the key is another's."""
-        query = "SELECT fingerprint, faults FROM taken_once WHERE device = ? AND key = ?"
+    def outcome(self, device: str, key: str) -> Outcome | None:
+        """Return what became of a message before, None for a new one."""
+        query = "SELECT faults FROM taken_once WHERE device = ? AND key = ?"
         row = self._db.execute(query, (device, key)).fetchone()
         if row is None:
             return None
-        if row[0] != fingerprint(payload):
-            raise Rejected("key", "was used for another message: draw a new one for each")
-        faults = tuple(Fault(*fault) for fault in json.loads(row[1]))
+        faults = tuple(Fault(*fault) for fault in json.loads(row[0]))
         return Outcome(Verdict.REFUSED if faults else Verdict.TAKEN, faults)
 
-    def keep(self, device: str, key: str, payload: bytes, outcome: Outcome, now: int) -> None:
+    def keep(self, device: str, key: str, outcome: Outcome, now: int) -> None:
         """Take note of what became of a message; what is a day old is forgotten."""
-        row = (device, key, fingerprint(payload), json.dumps(outcome.faults), now)
-        self._db.execute("INSERT OR REPLACE INTO taken_once VALUES (?, ?, ?, ?, ?)", row)
+        row = (device, key, json.dumps(outcome.faults), now)
+        self._db.execute("INSERT OR REPLACE INTO taken_once VALUES (?, ?, ?, ?)", row)
         self._db.execute("DELETE FROM taken_once WHERE at < ?", (now - KEPT_MS,))

@@ -33,9 +33,9 @@ CREATE TABLE IF NOT EXISTS twin_desired (
   device TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL, applied TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
--- Messages that bore a mark of their sender, for a day: CRC-32 of the payload, and as JSON what was wrong with it.
+-- Messages that bore a mark of their sender, for a day, and as JSON what was wrong with them.
 CREATE TABLE IF NOT EXISTS taken_once (
-  device TEXT, key TEXT, fingerprint INTEGER NOT NULL, faults TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, key)
+  device TEXT, key TEXT, faults TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS taken_once_by_age ON taken_once (at);
 -- What devices prove themselves by that are no certificates; `ends` in Unix ms.

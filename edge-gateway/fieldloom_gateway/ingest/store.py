@@ -280,7 +280,7 @@ class Store:
 
     def _take_once(self, arrival: Arrival, key: str, now: int, taken: Taken) -> None:
         """Take a message that bears its sender's mark, unless it was taken before."""
-        before = self._keys.outcome(arrival.device, key, arrival.payload)
+        before = self._keys.outcome(arrival.device, key)
         if before is not None:
             taken.counts["duplicates"] += 1
             taken.outcomes[arrival.place] = before
@@ -288,7 +288,7 @@ class Store:
         self._take_verb(arrival, now, taken)
         outcome = taken.outcomes.get(arrival.place, base.TAKEN)
         if outcome.verdict != base.Verdict.BUSY:
-            self._keys.keep(arrival.device, key, arrival.payload, outcome, now)
+            self._keys.keep(arrival.device, key, outcome, now)
 
     def _take_verb(self, arrival: Arrival, now: int, taken: Taken) -> None:
         if arrival.verb in topics.UP_STREAM:

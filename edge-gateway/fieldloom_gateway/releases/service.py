@@ -14,8 +14,8 @@ import structlog
 from fieldloom_contract import topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.release import parse_id
+from fieldloom_gateway.rate import Rate
 from fieldloom_gateway.releases.fetch import Fetcher, NotFetched, Unreachable
-from fieldloom_gateway.releases.rate import Rate
 
 log = structlog.get_logger()
 

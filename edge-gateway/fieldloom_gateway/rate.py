@@ -1,4 +1,4 @@
-"""How much a device may ask for."""
+"""How much a device may ask for in a time."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,10 @@ DEVICES = 10_000
 
 
 class Rate:
-    """A bucket a device: `burst` bytes at once, and so many again each second. Who asked longest ago is forgotten."""
+    """A bucket a device: `burst` at once, of bytes or whatever a cost counts, and so many again each second.
+
+    Who asked longest ago is forgotten.
+    """
 
     def __init__(self, burst: int) -> None:
         self._burst = burst
