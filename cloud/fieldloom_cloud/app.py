@@ -12,6 +12,7 @@ from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.console import add_console
+from fieldloom_cloud.credentials.routes import router as credentials
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.enrolment.est import est_app
@@ -83,7 +84,8 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    fleet = (registry, certificates, claims, revocation, telemetry, ingest, commands, twins, releases, updates)
+    proofs = (certificates, claims, credentials, revocation)
+    fleet = (registry, *proofs, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app

@@ -20,6 +20,7 @@ class System:
         cloud_broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "cloud-broker.log")
         self.processes = {"cloud": self.cloud.process, "cloud-broker": cloud_broker}
         self.status_pages = []
+        self.http_ports = []
         try:
             cloud_broker.start()
             wait_for_port(self.cloud.mqtt_port)
@@ -42,6 +43,8 @@ class System:
         for option, value in (*((f"--{part}", path) for part, path in files.items()), *ports.items()):
             command += [option, value]
         fieldloom(*command)
+        self.http_ports.append(free_port())
+        (data / "adapters.yaml").write_text(f"adapters:\n  - {{protocol: http, port: {self.http_ports[-1]}}}\n")
         log = self.folder / f"gateway-{number}"
         broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log"))
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log"))

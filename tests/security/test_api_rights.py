@@ -34,6 +34,9 @@ RIGHTS = {
     ("GET", "/api/v1/certificates/{serial}"): VIEWER,
     ("POST", "/api/v1/certificates/{serial}/revoke"): OPERATOR,
     ("POST", "/api/v1/claims"): OPERATOR,
+    ("GET", "/api/v1/credentials"): VIEWER,
+    ("POST", "/api/v1/credentials"): OPERATOR,
+    ("POST", "/api/v1/credentials/{credential_id}/revoke"): OPERATOR,
     ("GET", "/api/v1/releases"): VIEWER,
     ("POST", "/api/v1/releases"): OPERATOR,
     ("GET", "/api/v1/releases/{release_id}"): VIEWER,
@@ -67,6 +70,8 @@ BODIES = {
     ("POST", "/api/v1/certificates"): {"csr": "none"},
     ("POST", "/api/v1/certificates/{serial}/revoke"): {},
     ("POST", "/api/v1/claims"): {"id": "nobody"},
+    ("POST", "/api/v1/credentials"): {"device": "nobody", "kind": "http"},
+    ("POST", "/api/v1/credentials/{credential_id}/revoke"): {},
     ("POST", "/api/v1/tokens"): {"name": "nine"},
     ("POST", "/api/v1/login-links"): {"role": "viewer"},
     ("POST", "/api/v1/session"): {"secret": "guessed"},
@@ -91,7 +96,8 @@ def doors(tmp_path_factory):
 
 def knock(doors, method, path, authorization=None):
     cloud, _ = doors
-    place = path.format(device_id="nobody", command_id="none", serial="0", token_id="none", release_id="none")
+    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id")
+    place = path.format(**dict.fromkeys(names, "nobody"))
     headers = {"Authorization": authorization} if authorization else {}
     body = BODIES.get((method, path))
     with cloud.client() as client, client.stream(method, place, headers=headers, json=body) as answer:

@@ -1,5 +1,6 @@
 """`fieldloom certificate`: who has been certified, and whose certificates count no more. (P3)"""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -46,17 +47,24 @@ def revoke(
     revoke_all(Api(data), name, reason, as_json=as_json)
 
 
-def revoke_all(api: Api, name: str, reason: str, *, as_json: bool) -> None:
-    """Revoke every certificate of a name that still counts, or the one of a serial. Raises CommandFailed."""
+def revoke_all(api: Api, name: str, reason: str, *, as_json: bool, others: Sequence[dict[str, Any]] = ()) -> None:
+    """Revoke every certificate of a name that still counts, or the one of a serial. Raises CommandFailed.
+
+    `others` are credentials of the name that were revoked just now: then there need be no certificate.
+    """
     known = api.call("GET", "/certificates", params={"subject": name})["items"]
     serials = [one["serial"] for one in known if one["revoked"] is None]
-    if known and not serials:
+    if known and not serials and not others:
         raise NotFound(f"all certificates of {name} are revoked already")
-    told = [api.call("POST", f"/certificates/{serial}/revoke", json={"reason": reason}) for serial in serials or [name]]
+    if not serials and not others:
+        serials = [name]
+    told = [api.call("POST", f"/certificates/{serial}/revoke", json={"reason": reason}) for serial in serials]
     if as_json:
-        show_json({"items": told, "next": None})
+        show_json({"items": [*told, *others], "next": None})
         return
     _show(told)
+    if others:
+        show_table(["CREDENTIAL", "REVOKED"], ([one["id"], one["revoked"]] for one in others))
 
 
 def _show(certificates: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldloom_cli import identity, update
+from fieldloom_cli import credential, identity, update
 from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.options import Data, Json
@@ -70,8 +70,10 @@ def revoke(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Revoke all certificates of a device: it is cut off within seconds, and let in again with a new one alone."""
-    revoke_all(Api(data), topics.device_id(name), reason, as_json=as_json)
+    """Revoke all certificates and credentials of a device: it is cut off within seconds, until it has a new one."""
+    api = Api(data)
+    others = credential.revoke_all(api, topics.device_id(name), reason)
+    revoke_all(api, name, reason, as_json=as_json, others=others)
 
 
 @app.command(epilog="Example: fieldloom device claim pump-7 --hours 2")
@@ -126,6 +128,7 @@ def _events(api: Api, name: str, limit: int, *, follow: bool) -> Iterator[dict[s
 
 
 app.add_typer(update.app)
+app.add_typer(credential.app, name="credential")
 app.command(epilog="Example: fieldloom device twin pump-7 --set interval=5000 --set drivers.fan.speed=0.5 --wait 10")(
     twin
 )

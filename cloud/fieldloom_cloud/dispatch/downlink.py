@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service
 from fieldloom_contract import batch, topics
@@ -15,6 +17,7 @@ RESEND_EVERY_S = 0.5
 BATCH_BYTES = 64 * 1024
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
+Tell = Callable[[AsyncSession, service.Waiting], Awaitable[bytes]]
 
 
 class _Queue:
@@ -37,11 +40,15 @@ class _Queue:
 
 
 class Downlink:
-    """Sends what waits in SQL to the gateways; a gateway that speaks up again is served at once."""
+    """Sends what waits in SQL to the gateways; a gateway that speaks up again is served at once.
 
-    def __init__(self, database: Database, publish: Publish) -> None:
+    `tell` gives the body of a record as it goes out, which need not be as it lies.
+    """
+
+    def __init__(self, database: Database, publish: Publish, tell: Tell) -> None:
         self._database = database
         self._publish = publish
+        self._tell = tell
         self._queues: dict[str, _Queue] = {}
         self._senders: dict[str, Sender] = {}
         self._new = asyncio.Event()
@@ -86,10 +93,10 @@ class Downlink:
 
     async def _load(self) -> None:
         async with self._database.transaction() as session:
-            rows = await service.waiting(session)
-        held: dict[str, list[Item]] = {}
-        for row in rows:
-            held.setdefault(row.gateway, []).append(Item(row.stream, row.number, "command", row.body))
+            held: dict[str, list[Item]] = {}
+            for row in await service.waiting(session):
+                item = Item(row.stream, row.number, "command", await self._tell(session, row))
+                held.setdefault(row.gateway, []).append(item)
         for gateway, items in held.items():
             if gateway not in self._senders:
                 self._queues[gateway] = _Queue()

@@ -44,6 +44,7 @@ class Waiting(NamedTuple):
     gateway: str
     stream: bytes
     number: int
+    kind: str
     body: bytes
 
 
@@ -114,7 +115,7 @@ async def waiting(session: AsyncSession) -> list[Waiting]:
     """Return all that gateways have not acknowledged, in order."""
     query = select(DownRecord, DownStream.stream).join(DownStream, DownStream.gateway == DownRecord.gateway)
     rows = await session.execute(query.order_by(DownRecord.gateway, DownRecord.number))
-    return [Waiting(record.gateway, stream, record.number, record.body) for record, stream in rows]
+    return [Waiting(record.gateway, stream, record.number, record.kind, record.body) for record, stream in rows]
 
 
 async def acknowledged(session: AsyncSession, gateway: str, stream: bytes, number: int) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.changes import Change, announce, announce_all
+from fieldloom_cloud.credentials import service as credentials
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
@@ -68,6 +69,7 @@ class Records:
                 await _store_guard(session, self._guard.changes())
                 begun = [gateway for stream, gateway in unknown.items() if self._guard.position(stream)]
                 for gateway in begun:
+                    await credentials.restore(session, gateway)
                     await twins.restore(session, gateway)
         except BaseException:
             # What memory took may not be on the disk: read the guards again.

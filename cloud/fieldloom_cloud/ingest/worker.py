@@ -11,8 +11,11 @@ import duckdb
 import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from fieldloom_cloud.credentials import service as credentials
 from fieldloom_cloud.database import Database
+from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.checked import allowed, letter, opened
@@ -51,10 +54,13 @@ class Worker:
         self._series = series
         self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
-        self.downlink = Downlink(database, self._link.publish)
+        self.downlink = Downlink(database, self._link.publish, self._told)
         self.pieces = Pieces(database, self._link.publish)
         self.counts: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
+
+    async def _told(self, session: AsyncSession, waiting: dispatch.Waiting) -> bytes:
+        return await credentials.told(session, self._authority.sealer, waiting)
 
     @property
     def is_connected(self) -> bool:

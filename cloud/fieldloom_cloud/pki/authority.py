@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fieldloom_cloud.pki.sealing import Sealer
 from fieldloom_runtime import files
 from fieldloom_runtime.errors import StartFailed
 
@@ -52,10 +53,14 @@ class Revoked(NamedTuple):
 
 
 class Authority:
-    """The CA of a data folder. Keys are 0600; `root.key` may be moved away once the intermediate is signed."""
+    """The CA of a data folder. Keys are 0600; `root.key` may be moved away once the intermediate is signed.
+
+    `sealer` keeps what the database may not tell, with a key that lies beside the CA's.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.ca = folder / "ca.pem"
+        self.sealer = Sealer(folder / "credentials.key")
         try:
             key = serialization.load_pem_private_key((folder / "intermediate.key").read_bytes(), None)
             self._certificate = x509.load_pem_x509_certificate((folder / "intermediate.pem").read_bytes())
