@@ -16,7 +16,7 @@ from fieldloom_runtime.down import Credential
 from fieldloom_runtime.tls import client_context
 from fixtures.certificates import TestAuthority
 from fixtures.processes import free_port
-from gateway.bench import WAIT_S, Bench, until
+from gateway.bench import NOW, WAIT_S, Bench, until
 
 READING = {"values": {"t": 1}}
 TOKEN = {"Authorization": "Bearer fld_one"}
@@ -151,6 +151,21 @@ async def test_a_repeated_request_with_a_key_is_taken_once(plain):
 
     assert other.status_code == 202
     assert [one["values"] for one in plain.records()] == [{"t": 1}, {"t": 1}]  # of two messages
+
+
+async def test_a_device_fetches_its_commands_and_tells_what_became_of_them(plain):
+    assert (await plain.client.get("/command/dev-1")).json() == []
+    asking = asyncio.create_task(plain.client.get("/command/dev-1", params={"wait": 20}))
+    fields = {"type": "open", "parameters": {"by": 3}, "expires": NOW + 60_000}
+    plain.hear({"kind": "command", "device": "dev-1", "id": "c1", **fields})
+
+    assert (await asking).json() == [{"id": "c1", **fields}]
+    result = {"id": "c1", "status": "succeeded", "result": {"open": True}}
+    assert (await plain.client.post("/ingest/dev-1/command/result", json=result)).status_code == 202
+    assert (await plain.client.get("/command/dev-1")).json() == []
+    assert (await plain.client.get("/command/dev-2")).status_code == 403
+    for wait in ("61", "-1", "x", "²", "9" * 5000):
+        assert (await plain.client.get("/command/dev-1", params={"wait": wait})).status_code == 422
 
 
 async def test_unknown_addresses_and_methods_are_problems_too(plain):

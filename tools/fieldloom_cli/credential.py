@@ -21,9 +21,7 @@ Name = Annotated[str, typer.Argument(help="The device's id.")]
 def issue(
     name: Name,
     kind: Annotated[str, typer.Option(help="http (a token), psk (CoAP, DTLS), oscore (CoAP) or amqp (a password).")],
-    overlap: Annotated[
-        int | None, typer.Option(min=0, max=744, help="Hours that the one before goes on: 24 by default, 0 for amqp.")
-    ] = None,
+    overlap: Annotated[int, typer.Option(min=0, max=744, help="Hours that the one before of this kind goes on.")] = 24,
     data: Data = None,
     as_json: Json = False,
 ) -> None:

@@ -24,8 +24,8 @@ def http() -> Fresh:
 
 
 def psk() -> Fresh:
-    """Return a key of 32 letters, which are its bytes: clients take a key as a text."""
-    key = secrets.token_urlsafe(24)
+    """Return a key of 16 letters, which are its bytes: clients take a key as a text, and small stacks no longer one."""
+    key = secrets.token_urlsafe(12)
     return Fresh(key, key.encode())
 
 

@@ -20,16 +20,11 @@ MONTH_H = 31 * 24
 class CredentialIn(Strict):
     device: DeviceName
     kind: Literal["http", "psk", "oscore", "amqp"]
-    overlap_hours: int | None = Field(
-        None,
-        ge=0,
-        le=MONTH_H,
-        description="How long the one before goes on: 24 by default, 0 for amqp.",
-    )
+    overlap_hours: int = Field(24, ge=0, le=MONTH_H, description="How long the one before of this kind goes on.")
 
 
 class CredentialOut(BaseModel):
-    id: str = Field(description="A DTLS-PSK client's identity; the last 12 digits are an OSCORE client's sender id.")
+    id: str = Field(description="An AMQP user's name; the last 12 digits are a DTLS-PSK identity or OSCORE sender id.")
     device: str
     kind: str
     created: str

@@ -24,18 +24,16 @@ from fieldloom_runtime import down
 
 log = structlog.get_logger()
 
-OVERLAP_H = 24
 HOUR_MS = 3_600_000
-AMQP = "amqp"
 AT_ONCE = 500  # devices that one statement asks for
 
 
 class Wish(NamedTuple):
-    """What a caller asks for; `overlap_hours` is how long the one before goes on, None as the kind has it."""
+    """What a caller asks for; `overlap_hours` is how long the one before goes on."""
 
     device: str
     kind: str
-    overlap_hours: int | None
+    overlap_hours: int
     token: str
 
 
@@ -45,12 +43,11 @@ async def issue(session: AsyncSession, sealer: Sealer, wish: Wish) -> dict[str, 
     Those of the same kind that it had end with the overlap. Raises BadContent.
     """
     device = await _device(session, wish.device)
-    overlap = _overlap(wish)
     fresh = kinds.MAKE[wish.kind]()
     credential_id = f"{wish.device}.{secrets.token_hex(6)}"
     kept = sealer.seal(credential_id, fresh.kept) if wish.kind in kinds.KEYS else fresh.kept
     row = Credential(id=credential_id, device=wish.device, kind=wish.kind, secret=kept, token=wish.token, created=now())
-    ended = await _end_others(session, wish, int(row.created.timestamp() * 1000) + overlap)
+    ended = await _end_others(session, wish, int(row.created.timestamp() * 1000) + wish.overlap_hours * HOUR_MS)
     session.add(row)
     await session.flush()
     await _tell_site(session, device["site"], [*ended, row])
@@ -125,16 +122,6 @@ async def _end_others(session: AsyncSession, wish: Wish, ends: int) -> list[Cred
     for row in rows:
         row.ends = ends
     return rows
-
-
-def _overlap(wish: Wish) -> int:
-    """Return for how long, in ms, the one before goes on. Raises BadContent."""
-    if wish.kind != AMQP:
-        return HOUR_MS * (OVERLAP_H if wish.overlap_hours is None else wish.overlap_hours)
-    if wish.overlap_hours:
-        reason = "a broker knows one password of a user: the old one ends at once"
-        raise BadContent("No overlap for this.", [{"path": "overlap_hours", "reason": reason}])
-    return 0
 
 
 async def _tell_site(session: AsyncSession, site: str | None, rows: list[Credential]) -> None:

@@ -45,6 +45,8 @@ STOP_GRACE_S = 2
 BODY_WITHIN_S = 30.0
 SETTLED_WITHIN_S = 30.0
 RETRY_AFTER_S = 5
+MAX_WAIT_S = 60
+LOOK_EVERY_S = 0.5
 
 
 class HttpSettings(AdapterSettings):
@@ -102,6 +104,7 @@ class HttpAdapter:
         routes = [
             Route("/ingest/{device}" + path, self._taking(verb), methods=["POST"]) for path, verb in PATHS.items()
         ]
+        routes.append(Route("/command/{device}", self._give_commands, methods=["GET"]))
         handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _unserved}
         app = Starlette(routes=routes, exception_handlers=handlers)
         name = f"the adapter {own.name or own.protocol}"
@@ -133,6 +136,20 @@ class HttpAdapter:
             return Response(status_code=202)
 
         return take
+
+    async def _give_commands(self, request: Request) -> Response:
+        """Answer with the commands that wait, as soon as there is one, at the latest after `wait` seconds."""
+        try:
+            name, ends = self._admit(request), time.monotonic() + _wait(request)
+        except Refused:
+            self.metrics.errors += 1
+            raise
+        while not (waiting := await self._site.waiting(name)) and time.monotonic() < ends:  # noqa: ASYNC110 - the store calls nobody
+            await asyncio.sleep(LOOK_EVERY_S)
+        body = b"[" + b",".join(waiting) + b"]"
+        self.metrics.messages_sent += len(waiting)
+        self.metrics.bytes_sent += len(body)
+        return Response(body, media_type=JSON)
 
     def _admit(self, request: Request) -> str:
         """Return the device of a request that is its own. Raises Refused."""
@@ -181,6 +198,13 @@ class HttpAdapter:
             return BUSY
 
 
+def _wait(request: Request) -> int:
+    text = request.query_params.get("wait", "0")
+    if not (len(text) <= 2 and text.isascii() and text.isdecimal() and int(text) <= MAX_WAIT_S):
+        raise Refused(422, "the wait can't be understood", Fault("wait", f"must be 0 to {MAX_WAIT_S} seconds"))
+    return int(text)
+
+
 async def _body(request: Request) -> bytes:
     """Return what a request brings, cut off behind the first byte that is too much. Raises Refused."""
     body = b""
@@ -218,7 +242,7 @@ async def _refused(_: Request, error: Refused) -> JSONResponse:
 
 
 async def _unserved(_: Request, error: HTTPException) -> JSONResponse:
-    return _problem(error.status_code, "POST to /ingest/DEVICE, /ingest/DEVICE/event or /ingest/DEVICE/command/result")
+    return _problem(error.status_code, "POST to /ingest/DEVICE[/event|/command/result], or GET /command/DEVICE")
 
 
 def _problem(status: int, detail: str, faults: tuple[Fault, ...] = ()) -> JSONResponse:
