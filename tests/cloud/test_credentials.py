@@ -106,7 +106,7 @@ async def fleet(folder):
 async def told(session, sealer, gateway):
     """What a gateway is told, in order, as it goes out."""
     waiting = [one for one in await dispatch.waiting(session) if one.gateway == gateway]
-    return [down.decode(await service.told(session, sealer, one)) for one in waiting]
+    return [down.decode(body) for body in await service.told(session, sealer, waiting)]
 
 
 async def test_only_the_gateways_of_the_site_are_told_and_of_each_kind_what_it_needs(tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from fieldloom_gateway.adapters import factory
 from fieldloom_runtime.errors import StartFailed
+from fixtures.certificates import TestAuthority
+from gateway.bench import Bench, until
 
 MQTT = "{protocol: mqtt, host: broker, port: 8883, client_id: gw, ca: %s}"
 
@@ -20,9 +22,22 @@ class PigeonSettings(AdapterSettings):
 
 class PigeonAdapter:
     def __init__(self, settings, site):
-        self.metrics, self.is_connected, self.loft, self.gateway = AdapterMetrics(), False, settings.loft, site.gateway
-        inbox = Inbox()
-        self.receive, self.pending = inbox.receive, inbox.pending
+        self.metrics, self.is_connected, self.loft = AdapterMetrics(), False, settings.loft
+        self.inbox = Inbox()
+        self.receive, self.pending = self.inbox.receive, self.inbox.pending
+
+    async def subscribe(self, topics):
+        self.topics = topics
+
+    async def connect(self):
+        self.inbox.put(Message("fl/v1/d/" + self.loft + "/telemetry", b'{"values": {"wind": 3}}'))
+        self.is_connected = True
+
+    async def publish(self, topic, payload, qos=0):
+        return False
+
+    async def close(self):
+        self.is_connected = False
 
 
 KIND = Kind(PigeonSettings, PigeonAdapter)
@@ -107,6 +122,19 @@ def test_an_adapter_of_others_is_an_entry_point(tmp_path, third_party):
 
     assert (first.name, second.name) == ("pigeon", "second")
     assert (first.settings.loft, second.settings.loft) == ("roof", "yard")
+
+
+async def test_what_an_adapter_of_others_brings_is_taken(tmp_path, third_party):
+    write(tmp_path, "{protocol: pigeon, loft: roof}")
+    bench = Bench(tmp_path)
+    site = bench.site(TestAuthority(tmp_path / "pki"))
+    bench.kept += [one.build(site) for one in factory.load(tmp_path)]
+
+    async with bench.running():
+        await until(bench.records)
+        told = bench.records()
+
+    assert [(one["device"], one["values"]) for one in told] == [("roof", {"wind": 3})]
 
 
 def test_what_others_bring_and_is_none_is_told_by_name(tmp_path, third_party):

@@ -5,6 +5,7 @@ in while the cloud is away.
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from fieldloom_runtime import down
 log = structlog.get_logger()
 
 HOUR_MS = 3_600_000
-AT_ONCE = 500  # devices that one statement asks for
+AT_ONCE = 500  # rows or devices that one statement asks for
 
 
 class Wish(NamedTuple):
@@ -87,23 +88,23 @@ async def restore(session: AsyncSession, gateway: str) -> None:
             await dispatch.queue(session, gateway, down.CREDENTIAL, row.id.encode())
 
 
-async def told(session: AsyncSession, sealer: Sealer, waiting: dispatch.Waiting) -> bytes:
-    """Return what a gateway is told in place of a record that only names a credential: no key lies in the stream."""
-    if waiting.kind != down.CREDENTIAL:
-        return waiting.body
-    row = await session.get(Credential, waiting.body.decode())
-    secret = None if row is None else _secret(row, sealer)
-    if row is None or secret is None:
-        log.error("credential_not_readable", id=waiting.body.decode(), way_out="restore pki/credentials.key")
+async def told(session: AsyncSession, sealer: Sealer, waiting: Sequence[dispatch.Waiting]) -> list[bytes]:
+    """Return what goes out for records that wait: those that only name a credential tell it, so no key lies there."""
+    named = [one.body.decode() for one in waiting if one.kind == down.CREDENTIAL]
+    rows: dict[str, Credential] = {}
+    for start in range(0, len(named), AT_ONCE):
+        query = select(Credential).where(Credential.id.in_(named[start : start + AT_ONCE]))
+        rows |= {row.id: row for row in await session.scalars(query)}
+    return [_told(rows[one.body.decode()], sealer) if one.kind == down.CREDENTIAL else one.body for one in waiting]
+
+
+def _told(row: Credential, sealer: Sealer) -> bytes:
+    is_sealed = row.revoked is None and row.kind in kinds.KEYS
+    secret = sealer.open(row.id, row.secret) if is_sealed else row.secret
+    if secret is None:
+        log.error("credential_not_readable", id=row.id, way_out="restore pki/credentials.key")
         return down.encode(down.Withdrawn())
-    ends = row.ends if row.revoked is None else 0
-    return down.encode(down.Credential(row.id, row.device, row.kind, secret, ends))
-
-
-def _secret(row: Credential, sealer: Sealer) -> bytes | None:
-    if row.revoked is not None or row.kind not in kinds.KEYS:
-        return row.secret
-    return sealer.open(row.id, row.secret)
+    return down.encode(down.Credential(row.id, row.device, row.kind, secret, row.ends if row.revoked is None else 0))
 
 
 async def _device(session: AsyncSession, device: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,7 +17,7 @@ RESEND_EVERY_S = 0.5
 BATCH_BYTES = 64 * 1024
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
-Tell = Callable[[AsyncSession, service.Waiting], Awaitable[bytes]]
+Tell = Callable[[AsyncSession, Sequence[service.Waiting]], Awaitable[list[bytes]]]
 
 
 class _Queue:
@@ -42,7 +42,7 @@ class _Queue:
 class Downlink:
     """Sends what waits in SQL to the gateways; a gateway that speaks up again is served at once.
 
-    `tell` gives the body of a record as it goes out, which need not be as it lies.
+    `tell` gives the bodies of records as they go out, which need not be as they lie.
     """
 
     def __init__(self, database: Database, publish: Publish, tell: Tell) -> None:
@@ -94,9 +94,9 @@ class Downlink:
     async def _load(self) -> None:
         async with self._database.transaction() as session:
             held: dict[str, list[Item]] = {}
-            for row in await service.waiting(session):
-                item = Item(row.stream, row.number, "command", await self._tell(session, row))
-                held.setdefault(row.gateway, []).append(item)
+            rows = await service.waiting(session)
+            for row, body in zip(rows, await self._tell(session, rows), strict=True):
+                held.setdefault(row.gateway, []).append(Item(row.stream, row.number, "command", body))
         for gateway, items in held.items():
             if gateway not in self._senders:
                 self._queues[gateway] = _Queue()

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -59,7 +59,7 @@ class Worker:
         self.counts: Counter[str] = Counter()
         self._kept: dict[str, int] = {}
 
-    async def _told(self, session: AsyncSession, waiting: dispatch.Waiting) -> bytes:
+    async def _told(self, session: AsyncSession, waiting: Sequence[dispatch.Waiting]) -> list[bytes]:
         return await credentials.told(session, self._authority.sealer, waiting)
 
     @property
