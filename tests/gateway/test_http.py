@@ -172,6 +172,7 @@ async def test_unknown_addresses_and_methods_are_problems_too(plain):
     for method, path, status in (("GET", "/ingest/dev-1", 405), ("POST", "/nowhere", 404)):
         answer = await plain.client.request(method, path)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
 async def test_a_flood_of_one_device_is_slowed_down(tmp_path, authority):

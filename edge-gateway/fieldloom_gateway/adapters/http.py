@@ -242,7 +242,9 @@ async def _refused(_: Request, error: Refused) -> JSONResponse:
 
 
 async def _unserved(_: Request, error: HTTPException) -> JSONResponse:
-    return _problem(error.status_code, "POST to /ingest/DEVICE[/event|/command/result], or GET /command/DEVICE")
+    answer = _problem(error.status_code, "POST to /ingest/DEVICE[/event|/command/result], or GET /command/DEVICE")
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _problem(status: int, detail: str, faults: tuple[Fault, ...] = ()) -> JSONResponse:
