@@ -1,0 +1,122 @@
+"""aiocoap's UDP and DTLS servers with bounds: what is remembered of peers and of their messages has a limit.
+
+aiocoap 0.4.17 keeps every peer, and every message for four minutes, however many they are. What is overridden here has
+no public name, so its version is pinned. (ADR 28)
+"""
+
+import logging
+import os
+from collections import OrderedDict
+from typing import Any
+
+from aiocoap import Context, Message, interfaces
+from aiocoap.credentials import CredentialsMap
+from aiocoap.error import LibraryShutdown
+from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.constants import COAP_PORT, COAPS_PORT
+from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
+from aiocoap.tokenmanager import TokenManager
+from aiocoap.transports.simplesocketserver import MessageInterfaceSimpleServer
+from aiocoap.transports.tinydtls_server import (
+    CloseNotifyReceived,
+    MessageInterfaceTinyDTLSServer,
+    _AddressDTLS,
+    _DatagramServerSocketSimpleDTLS,
+)
+
+CONNECTIONS = 2_000
+"""DTLS peers that are remembered; one more takes the place of the oldest that has proven nothing, or of the oldest."""
+REPEATS = 20_000
+"""Messages whose repeats are answered from memory; beyond it the oldest are forgotten."""
+CLOSE_NOTIFY = (1, 0)  # an alert's level and code (RFC 5246, section 7.2.1)
+
+# It shares its ports (SO_REUSEPORT), and two servers would get half of the peers each.
+os.environ["AIOCOAP_REUSE_PORT"] = "0"
+# It tells of every malformed datagram; what an operator has to know is logged and counted by the adapter.
+quiet = logging.getLogger("coap-server")
+quiet.setLevel(logging.CRITICAL + 1)
+
+
+async def serve(
+    site: interfaces.Resource, keys: CredentialsMap, host: str, oscore_port: int, dtls_port: int
+) -> Context:
+    """Return a server of `site` at one address of this machine. Raises OSError when a port is not to be had."""
+    context = Context(serversite=OscoreSiteWrapper(site, keys), server_credentials=keys, loggername=quiet.name)
+    arguments = {"log": context.log, "loop": context.loop}
+    manager = _Manager(TokenManager(context))
+    server = await MessageInterfaceSimpleServer.create_server((host, oscore_port), manager, **arguments)
+    _add(context, manager, server)
+    manager = _Manager(TokenManager(context))
+    bind = (host, dtls_port - (COAPS_PORT - COAP_PORT))  # it adds the distance of the two standard ports
+    try:
+        server = await _DtlsServer.create_server(bind, manager, server_credentials=keys, **arguments)
+    except BaseException:
+        await context.shutdown()
+        raise
+    _add(context, manager, server)
+    return context
+
+
+def _add(context: Context, manager: MessageManager, server: interfaces.MessageInterface) -> None:
+    manager.message_interface = server
+    manager.token_manager.token_interface = manager
+    context.request_interfaces.append(manager.token_manager)
+
+
+class _Manager(MessageManager):  # type: ignore[misc]  # aiocoap has no types
+    """Remembers the newest messages only."""
+
+    def __init__(self, tokens: TokenManager) -> None:
+        super().__init__(tokens)
+        self._ends: OrderedDict[tuple[Any, int], float] = OrderedDict()
+
+    def _deduplicate_message(self, message: Message) -> bool:
+        key, now = (message.remote, message.mid), self.loop.time()
+        self._forget(now)
+        if key not in self._recent_messages:
+            self._recent_messages[key] = None
+            self._ends[key] = now + message.transport_tuning.EXCHANGE_LIFETIME
+            return False
+        if self._recent_messages[key] is not None:
+            self._send_initially(self._recent_messages[key])
+        return True
+
+    def _forget(self, now: float) -> None:
+        while self._ends:
+            key = next(iter(self._ends))
+            if self._ends[key] > now and len(self._ends) < REPEATS:
+                return
+            del self._ends[key], self._recent_messages[key]
+
+
+class _Peer(_AddressDTLS):  # type: ignore[misc]
+    """A DTLS connection that ends when its peer says so."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.has_proven = False
+        super().__init__(*arguments)
+
+    def _read(self, sender: Any, data: bytes) -> int:
+        self.has_proven = True  # only with the key are there data
+        return int(super()._read(sender, data))
+
+    def _event(self, level: int, code: int) -> None:
+        if (level, code) == CLOSE_NOTIFY:
+            self._inject_error(CloseNotifyReceived())
+        else:
+            super()._event(level, code)
+
+
+class _DtlsSocket(_DatagramServerSocketSimpleDTLS):  # type: ignore[misc]
+    _Address = _Peer
+
+    def datagram_received(self, data: bytes, sockaddr: Any) -> None:
+        if sockaddr not in self._connections and len(self._connections) >= CONNECTIONS:
+            peers = self._connections.values()
+            oldest = next((peer for peer in peers if not peer.has_proven), next(iter(peers)))
+            oldest._inject_error(LibraryShutdown("the place is needed"))  # noqa: SLF001
+        super().datagram_received(data, sockaddr)
+
+
+class _DtlsServer(MessageInterfaceTinyDTLSServer):  # type: ignore[misc]
+    _serversocket = _DtlsSocket
