@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from fieldloom_runtime.errors import StartFailed
+
 PRIVATE, PUBLIC = 0o600, 0o644
 
 
@@ -15,6 +17,17 @@ def write(path: Path, content: bytes | str, mode: int = PRIVATE) -> None:
         os.fsync(file.fileno())
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> str:
+    """Return what a file holds that its owner alone can read, without the line's end. Raises StartFailed."""
+    try:
+        with path.open() as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise StartFailed(f"{path} can be read by others", f"chmod 600 {path}")
+            return file.read().rstrip("\n")
+    except OSError as error:
+        raise StartFailed(f"{path} can't be read ({error.strerror})", "write the secret into it") from error
 
 
 def sync_folder(folder: Path) -> None:
