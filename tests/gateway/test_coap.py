@@ -24,7 +24,7 @@ from fieldloom_gateway.adapters.coap import blocks, endpoint
 from fieldloom_gateway.adapters.coap.adapter import CoapAdapter, CoapSettings
 from fieldloom_gateway.adapters.coap.oscore import Context, OscoreKey
 from fixtures.processes import free_port
-from gateway.benches import WAIT_S, Bench, running, until
+from gateway.benches import NOW, WAIT_S, Bench, running, until
 
 GOOD = messages.dumps({"boot": 1, "seq": 1, "values": {"t": 21.5}}).decode()
 PSK, OSCORE = "dev-1.0123456789ab", "dev-1.0a0b0c0d0e0f"
@@ -126,6 +126,13 @@ async def test_libcoaps_client_over_dtls(ground):
     assert (ground.adapter.metrics.acks, ground.adapter.metrics.errors) == (1, 0)
 
 
+async def test_senml_over_dtls(ground):
+    pack = '[{"bn":"urn:dev:mac:0024befffe804ff1:","bt":1790000000,"n":"t","v":21.5},{"n":"h","v":40}]'
+    assert await ground.ask("post", "/telemetry/dev-1", "-t", "110", "-e", pack) == ""
+
+    assert [(one["ts"], one["values"]) for one in ground.records()] == [(NOW, {"t": 21.5, "h": 40})]
+
+
 async def test_events_and_results_over_dtls(ground):
     await ground.command("dev-1", "c-1")
     event = '{"type":"door.opened","data":{"by":"hand"}}'
@@ -150,6 +157,7 @@ REFUSED = [
     ("a wrong method", "get", "/telemetry/dev-1", [], "4.05 method: must be POST"),
     ("a wrong method for commands", "post", "/command/dev-1", ["-e", "x"], "4.05 method: must be GET"),
     ("a wrong format", "post", "/telemetry/dev-1", ["-t", "60", "-e", GOOD], "4.15 content format"),
+    ("bad SenML", "post", "/telemetry/dev-1", ["-t", "110", "-e", '[{"n":"t","v":"x"}]'], "4.00 0.v: must be a number"),
     ("another format wanted", "get", "/command/dev-1", ["-A", "60"], "4.06 accept"),
     ("an option that it must know", "post", "/telemetry/dev-1", ["-O", "2049,x", "-e", GOOD], "4.02 option 2049"),
     ("no JSON", "post", "/telemetry/dev-1", ["-e", "{nonsense"], "4.00 payload: is not JSON"),
@@ -170,7 +178,13 @@ async def test_what_is_refused_is_told_why(ground):
     assert [what for what, *_, answer in REFUSED if not told[what].startswith(answer)] == [], told
     assert ground.records() == []
     assert ground.adapter.metrics.errors == len(REFUSED)
-    assert [reason.partition(":")[0] for _, _, reason in ground.letters()] == ["payload", "values.t", "status"]
+    assert [reason.partition(":")[0] for _, _, reason in ground.letters()] == [
+        "content format",
+        "0.v",
+        "payload",
+        "values.t",
+        "status",
+    ]
 
 
 async def test_without_a_key_nothing_is_open(ground):
@@ -204,8 +218,8 @@ async def test_long_messages_come_and_go_in_blocks(ground, tmp_path):
     waiting = json.loads(await ground.ask("get", "/command/dev-1"))
 
     assert [one["seq"] for one in ground.records()] == list(range(1, 700))
-    assert too_long.startswith("4.13 payload: the limit is 65536 bytes")
-    assert "the limit is 65536" in ground.letters()[-1][2]
+    assert too_long.startswith("4.13 payload: has more than 65536 bytes")
+    assert "more than 65536" in ground.letters()[-1][2]
     assert sorted(command["id"] for command in waiting) == ["c-0", "c-1", "c-2", "c-3"]
 
 

@@ -21,6 +21,8 @@ from pydantic import Field, model_validator
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
+from fieldloom_contract.limits import MAX_NAME
+from fieldloom_gateway.adapters import formats
 from fieldloom_gateway.adapters.base import (
     AdapterMetrics,
     AdapterSettings,
@@ -32,7 +34,9 @@ from fieldloom_gateway.adapters.base import (
     Site,
     User,
     Verdict,
+    key_of,
 )
+from fieldloom_gateway.adapters.formats import JSON
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_gateway.adapters.rabbitmq import LOOPBACK, Management, ManagementSettings, Users
 from fieldloom_runtime import files
@@ -51,7 +55,6 @@ PUBLISH_TIMEOUT_S = 5.0
 HEARTBEAT_S = 30
 SENT = 10_000
 KEPT_MAX_S = 30 * 24 * 3600.0  # RabbitMQ's expiration has 32 bits of ms
-MARK = 64
 LOOK_S, LOOK_AGAIN_S, RETRY_S = 1.0, 60.0, 5.0
 """How often credentials are looked at; how often RabbitMQ is, which may have been set up anew."""
 GONE = CONNECTION_EXCEPTIONS
@@ -77,6 +80,13 @@ class AmqpSettings(AdapterSettings):
         if not self.tls and self.host not in LOOPBACK:
             raise ValueError("tls: can be false only where host is loopback")
         return self
+
+
+def address(key: str) -> tuple[str, str]:
+    """Return device and verb of a routing key, as of d.pump-7.command.result; empty ones for another one's."""
+    first, _, rest = key.partition(".")
+    device, _, verb = rest.partition(".")
+    return (device, UP[verb]) if first == "d" and verb in UP else ("", "")
 
 
 class AmqpAdapter:
@@ -138,7 +148,7 @@ class AmqpAdapter:
         mark = hash((device, payload))
         if mark in self._sent:
             return True
-        command = aio_pika.Message(payload, content_type="application/json", delivery_mode=DeliveryMode.PERSISTENT)
+        command = aio_pika.Message(payload, content_type=JSON, delivery_mode=DeliveryMode.PERSISTENT)
         left_s = messages.parse_command(payload)["expires"] / 1000 - time.time()
         command.expiration = min(max(left_s, 1.0), KEPT_MAX_S)
         try:
@@ -205,17 +215,23 @@ class AmqpAdapter:
 
     def _message(self, incoming: AbstractIncomingMessage, settle: Settle) -> Message:
         """Return the contract's message; one that is not its device's goes to the dead letters."""
-        key, user = incoming.routing_key or "", incoming.user_id
-        _, device, verb = (*key.split(".", 2), "", "")[:3]
+        routing_key, user = incoming.routing_key or "", incoming.user_id
+        device, verb = address(routing_key)
         fault = None
-        if user is None:
+        if not device:
+            fault = Fault("routing_key", "must be d, the device and one of " + ", ".join(UP))
+        elif user is None:
             fault = Fault("user_id", "is missing, a message names the user that sends it")
         elif self._users.device(user) != device:
             fault = Fault("user_id", f"{user} is no user of {device}")
-        if fault is not None or verb not in UP:
-            return Message(f"amqp:{key}", incoming.body, settle, fault)
-        mark = incoming.message_id if incoming.message_id and len(incoming.message_id) <= MARK else None
-        return Message(topics.device(device, UP[verb]), incoming.body, settle, None, mark)
+        if fault is not None:
+            return Message(f"amqp:{routing_key}", incoming.body, settle, fault)
+        payload, fault = formats.read(verb, incoming.content_type or JSON, incoming.body, "content_type")
+        mark = incoming.message_id
+        if mark and len(mark) > MAX_NAME:
+            fault = Fault("message_id", f"must have up to {MAX_NAME} characters")
+        known_by = key_of(mark, incoming.body) if mark else None
+        return Message(topics.device(device, verb), payload, settle, fault, known_by)
 
     def _settling(self, incoming: AbstractIncomingMessage) -> Settle:
         def settle(outcome: Outcome) -> None:
@@ -268,7 +284,12 @@ class AmqpAdapter:
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._lose(str(error))
 
 
 KIND = Kind(AmqpSettings, AmqpAdapter)

@@ -9,12 +9,13 @@ from pydantic import Field, field_validator
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.adapters import base
-from fieldloom_gateway.adapters.base import BUSY, AdapterMetrics, AdapterSettings, Message, Outcome, Verdict
+from fieldloom_gateway.adapters.base import BUSY, AdapterMetrics, AdapterSettings, Fault, Message, Outcome, Verdict
 from fieldloom_gateway.adapters.coap import endpoint
 from fieldloom_gateway.adapters.coap.keys import Keys
 from fieldloom_gateway.adapters.coap.site import Site
 from fieldloom_gateway.adapters.inbox import Inbox
 
+SETTLED_WITHIN_S = 30.0
 FOLDER = "oscore"
 """In the gateway's data folder: the sequence numbers of OSCORE."""
 
@@ -79,7 +80,7 @@ class CoapAdapter:
         if context is not None:
             await context.shutdown()
 
-    async def _give(self, device: str, verb: str, payload: bytes) -> Outcome:
+    async def _give(self, device: str, verb: str, payload: bytes, fault: Fault | None) -> Outcome:
         self.metrics.messages_received += 1
         self.metrics.bytes_received += len(payload)
         settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -88,10 +89,14 @@ class CoapAdapter:
             if not settled.done():  # who asked may be gone
                 settled.set_result(outcome)
 
-        if not self._inbox.put(Message(topics.device(device, verb), payload, settle)):
+        if not self._inbox.put(Message(topics.device(device, verb), payload, settle, fault)):
             self.metrics.dropped += 1
             return BUSY
-        outcome = await settled
+        try:
+            async with asyncio.timeout(SETTLED_WITHIN_S):
+                outcome = await settled
+        except TimeoutError:
+            return BUSY
         self.metrics.acks += outcome.verdict is Verdict.TAKEN
         return outcome
 

@@ -14,13 +14,19 @@ from aiocoap.pipe import Pipe
 
 from fieldloom_contract import topics
 from fieldloom_contract.limits import MAX_UP_BYTES
-from fieldloom_gateway.adapters.base import Outcome, Verdict
+from fieldloom_gateway.adapters import formats, senml
+from fieldloom_gateway.adapters.base import Fault, Outcome, Verdict
 from fieldloom_gateway.adapters.coap import blocks
 from fieldloom_gateway.adapters.coap.keys import Keys
 
 POSTED = {("telemetry",): topics.TELEMETRY, ("event",): topics.EVENT, ("command", "result"): topics.RESULT}
 """Verbs by path, without the device, which is its second part."""
-SENML = ContentFormat(110)  # application/senml+json (RFC 8428)
+FORMATS = {None: formats.JSON, 50: formats.JSON, 110: senml.MEDIA_TYPE}
+"""Media types by content format; who tells none means JSON."""
+FORMAT = "content format"
+TOO_LARGE = codes.REQUEST_ENTITY_TOO_LARGE
+TOLD = 512
+"""Characters of a reason: an answer has to fit into a datagram."""
 BUSY_S = 10
 LOOK_AGAIN_S = 2.0
 """So often an observer's credential is looked at, and what waits for it."""
@@ -38,8 +44,8 @@ UNDERSTOOD = frozenset(
     }
 )
 
-Give = Callable[[str, str, bytes], Awaitable[Outcome]]
-"""Hands device, verb and payload on, and returns what became of it."""
+Give = Callable[[str, str, bytes, Fault | None], Awaitable[Outcome]]
+"""Hands device, verb and payload on, with what is wrong with it already, and returns what became of it."""
 
 
 class Refusal(error.RenderableError):  # type: ignore[misc]  # aiocoap has no types
@@ -122,16 +128,13 @@ class Site(interfaces.Resource):  # type: ignore[misc]
             raise Refusal(codes.METHOD_NOT_ALLOWED, "method: must be POST")
         now = asyncio.get_running_loop().time()
         payload, content_format = self._uploads.take((device, "/".join(path)), request, now)
-        if content_format not in (None, ContentFormat.JSON):
-            raise Refusal(codes.UNSUPPORTED_CONTENT_FORMAT, "content format: must be 50 (JSON)")
-        outcome = await self._give(device, POSTED[path], payload)
+        code, payload, fault = _read(POSTED[path], content_format, payload)
+        outcome = await self._give(device, POSTED[path], payload, fault)
         if outcome.verdict is Verdict.BUSY:
             raise Refusal(codes.SERVICE_UNAVAILABLE, "the gateway is full: send it again later", max_age=BUSY_S)
-        if len(payload) > MAX_UP_BYTES:
-            reason = f"payload: the limit is {MAX_UP_BYTES} bytes"
-            raise Refusal(codes.REQUEST_ENTITY_TOO_LARGE, reason, size1=MAX_UP_BYTES)
         if outcome.verdict is Verdict.REFUSED:
-            raise Refusal(codes.BAD_REQUEST, "; ".join(f"{fault.path}: {fault.reason}" for fault in outcome.faults))
+            told = "; ".join(f"{fault.path}: {fault.reason}" for fault in outcome.faults)
+            raise Refusal(code, told[:TOLD], **({"size1": MAX_UP_BYTES} if code == TOO_LARGE else {}))
         answer = Message(code=codes.CHANGED, block1=request.opt.block1, no_response=request.opt.no_response)
         pipe.add_response(answer, is_last=True)
 
@@ -178,3 +181,12 @@ class Site(interfaces.Resource):  # type: ignore[misc]
             self._observers[device].discard(changed)
             if not self._observers[device]:
                 del self._observers[device]
+
+
+def _read(verb: str, content_format: int | None, body: bytes) -> tuple[codes.Code, bytes, Fault | None]:
+    """Return a message in the contract's form, or what is wrong with it, and the code of a refusal."""
+    if len(body) > MAX_UP_BYTES:
+        return TOO_LARGE, body, Fault("payload", f"has more than {MAX_UP_BYTES} bytes")
+    payload, fault = formats.read(verb, FORMATS.get(content_format, "unknown"), body, FORMAT)
+    is_unknown = fault is not None and fault.path == FORMAT
+    return codes.UNSUPPORTED_CONTENT_FORMAT if is_unknown else codes.BAD_REQUEST, payload, fault
