@@ -250,7 +250,7 @@ async def test_a_gateway_that_is_killed_takes_what_it_had_not_acknowledged(tmp_p
     with contextlib.closing(open_database(site.data)) as database:
         told = Credential("dev-2.0123456789ab", "dev-2", "psk", b"0123456789abcdef")
         Store(database, 100_000).take_down(b"s" * 16, 1, [told], 1)
-    posting = f"coap-client-openssl -m post -k 0123456789abcdef -u {told.id} -v 7 -e"
+    posting = f"coap-client-openssl -m post -k 0123456789abcdef -u {told.id[-12:]} -v 7 -e"
     try:
         await asyncio.to_thread(site.start)
         async with device(rabbit, "dev-1") as channel:

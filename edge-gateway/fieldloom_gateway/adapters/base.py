@@ -150,7 +150,7 @@ class Credentials(Protocol):
         ...
 
     def psk(self, identity: str) -> Key | None:
-        """Return the key of a DTLS-PSK identity, which is the credential's id."""
+        """Return the key of a DTLS-PSK identity, which is the credential's last 12 digits."""
         ...
 
     def oscore(self, client_id: bytes) -> Key | None:

@@ -12,6 +12,7 @@ from fieldloom_gateway.adapters.base import Key, User
 from fieldloom_runtime.down import Credential
 
 ROW = "SELECT device, id, secret FROM credential WHERE protocol = ? AND (ends IS NULL OR ends > ?)"
+DIGITS = " AND substr(id, -12) = ?"
 
 
 def keep(connection: sqlite3.Connection, told: Credential) -> None:
@@ -34,13 +35,13 @@ class Credentials:
         return row[0] if row else None
 
     def psk(self, identity: str) -> Key | None:
-        """Return the key of a DTLS-PSK identity, which is the credential's id."""
-        row = self._one("psk", " AND id = ?", identity)
+        """Return the key of a DTLS-PSK identity: the credential's last 12 digits, since many stacks take 32 bytes."""
+        row = self._one("psk", DIGITS, identity)
         return Key(*row) if row else None
 
     def oscore(self, client_id: bytes) -> Key | None:
         """Return the master secret of an OSCORE client by its sender id: the credential's last 12 digits, as bytes."""
-        row = self._one("oscore", " AND substr(id, -12) = ?", client_id.hex())
+        row = self._one("oscore", DIGITS, client_id.hex())
         return Key(*row) if row else None
 
     def users(self) -> list[User]:

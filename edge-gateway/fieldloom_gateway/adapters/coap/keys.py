@@ -15,13 +15,16 @@ log = structlog.get_logger()
 SERVER_ID = b""
 """The gateway's sender id of OSCORE; a device's is never empty."""
 
+PSK_BYTES = 16
+"""The longest key of DTLS: a longer one dtlssocket 0.2.3 would write over its stack."""
+
 
 class Claim(NamedTuple):
     """What a peer has proven: that it has the key of a credential."""
 
     id: str
-    client: bytes | None
-    """The sender id of OSCORE, None for DTLS."""
+    name: str | bytes
+    """What it called itself: an identity of DTLS, or as bytes a sender id of OSCORE."""
 
 
 class Keys(CredentialsMap):  # type: ignore[misc]  # aiocoap has no types
@@ -35,16 +38,17 @@ class Keys(CredentialsMap):  # type: ignore[misc]  # aiocoap has no types
 
     def device(self, claim: Claim) -> str | None:
         """Return whose key it is, None if it is revoked or over."""
-        held = self._credentials
-        key = held.psk(claim.id) if claim.client is None else held.oscore(claim.client)
+        held, name = self._credentials, claim.name
+        key = held.psk(name) if isinstance(name, str) else held.oscore(name)
         return key.device if key is not None and key.id == claim.id else None
 
     def find_dtls_psk(self, identity: bytes) -> tuple[bytes, Claim]:
         """Return key and claim of an identity. Raises KeyError."""
-        key = self._credentials.psk(identity.decode(errors="replace"))
-        if key is None:
+        name = identity.decode(errors="replace")
+        key = self._credentials.psk(name)
+        if key is None or not key.secret or len(key.secret) > PSK_BYTES:
             raise KeyError
-        return key.secret, Claim(key.id, None)
+        return key.secret, Claim(key.id, name)
 
     def find_oscore(self, unprotected: dict[Any, bytes]) -> Context:
         """Return the security context of a request's head. Raises KeyError."""

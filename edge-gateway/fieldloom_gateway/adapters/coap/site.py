@@ -26,7 +26,7 @@ FORMATS = {None: formats.JSON, 50: formats.JSON, 110: senml.MEDIA_TYPE}
 FORMAT = "content format"
 TOO_LARGE = codes.REQUEST_ENTITY_TOO_LARGE
 TOLD = 512
-"""Characters of a reason: an answer has to fit into a datagram."""
+"""Bytes of a reason: an answer has to fit into a datagram."""
 BUSY_S = 10
 LOOK_AGAIN_S = 2.0
 """So often an observer's credential is looked at, and what waits for it."""
@@ -58,7 +58,8 @@ class Refusal(error.RenderableError):  # type: ignore[misc]  # aiocoap has no ty
 
     def to_message(self) -> Message:
         """Return the answer."""
-        return Message(code=self.code, payload=str(self).encode(), **self._options)
+        reason = str(self).encode()[:TOLD].decode(errors="ignore")
+        return Message(code=self.code, payload=reason.encode(), **self._options)
 
 
 class Site(interfaces.Resource):  # type: ignore[misc]
@@ -134,7 +135,7 @@ class Site(interfaces.Resource):  # type: ignore[misc]
             raise Refusal(codes.SERVICE_UNAVAILABLE, "the gateway is full: send it again later", max_age=BUSY_S)
         if outcome.verdict is Verdict.REFUSED:
             told = "; ".join(f"{fault.path}: {fault.reason}" for fault in outcome.faults)
-            raise Refusal(code, told[:TOLD], **({"size1": MAX_UP_BYTES} if code == TOO_LARGE else {}))
+            raise Refusal(code, told, **({"size1": MAX_UP_BYTES} if code == TOO_LARGE else {}))
         answer = Message(code=codes.CHANGED, block1=request.opt.block1, no_response=request.opt.no_response)
         pipe.add_response(answer, is_last=True)
 
