@@ -39,7 +39,7 @@ def rabbit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rabbit")
     rabbit = RabbitMQ(folder / "rabbit", TestAuthority(folder / "pki")).start()
     rabbit.wait()
-    rabbit.add_user("gw.test")
+    rabbit.add_user("gw.test", *["^fieldloom.*"] * 3)
     for name in ("dev-1", "dev-2"):
         rabbit.add_user(name)
     yield rabbit
