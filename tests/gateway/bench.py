@@ -15,7 +15,7 @@ from fieldloom_gateway.ingest.store import Store
 from fieldloom_runtime import files
 
 NOW = 1_790_000_000_000
-WAIT_S = 20
+WAIT_S = 60
 BROKEN = b"broken"
 
 
@@ -92,9 +92,9 @@ class Bench:
         return Site("gw.test", self.folder, authority.ca, cert, key, known, self.ingest.waiting, self.ingest.greet_all)
 
     def hear(self, *records):
-        """Take what a cloud sends down."""
+        """Take what a cloud sends down, and return what of it is news for devices."""
         self.told += 1
-        self.writer.submit(self.store.take_down, b"s" * 16, self.told, list(records), NOW).result()
+        return self.writer.submit(self.store.take_down, b"s" * 16, self.told, list(records), NOW).result()
 
     @contextlib.asynccontextmanager
     async def running(self):

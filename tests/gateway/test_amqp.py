@@ -24,9 +24,10 @@ from fieldloom_runtime.errors import StartFailed
 from fixtures.certificates import TestAuthority
 from fixtures.processes import free_port
 from fixtures.rabbitmq import PASSWORD, RabbitMQ, password_hash
-from gateway.benches import WAIT_S, Bench, running, until
+from gateway.bench import NOW, WAIT_S, Bench, until
 from gateway.conftest import Site
 
+DAY_MS = 24 * 3600 * 1000
 ANEW = messages.dumps({"values": {"t": 21.5}})
 
 
@@ -48,18 +49,28 @@ def rabbit(tmp_path_factory):
 
 class Ground(Bench):
     def __init__(self, folder, rabbit, **more):
-        self.rabbit = rabbit
         folder.mkdir(exist_ok=True)
+        super().__init__(folder)
         told = {"protocol": "amqp", "port": rabbit.port, "user": "gw.test", "password_file": rabbit.password_file()}
         self.settings = AmqpSettings(**told, ca=rabbit.authority.ca, queue=f"fieldloom.{folder.name}", **more)
-        super().__init__(folder, lambda site: AmqpAdapter(self.settings, site))
+        self.adapter = AmqpAdapter(self.settings, self.site(TestAuthority(folder / "pki")))
+        self.add("amqp", "amqp", self.adapter)
+
+    def records(self):
+        return [record for record in super().records() if record["kind"] != "dead_letter"]
+
+    async def command(self, command_id):
+        """Have a command for dev-1 come down from the cloud."""
+        command = {"id": command_id, "device": "dev-1", "type": "read", "parameters": {}, "expires": NOW + DAY_MS}
+        for news in self.hear(command):
+            await self.ingest.send(*news)
 
 
 @pytest.fixture
 async def ground(tmp_path, rabbit, monkeypatch):
     monkeypatch.setattr(kept, "BACK_OFF_S", 0.2)
     monkeypatch.setattr(kept, "BACK_OFF_MAX_S", 0.2)
-    async with running(Ground(tmp_path / tmp_path.name, rabbit)) as ground:
+    async with Ground(tmp_path / tmp_path.name, rabbit).running() as ground:
         yield ground
 
 
@@ -99,7 +110,7 @@ async def test_commands_go_down_and_results_come_up(ground, rabbit):
         await queue.bind("fieldloom", "d.dev-1.command")
         await send(channel, "d.dev-1.state", messages.state(True, 1, "s"))
         await until(lambda: ground.adapter.metrics.acks == 1)
-        await ground.command("dev-1", "c-1")
+        await ground.command("c-1")
         await ground.ingest.repeat()
         command = await queue.get(timeout=WAIT_S)
         await command.ack()
@@ -107,7 +118,7 @@ async def test_commands_go_down_and_results_come_up(ground, rabbit):
         await until(lambda: ground.adapter.metrics.acks == 2)
         assert await queue.get(fail=False) is None, "what RabbitMQ has confirmed is not sent again"
         await queue.delete(if_empty=False)
-        await ground.command("dev-1", "c-2")
+        await ground.command("c-2")
 
     assert messages.parse_command(command.body)["id"] == "c-1"
     assert [one["kind"] for one in ground.records()] == ["state", "result"]
@@ -169,9 +180,10 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
     }
     rabbit.ask("PUT", "users/left-over", {"password": "x", "tags": "fieldloom"})
 
-    async with running(Ground(tmp_path / "kept", rabbit, management=management)) as ground:
-        old = await ground.issue("dev-3", "amqp", password_hash("old"), "0" * 12)
-        new = await ground.issue("dev-3", "amqp", password_hash("new"), "1" * 12)
+    old, new = "dev-3.000000000000", "dev-3.111111111111"
+    async with Ground(tmp_path / "kept", rabbit, management=management).running() as ground:
+        ground.hear(Credential(old, "dev-3", "amqp", password_hash("old")))
+        ground.hear(Credential(new, "dev-3", "amqp", password_hash("new")))
         await until(
             lambda: {user["name"] for user in rabbit.ask("GET", "users") if user["tags"]} == {"admin", old, new}
         )
@@ -183,7 +195,7 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
             queue = await channel.declare_queue("fieldloom.d.dev-3", durable=True)
             await queue.bind("fieldloom", "d.dev-3.command")
 
-            await ground.revoke(old, "amqp")
+            ground.hear(Credential(old, "dev-3", "amqp", b"", 0))
             await until(lambda: before.is_closed)
             await send(channel, "d.dev-3.telemetry", ANEW, new)
             await until(lambda: ground.adapter.metrics.acks == 3)
@@ -201,7 +213,7 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
                 with pytest.raises(AMQPError):
                     await forbidden(channel)
         assert len(ground.records()) == 3
-        await ground.revoke(new, "amqp")
+        ground.hear(Credential(new, "dev-3", "amqp", b"", 0))
         await until(lambda: {user["name"] for user in rabbit.ask("GET", "users") if user["tags"]} == {"admin"})
 
 
@@ -273,7 +285,7 @@ async def test_a_gateway_that_is_killed_takes_what_it_had_not_acknowledged(tmp_p
 
 async def test_a_queue_that_is_deleted_is_declared_again(ground, rabbit):
     rabbit.ask("DELETE", f"queues/%2F/{ground.settings.queue}")
-    await until(lambda: ground.kept.shown()["restarts"] == 1 and ground.adapter.is_connected)
+    await until(lambda: ground.kept[1].shown()["restarts"] == 1 and ground.adapter.is_connected)
 
     async with device(rabbit, "dev-1") as channel:
         await send(channel, "d.dev-1.telemetry", ANEW)

@@ -23,10 +23,13 @@ from fieldloom_gateway.adapters import kept
 from fieldloom_gateway.adapters.coap import blocks, endpoint
 from fieldloom_gateway.adapters.coap.adapter import CoapAdapter, CoapSettings
 from fieldloom_gateway.adapters.coap.oscore import Context, OscoreKey
+from fieldloom_runtime.down import Credential
+from fixtures.certificates import TestAuthority
 from fixtures.processes import free_port
-from gateway.benches import NOW, WAIT_S, Bench, running, until
+from gateway.bench import NOW, WAIT_S, Bench, until
 
 GOOD = messages.dumps({"boot": 1, "seq": 1, "values": {"t": 21.5}}).decode()
+DAY_MS = 24 * 3600 * 1000
 PSK, OSCORE = "dev-1.0123456789ab", "dev-1.0a0b0c0d0e0f"
 ANEW = '{"values":{"t":1}}'
 SECRET = "0123456789abcdef"
@@ -34,14 +37,27 @@ SECRET = "0123456789abcdef"
 
 class Ground(Bench):
     def __init__(self, folder, settings=None):
-        self.settings = settings or CoapSettings(protocol="coap", dtls_port=free_port(), oscore_port=free_port())
         folder.mkdir(exist_ok=True)
-        super().__init__(folder, lambda site: CoapAdapter(self.settings, site))
+        super().__init__(folder)
+        self.settings = settings or CoapSettings(protocol="coap", dtls_port=free_port(), oscore_port=free_port())
+        self.adapter = CoapAdapter(self.settings, self.site(TestAuthority(folder / "pki")))
+        self.add("coap", "coap", self.adapter)
 
-    async def set_up(self):
-        assert await self.issue("dev-1", "psk", SECRET.encode()) == PSK
-        assert await self.issue("dev-1", "oscore", SECRET.encode(), OSCORE[-12:]) == OSCORE
-        return self
+    def set_up(self):
+        self.issue(PSK, "psk")
+        self.issue(OSCORE, "oscore")
+
+    def issue(self, credential_id, protocol, secret=SECRET):
+        self.hear(Credential(credential_id, credential_id.split(".")[0], protocol, secret.encode()))
+
+    def records(self):
+        return [record for record in super().records() if record["kind"] != "dead_letter"]
+
+    async def command(self, command_id, parameters=None):
+        """Have a command for dev-1 come down from the cloud."""
+        command = {"id": command_id, "device": "dev-1", "type": "read", "parameters": parameters or {}}
+        for news in self.hear({**command, "expires": NOW + DAY_MS}):
+            await self.ingest.send(*news)
 
     async def ask(self, method, path, *arguments, user=PSK[-12:], secret=SECRET, seconds=10, scheme="coaps"):
         """Ask by libcoap's client and return what it prints."""
@@ -114,8 +130,9 @@ def client():
 
 @pytest.fixture
 async def ground(tmp_path):
-    async with running(Ground(tmp_path / "gateway")) as ground:
-        await ground.set_up()
+    ground = Ground(tmp_path / "gateway")
+    ground.set_up()
+    async with ground.running():
         yield ground
 
 
@@ -127,10 +144,10 @@ async def test_libcoaps_client_over_dtls(ground):
 
 
 async def test_keys_and_identities_that_are_too_long_are_refused(ground):
-    long = await ground.issue("dev-3", "psk", b"x" * 17, "f" * 12)
+    ground.issue("dev-3." + "f" * 12, "psk", "x" * 17)
 
     assert "cannot send" in await ground.ask(
-        "post", "/telemetry/dev-3", "-e", GOOD, user=long[-12:], secret="x" * 17, seconds=1
+        "post", "/telemetry/dev-3", "-e", GOOD, user="f" * 12, secret="x" * 17, seconds=1
     )
     assert "cannot send" in await ground.ask("post", "/telemetry/dev-3", "-e", GOOD, user="u" * 200, seconds=1)
     assert await ground.ask("post", "/telemetry/dev-1", "-e", GOOD) == ""
@@ -144,7 +161,7 @@ async def test_senml_over_dtls(ground):
 
 
 async def test_events_and_results_over_dtls(ground):
-    await ground.command("dev-1", "c-1")
+    await ground.command("c-1")
     event = '{"type":"door.opened","data":{"by":"hand"}}'
     await ground.ask("post", "/event/dev-1", "-t", "50", "-e", event)
     waiting = json.loads(await ground.ask("get", "/command/dev-1"))
@@ -221,7 +238,7 @@ async def test_long_messages_come_and_go_in_blocks(ground, tmp_path):
     assert 60_000 < len(body) < 65_536
     (tmp_path / "body").write_bytes(body)
     (tmp_path / "long").write_bytes(body + b" " * 10_000)
-    await asyncio.gather(*[ground.command("dev-1", f"c-{n}", {"text": "y" * 900}) for n in range(4)])
+    await asyncio.gather(*[ground.command(f"c-{n}", {"text": "y" * 900}) for n in range(4)])
 
     assert await ground.ask("post", "/telemetry/dev-1", "-f", str(tmp_path / "body")) == ""
     too_long = await ground.ask("post", "/telemetry/dev-1", "-f", str(tmp_path / "long"))
@@ -244,10 +261,11 @@ async def test_a_full_gateway_says_so(ground, monkeypatch):
 
 
 async def test_an_observer_gets_new_commands_at_once(ground):
+    await ground.ask("post", "/telemetry/dev-1", "-e", GOOD)
     watching = asyncio.create_task(ground.ask("get", "/command/dev-1", "-s", "1"))
     await until(lambda: ground.adapter._site._observers)
-    await ground.command("dev-1", "c-1")
-    await ground.command("dev-1", "c-2", {"text": "y" * 2000})
+    await ground.command("c-1")
+    await ground.command("c-2", {"text": "y" * 2000})
 
     told = await watching
 
@@ -262,7 +280,7 @@ async def test_a_revoked_key_ends_open_sessions_and_observations(ground, monkeyp
     watching = asyncio.create_task(ground.ask("get", "/command/dev-1", "-s", "1"))
     await until(lambda: ground.adapter._site._observers)
 
-    await ground.revoke(PSK, "psk")
+    ground.hear(Credential(PSK, "dev-1", "psk", b"", 0))
 
     await until(lambda: not ground.adapter._site._observers)
     assert "4.01 credential" in await watching
@@ -285,14 +303,14 @@ async def test_aiocoaps_client_over_oscore(ground, tmp_path):
 async def test_nothing_recorded_is_taken_again_after_a_start_either(tmp_path):
     first = Ground(tmp_path / "gateway")
     async with first.oscore(tmp_path) as client:
-        async with running(first) as ground:
-            await ground.set_up()
+        first.set_up()
+        async with first.running() as ground:
             assert (await client.post("/telemetry/dev-1", ANEW)).code == codes.CHANGED
             recorded = client.protected("/telemetry/dev-1", ANEW)
             assert [await client.say(recorded), await client.say(recorded)] == [codes.CHANGED, codes.UNAUTHORIZED]
             assert len(ground.records()) == 2
 
-        async with running(Ground(tmp_path / "gateway", first.settings)) as ground:
+        async with Ground(tmp_path / "gateway", first.settings).running() as ground:
             await client.say(recorded)
             assert len(ground.records()) == 2
             assert (await client.post("/telemetry/dev-1", ANEW)).code == codes.CHANGED
@@ -310,9 +328,10 @@ async def test_oscore_with_a_wrong_key_or_of_nobody(ground, tmp_path):
 
 async def test_an_observer_over_oscore(ground, tmp_path):
     async with ground.oscore(tmp_path) as client:
+        await client.post("/telemetry/dev-1", GOOD)
         request = client.request(codes.GET, "/command/dev-1", observe=0)
         first = await request.response
-        await ground.command("dev-1", "c-1")
+        await ground.command("c-1")
         async with asyncio.timeout(WAIT_S):
             told = await anext(aiter(request.observation))
 
@@ -372,15 +391,15 @@ async def test_a_port_that_is_taken_is_said_and_tried_again(tmp_path, monkeypatc
     ground = Ground(tmp_path / "gateway")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as squatter:
         squatter.bind(("127.0.0.1", ground.settings.dtls_port))
-        running_now = asyncio.create_task(anext(ground.kept.groups(1)))
-        await until(lambda: ground.kept.error is not None)
-    assert "Address already in use" in ground.kept.error
+        running_now = asyncio.create_task(anext(ground.kept[1].groups(1)))
+        await until(lambda: ground.kept[1].error is not None)
+    assert "Address already in use" in ground.kept[1].error
 
     await until(lambda: ground.adapter.is_connected)
     running_now.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running_now
-    assert ground.kept.error is None
+    assert ground.kept[1].error is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "lan"])
