@@ -330,12 +330,13 @@ async def test_an_observer_over_oscore(ground, tmp_path):
     async with ground.oscore(tmp_path) as client:
         await client.post("/telemetry/dev-1", GOOD)
         request = client.request(codes.GET, "/command/dev-1", observe=0)
+        told = aiter(request.observation)
         first = await request.response
         await ground.command("c-1")
         async with asyncio.timeout(WAIT_S):
-            told = await anext(aiter(request.observation))
+            news = await anext(told)
 
-    assert (first.payload, json.loads(told.payload)[0]["id"]) == (b"[]", "c-1")
+    assert (first.payload, json.loads(news.payload)[0]["id"]) == (b"[]", "c-1")
 
 
 async def test_sequence_numbers_never_come_twice(tmp_path):

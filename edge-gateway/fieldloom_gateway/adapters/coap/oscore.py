@@ -9,8 +9,9 @@
 import json
 import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from aiocoap import Message
 from aiocoap.oscore import (
     DEFAULT_ALGORITHM,
     DEFAULT_HASHFUNCTION,
@@ -26,7 +27,7 @@ from aiocoap.oscore import (
 from fieldloom_runtime import files
 
 RESERVED = 100
-"""Sequence numbers a write: used for challenges and notifications only, since answers use the request's."""
+"""Sequence numbers a write: used for challenges and observers only, since other answers use the request's."""
 PLACES, PLACE = 2**19, 2**20  # numbers have 40 bits; half of them are left to grow into
 ECHO_BYTES = 8
 
@@ -57,6 +58,17 @@ class Context(CanProtect, CanUnprotect, SecurityContextUtils):  # type: ignore[m
         self._file = folder / f"{key.recipient.hex()}.json"
         self.sender_sequence_number = self._reserved = self._first_free()
         self._reserve()
+
+    def unprotect(self, protected_message: Message, request_id: Any = None) -> tuple[Message, Any]:
+        """Return a request and what its answer is bound to. Raises the library's errors.
+
+        The answer to an observer has a number of our own, as its notifications have: by these they are put in order
+        (RFC 8613, section 7.4.1), and ours do not begin near 0.
+        """
+        request, bound = super().unprotect(protected_message, request_id)
+        if request.opt.observe == 0:
+            bound.can_reuse_nonce = False
+        return request, bound
 
     def post_seqnoincrease(self) -> None:
         """Reserve more numbers before the last reserved one is passed."""
