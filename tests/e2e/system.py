@@ -1,5 +1,6 @@
 """A cloud, gateways and their brokers, set up by the commands of the README, with the devices of a test."""
 
+import json
 import ssl
 
 from cloud.conftest import Cloud
@@ -21,6 +22,7 @@ class System:
         self.processes = {"cloud": self.cloud.process, "cloud-broker": cloud_broker}
         self.status_pages = []
         self.http_ports = []
+        self.coap_ports = []
         try:
             cloud_broker.start()
             wait_for_port(self.cloud.mqtt_port)
@@ -44,7 +46,10 @@ class System:
             command += [option, value]
         fieldloom(*command)
         self.http_ports.append(free_port())
-        (data / "adapters.yaml").write_text(f"adapters:\n  - {{protocol: http, port: {self.http_ports[-1]}}}\n")
+        self.coap_ports.append(free_port())
+        coap = {"protocol": "coap", "dtls_port": self.coap_ports[-1], "oscore_port": free_port()}
+        adapters = [{"protocol": "http", "port": self.http_ports[-1]}, coap]
+        (data / "adapters.yaml").write_text(json.dumps({"adapters": adapters}))
         log = self.folder / f"gateway-{number}"
         broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log"))
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log"))

@@ -136,7 +136,8 @@ def test_a_gateway_tells_of_its_adapters(site, capsys):
     assert [(one["name"], one["protocol"], one["connected"], one["error"]) for one in told] == [
         ("broker", "mqtt", True, None),
         ("http", "http", True, None),
+        ("coap", "coap", True, None),
     ]
     assert set(told[1]["metrics"]) >= {"messages_received", "bytes_received", "acks", "errors", "reconnects"}
     fieldloom("gateway", "check", "--data", data)
-    assert capsys.readouterr().out.split() == ["broker", "mqtt", "http", "http"]
+    assert capsys.readouterr().out.split() == ["broker", "mqtt", "http", "http", "coap", "coap"]
