@@ -59,12 +59,15 @@ class Ground(Bench):
         for news in self.hear({**command, "expires": NOW + DAY_MS}):
             await self.ingest.send(*news)
 
-    async def ask(self, method, path, *arguments, user=PSK[-12:], secret=SECRET, seconds=10, scheme="coaps"):
-        """Ask by libcoap's client and return what it prints."""
+    def command_line(self, method, path, *arguments, user=PSK[-12:], secret=SECRET, seconds=10, scheme="coaps"):
+        """What runs libcoap's client."""
         port = self.settings.dtls_port if scheme == "coaps" else self.settings.oscore_port
         keys = ["-k", secret, "-u", user] if scheme == "coaps" else []
-        command = [client(), "-m", method, *keys, "-B", str(seconds), *arguments, f"{scheme}://127.0.0.1:{port}{path}"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-2)
+        return [client(), "-m", method, *keys, "-B", str(seconds), *arguments, f"{scheme}://127.0.0.1:{port}{path}"]
+
+    async def ask(self, *arguments, **options):
+        """Ask by libcoap's client and return what it prints."""
+        process = await asyncio.create_subprocess_exec(*self.command_line(*arguments, **options), stdout=-1, stderr=-2)
         async with asyncio.timeout(WAIT_S):
             return (await process.communicate())[0].decode().rstrip()
 
@@ -315,6 +318,24 @@ async def test_nothing_recorded_is_taken_again_after_a_start_either(tmp_path):
             assert len(ground.records()) == 2
             assert (await client.post("/telemetry/dev-1", ANEW)).code == codes.CHANGED
             assert len(ground.records()) == 3
+
+
+async def test_another_peer_at_the_same_address(ground):
+    ground.issue("dev-3.0a0a0a0a0a0a", "psk")
+    port = ["-p", str(free_port())]
+    watch = ground.command_line("get", "/command/dev-1", "-s", "60", *port)
+    first = await asyncio.create_subprocess_exec(*watch, stdout=-3)
+    await until(lambda: ground.adapter._site._observers)
+    first.kill()  # it says no farewell
+    await first.wait()
+
+    for _ in range(2):  # the first attempt ends the connection of who was there
+        other = await ground.ask("post", "/telemetry/dev-3", "-e", GOOD, *port, user="0a0a0a0a0a0a", seconds=2)
+
+    assert other == ""
+    assert await ground.ask("post", "/telemetry/dev-3", "-e", GOOD, *port, user="0a0a0a0a0a0a") == ""
+    assert [one["device"] for one in ground.records()] == ["dev-3"]
+    assert ground.adapter._site._observers == {}
 
 
 async def test_oscore_with_a_wrong_key_or_of_nobody(ground, tmp_path):

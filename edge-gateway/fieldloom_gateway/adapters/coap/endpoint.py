@@ -4,9 +4,11 @@ aiocoap 0.4.17 keeps every peer, and every message for four minutes, however man
 no public name, so its version is pinned. (ADR 28)
 """
 
+import asyncio
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from aiocoap import Context, Message, interfaces
@@ -20,6 +22,7 @@ from aiocoap.transports.simplesocketserver import MessageInterfaceSimpleServer
 from aiocoap.transports.tinydtls_server import (
     CloseNotifyReceived,
     MessageInterfaceTinyDTLSServer,
+    SecurityStore,
     _AddressDTLS,
     _DatagramServerSocketSimpleDTLS,
 )
@@ -90,11 +93,17 @@ class _Manager(MessageManager):  # type: ignore[misc]  # aiocoap has no types
 
 
 class _Peer(_AddressDTLS):  # type: ignore[misc]
-    """A DTLS connection that ends when its peer says so."""
+    """A DTLS connection that ends when its peer says so, or when another one begins at its address."""
 
     def __init__(self, *arguments: Any) -> None:
         self.has_proven = False
         super().__init__(*arguments)
+        self._psk_store: _Identity = _Identity(self._dtls_socket.pskStore, self._give_way)
+        self._dtls_socket.pskStore = self._psk_store
+
+    def _give_way(self) -> None:
+        if self._protocol._connections.get(self._underlying_address.address) is self:  # noqa: SLF001 - its own place
+            self._inject_error(LibraryShutdown("another peer is at this address"))
 
     def _read(self, sender: Any, data: bytes) -> int:
         self.has_proven = True  # only with the key are there data
@@ -105,6 +114,37 @@ class _Peer(_AddressDTLS):  # type: ignore[misc]
             self._inject_error(CloseNotifyReceived())
         else:
             super()._event(level, code)
+
+
+class _Identity:
+    """The one identity of a connection, which can't become another one's half-way.
+
+    Who names another one has answered a challenge at this address, so the former peer is gone: its connection ends, and
+    the new peer's next attempt finds the place free. A device with a port of its own does so after a new credential.
+    """
+
+    def __init__(self, store: SecurityStore, on_other: Callable[[], None]) -> None:
+        self._store = store
+        self._on_other = on_other
+
+    @property
+    def _claims(self) -> Any:
+        return self._store._claims  # noqa: SLF001 - what this stands for
+
+    def keys(self) -> "_Identity":
+        return self
+
+    def __contains__(self, identity: bytes) -> bool:
+        if identity not in self._store:
+            return False
+        _, claims = self._store._server_credentials.find_dtls_psk(identity)  # noqa: SLF001 - what this stands for
+        if self._claims not in (None, claims):
+            asyncio.get_running_loop().call_soon(self._on_other)
+            return False
+        return True
+
+    def __getitem__(self, identity: bytes) -> bytes:
+        return bytes(self._store[identity])
 
 
 class _DtlsSocket(_DatagramServerSocketSimpleDTLS):  # type: ignore[misc]
