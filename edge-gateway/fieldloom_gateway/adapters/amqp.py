@@ -10,14 +10,14 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aio_pika
 import structlog
 from aio_pika import DeliveryMode, ExchangeType
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
@@ -54,10 +54,10 @@ CONNECT_TIMEOUT_S = 20.0
 PUBLISH_TIMEOUT_S = 5.0
 HEARTBEAT_S = 30
 SENT = 10_000
+"""Commands that are known to lie in RabbitMQ."""
 KEPT_MAX_S = 30 * 24 * 3600.0  # RabbitMQ's expiration has 32 bits of ms
 LOOK_S, LOOK_AGAIN_S, RETRY_S = 1.0, 60.0, 5.0
 """How often credentials are looked at; how often RabbitMQ is, which may have been set up anew."""
-GONE = CONNECTION_EXCEPTIONS
 
 
 class AmqpSettings(AdapterSettings):
@@ -75,11 +75,12 @@ class AmqpSettings(AdapterSettings):
         default=None, description="Where users are kept as their credentials say; without it they are named as devices."
     )
 
-    @model_validator(mode="after")
-    def _is_protected(self) -> Self:
-        if not self.tls and self.host not in LOOPBACK:
-            raise ValueError("tls: can be false only where host is loopback")
-        return self
+    @field_validator("tls")
+    @classmethod
+    def _is_protected(cls, value: bool, others: ValidationInfo) -> bool:
+        if not value and others.data.get("host") not in LOOPBACK:
+            raise ValueError("can be false only where host is loopback")
+        return value
 
 
 def address(key: str) -> tuple[str, str]:
@@ -123,7 +124,7 @@ class AmqpAdapter:
                 password=self._secret(at.password_file),
                 virtualhost=at.vhost,
                 ssl=at.tls,
-                ssl_context=client_context(at.ca or self._site.ca) if at.tls else None,
+                ssl_context=client_context(self._authority()) if at.tls else None,
                 heartbeat=HEARTBEAT_S,
             )
             self._connection.close_callbacks.add(lambda _, error: self._lose(str(error or "closed")))
@@ -247,17 +248,19 @@ class AmqpAdapter:
         return settle
 
     async def _acknowledge(self, incoming: AbstractIncomingMessage) -> None:
-        with suppress(*GONE):  # RabbitMQ gives it again, and it is known then by its numbers or its mark
+        with suppress(
+            *CONNECTION_EXCEPTIONS
+        ):  # RabbitMQ gives it again, and it is known then by its numbers or its mark
             await incoming.ack()
 
     async def _give_back(self, incoming: AbstractIncomingMessage) -> None:
         """Have it come again after a pause; meanwhile it counts against the prefetch, so that RabbitMQ pauses too."""
         await asyncio.sleep(BUSY_PAUSE_S)
-        with suppress(*GONE):
+        with suppress(*CONNECTION_EXCEPTIONS):
             await incoming.nack(requeue=True)
 
     async def _keep_users(self, settings: ManagementSettings) -> None:
-        tls = client_context(self._settings.ca or self._site.ca) if settings.url.startswith("https") else None
+        tls = client_context(self._authority()) if settings.url.startswith("https") else None
         administrator = (settings.user, self._secret(settings.password_file))
         management = Management(settings.url, administrator, self._settings.vhost, EXCHANGE, tls)
         kept: list[User] | None = None
@@ -273,6 +276,9 @@ class AmqpAdapter:
                     log.warning("rabbitmq_users_not_kept", url=settings.url, error=str(error))
                     await asyncio.sleep(RETRY_S)
             await asyncio.sleep(LOOK_S)
+
+    def _authority(self) -> Path:
+        return self._site.ca if self._settings.ca is None else self._site.data / self._settings.ca
 
     def _secret(self, path: Path) -> str:
         return files.read_secret(self._site.data / path)

@@ -12,9 +12,9 @@ import ssl
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
@@ -35,12 +35,13 @@ class ManagementSettings(BaseModel):
     user: str
     password_file: Path = Field(description="A file that holds the password, readable by its owner alone.")
 
-    @model_validator(mode="after")
-    def _is_protected(self) -> Self:
-        parts = urllib.parse.urlsplit(self.url)
+    @field_validator("url")
+    @classmethod
+    def _is_protected(cls, value: str) -> str:
+        parts = urllib.parse.urlsplit(value)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-            raise ValueError("url: must begin with https://, or with http:// on loopback")
-        return self
+            raise ValueError("must begin with https://, or with http:// on loopback")
+        return value
 
 
 class Users:
