@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fieldloom_cloud.credentials import kinds
 from fieldloom_contract import messages
 from fieldloom_gateway.adapters import amqp, kept
 from fieldloom_gateway.adapters.amqp import AmqpAdapter, AmqpSettings
@@ -23,7 +24,7 @@ from fieldloom_runtime.down import Credential
 from fieldloom_runtime.errors import StartFailed
 from fixtures.certificates import TestAuthority
 from fixtures.processes import free_port
-from fixtures.rabbitmq import PASSWORD, RabbitMQ, password_hash
+from fixtures.rabbitmq import PASSWORD, RabbitMQ
 from gateway.bench import NOW, WAIT_S, Bench, until
 from gateway.conftest import Site
 
@@ -155,7 +156,7 @@ async def test_a_full_gateway_gives_back_and_takes_later(ground, rabbit, monkeyp
     ground.store._limit = 0
     async with device(rabbit, "dev-1") as channel:
         await send(channel, "d.dev-1.telemetry", ANEW)
-    await until(lambda: ground.ingest.counts["refused_full"] == 3)
+    await until(lambda: ground.ingest.counts["refused_full"] >= 3)
     ground.store._limit = limit
     await until(lambda: ground.adapter.metrics.acks == 1)
 
@@ -182,14 +183,15 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
     rabbit.ask("PUT", "users/left-over", {"password": "x", "tags": "fieldloom"})
 
     old, new = "dev-3.000000000000", "dev-3.111111111111"
+    first, second = kinds.amqp(), kinds.amqp()
     async with Ground(tmp_path / "kept", rabbit, management=management).running() as ground:
-        ground.hear(Credential(old, "dev-3", "amqp", password_hash("old")))
-        ground.hear(Credential(new, "dev-3", "amqp", password_hash("new")))
+        ground.hear(Credential(old, "dev-3", "amqp", first.kept))
+        ground.hear(Credential(new, "dev-3", "amqp", second.kept))
         await until(
             lambda: {user["name"] for user in rabbit.ask("GET", "users") if user["tags"]} == {"admin", old, new}
         )
-        assert await refused(rabbit, new, "old")
-        async with device(rabbit, old, "old") as before, device(rabbit, new, "new") as channel:
+        assert await refused(rabbit, new, first.shown)
+        async with device(rabbit, old, first.shown) as before, device(rabbit, new, second.shown) as channel:
             await send(before, "d.dev-3.telemetry", ANEW, old)
             await send(channel, "d.dev-3.telemetry", ANEW, new)
             await until(lambda: ground.adapter.metrics.acks == 2)
@@ -200,7 +202,7 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
             await until(lambda: before.is_closed)
             await send(channel, "d.dev-3.telemetry", ANEW, new)
             await until(lambda: ground.adapter.metrics.acks == 3)
-        assert await refused(rabbit, old, "old")
+        assert await refused(rabbit, old, first.shown)
 
         for forbidden in (
             lambda channel: send(channel, "d.dev-1.telemetry", ANEW, new),
@@ -210,7 +212,7 @@ async def test_users_are_kept_as_the_credentials_say(tmp_path, rabbit, monkeypat
             lambda channel: listen(channel, "d.dev-1.command"),
             lambda channel: listen(channel, "#"),
         ):
-            async with device(rabbit, new, "new") as channel:
+            async with device(rabbit, new, second.shown) as channel:
                 with pytest.raises(AMQPError):
                     await forbidden(channel)
         assert len(ground.records()) == 3
