@@ -176,6 +176,7 @@ async def test_what_was_revoked_stays_out_when_gateway_and_broker_start_again(fl
     assert fleet.knock(thief) == raw_mqtt.ACCEPTED, "the list is not there yet"
 
     gateway.start()
+    await until(lambda: fleet.is_linked(0))  # the time to take what the cloud has begins with the link
     await fleet.shut(thief)
     for process in (gateway, broker):
         process.kill()
