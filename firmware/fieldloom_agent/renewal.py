@@ -68,12 +68,11 @@ def is_going_on():
 
 
 async def _alone(agent, work):
-    """Do what needs the memory for itself; without it the request stands, and is made or answered again later."""
+    """Do what needs the memory for itself; without it the agent asks again later."""
     try:
         await work
     except MemoryError:
         print("renewal: takes more memory than this board has left")
-        _put_off(agent)
     finally:
         agent.busy.discard(BUSY)
 
@@ -142,14 +141,10 @@ async def _fitting(device, secret, certificate):
 def _give_up(agent, reason):
     """Forget the request, tell why, and begin anew in an hour."""
     identity.forget(REQUEST)
-    _put_off(agent)
-    agent.record(topics.EVENT, {"type": "certificate.refused", "data": {"reason": reason}})
-    endings.finish(agent, "renew", "failed", None, reason)
-
-
-def _put_off(agent):
     now = agent.clock.now()
     agent.renew_at = None if now is None else now + LATER_MS
+    agent.record(topics.EVENT, {"type": "certificate.refused", "data": {"reason": reason}})
+    endings.finish(agent, "renew", "failed", None, reason)
 
 
 def _stored():
