@@ -1,0 +1,25 @@
+"""Durations in definitions: `"250ms"`, `"5s"`, `"10m"`, `"2h"`, `"1d"`, or a number of seconds."""
+
+import math
+import re
+
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LONGEST_MS = 366 * UNITS_MS["d"]
+
+_WRITTEN = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)(ms|s|m|h|d)")
+
+
+def milliseconds(told: object) -> int:
+    """Return a duration in ms, from 1 ms to a year. Raises ValueError that says what is wrong."""
+    if isinstance(told, str):
+        written = _WRITTEN.fullmatch(told)
+        if written is None:
+            raise ValueError('must be a duration such as "250ms", "5s", "10m", "2h", or a number of seconds')
+        length = float(written[1]) * UNITS_MS[written[2]]
+    elif isinstance(told, (int, float)) and not isinstance(told, bool) and math.isfinite(told):
+        length = told * 1000
+    else:
+        raise ValueError('must be a duration such as "5s", or a number of seconds')
+    if not 1 <= length <= LONGEST_MS or length != int(length):
+        raise ValueError("must be a whole number of milliseconds, from 1 ms to 366 days")
+    return int(length)
