@@ -25,4 +25,4 @@ screenshots: setup
 bench-setup: setup
 
 bench: bench-setup
-	@for path in stream spine firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
+	@for path in stream spine transformers firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done

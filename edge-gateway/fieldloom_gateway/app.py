@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway import settings as configuration
@@ -18,23 +20,29 @@ from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.base import Site
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
+from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
+from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.credentials import Credentials
 from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
 from fieldloom_gateway.ingest.uplink import Clocks, Uplink
+from fieldloom_gateway.local import guard, token_of
 from fieldloom_gateway.releases.cache import Cache
 from fieldloom_gateway.releases.fetch import Fetcher
 from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.status import status_app
-from fieldloom_gateway.twins import Shown, add_twins, token_of
+from fieldloom_gateway.transformers import Transformers, add_reload
+from fieldloom_gateway.twins import Shown, add_twins
 from fieldloom_runtime import parts
 from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
+
+log = structlog.get_logger()
 
 EXPIRE_EVERY_S = 1.0
 REPEAT_EVERY_S = 5.0
@@ -61,7 +69,10 @@ class Gateway:
         uplink_tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
         self._db = open_database(data)
         self._reader = sqlite3.connect(data / FILE, check_same_thread=False, isolation_level=None)
-        self._store = Store(self._db, settings.outbox_bytes)
+        self._store = Store(self._db, settings.outbox_bytes, settings.outbox_policy)
+        self._store.hold(Ballast(data))
+        self._transformers = Transformers(data, self._store, unix_ms)
+        self._transformers.start()
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
@@ -78,6 +89,8 @@ class Gateway:
             self._writer,
             Clocks(steady_ms, unix_ms),
         )
+        if settings.uplink_bytes_per_s is not None:
+            self._uplink.limit(settings.uplink_bytes_per_s)
         door = Door(own.cert.parent, settings.local_port, local_tls)
         new_list = self._uplink.new_list
         self._enforcement = Enforcement(self._store.revocations, self._writer, door, settings.ca, new_list)
@@ -111,8 +124,10 @@ class Gateway:
             "id": self._settings.id,
             "broker_connected": self._adapters[0].is_connected,
             "cloud_connected": self._uplink.is_connected,
-            "outbox": {"records": self._outbox.waiting(), "bytes": self._store.outbox_bytes},
-            "dead_letters": self._writer.submit(self._store.dead_letters).result(),
+            "outbox": {"records": self._outbox.waiting(), **self._store.room.status(unix_ms())},
+            "dead_letters": self._store.letters.count,
+            "dead_letters_thrown_away": self._store.letters.thrown_away,
+            "transformers": self._writer.submit(self._transformers.status).result(),
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
             "adapters": [adapter.shown() for adapter in self._adapters],
@@ -150,10 +165,22 @@ class Gateway:
     async def _expire_commands(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_EVERY_S)
-            loop = asyncio.get_running_loop()
-            expired = await loop.run_in_executor(self._writer, self._store.expire, unix_ms())
-            if await loop.run_in_executor(self._writer, self._store.miss, unix_ms()) or expired:
-                self._uplink.wake()
+            try:
+                if await self._in_store(self._look_at_the_clock, unix_ms()):
+                    self._uplink.wake()
+            except sqlite3.Error as error:
+                # A full disk stops neither the process nor what is due: the next turn does it.
+                log.error("disk_refused_what_is_due", error=str(error))  # noqa: TRY400
+
+    def _look_at_the_clock(self, now: int) -> int:
+        """Do what is due, and return how many records that made."""
+        store, hours, slow_down = self._store, self._settings.outbox_hours, self._settings.slow_down
+        made = store.expire(now) + store.miss(now) + store.close_idle_windows(now)
+        made += store.drop_older(now - int(hours * 3_600_000), now) if hours else 0
+        return made + (store.ease(slow_down, now) if slow_down else 0)
+
+    async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
 
     async def _tell_time(self) -> None:
         while True:
@@ -193,7 +220,11 @@ class Gateway:
 
     def _status(self) -> AbstractAsyncContextManager[None]:
         app = status_app(self.snapshot, self.devices)
-        add_twins(app, token_of(self._data), self._show_twin, self._patch_twin)
+        guard(app)
+        token = token_of(self._data)
+        add_twins(app, token, self._show_twin, self._patch_twin)
+        add_dead_letters(app, token, self._store, self._in_store, unix_ms)
+        add_reload(app, token, self._transformers, self._in_store)
         address = ("127.0.0.1", self._settings.http_port)
         return serving(app, "the status page", address, "free the port or set http_port", STOP_GRACE_S)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from fieldloom_gateway import command_letters, command_transformers
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.app import serve
 from fieldloom_gateway.deploy.folder import prepare
@@ -19,6 +20,9 @@ from fieldloom_runtime import logs
 from fieldloom_runtime.errors import StartFailed
 
 app = typer.Typer(no_args_is_help=True, help="The gateway of a site.")
+
+app.add_typer(command_letters.app, name="dead-letters")
+app.add_typer(command_transformers.app, name="transformers")
 
 Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")]
 
@@ -85,7 +89,7 @@ def status(
         typer.echo(json.dumps(told))
         return
     for name, value in told.items():
-        typer.echo(f"{name:18}{json.dumps(value) if isinstance(value, dict) else value}")
+        typer.echo(f"{name:26}{json.dumps(value) if isinstance(value, dict) else value}")
 
 
 @app.command(epilog="Example: fieldloom gateway adapters --data /var/lib/fieldloom --json")

@@ -1,6 +1,7 @@
 """The settings of a gateway: one file in its data folder, written by `fieldloom gateway init`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -9,6 +10,8 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_runtime.settings import read
 
 FILE = "gateway.json"
+
+Policy = Literal["refuse", "oldest", "lowest_priority"]
 
 
 class Settings(BaseModel):
@@ -33,7 +36,23 @@ class Settings(BaseModel):
         ge=2**16,
         description="What may wait for the cloud; more is not acknowledged, so it stays upstream.",
     )
-
+    outbox_policy: Policy = Field(
+        default="refuse",
+        description="What happens when that is full: refuse what comes, or give up the `oldest` or what is of the "
+        "`lowest_priority` (telemetry before events, results and reports); what is given up is told.",
+    )
+    outbox_hours: float | None = Field(
+        default=None, gt=0, description="What has waited longer for the cloud is given up, and told."
+    )
+    slow_down: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="By which factor devices report less often while the outbox is nearly full; by default 1.",
+    )
+    uplink_bytes_per_s: int | None = Field(
+        default=None, ge=1024, description="What the uplink may take of the link; by default all of it."
+    )
     release_bytes: int = Field(
         default=64 * 2**20, ge=2**22, description="What the cache of releases may hold; the oldest goes first."
     )

@@ -66,6 +66,16 @@ class _Metrics(Collector):
         )
         for outcome, count in sorted(now["releases"].items()):
             releases.add_metric([outcome], count)
+        stages = CounterMetricFamily(
+            "fieldloom_gateway_transformer_readings", "Readings by stage and outcome.", labels=["stage", "outcome"]
+        )
+        seconds = CounterMetricFamily(
+            "fieldloom_gateway_transformer_seconds", "Time spent in a stage.", labels=["stage"]
+        )
+        for stage, figures in now["transformers"]["stages"].items():
+            seconds.add_metric([stage], figures["ns"] / 1e9)
+            for outcome in ("received", "processed", "failed", "skipped"):
+                stages.add_metric([stage, outcome], figures[outcome])
         gauges = [
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
             GaugeMetricFamily(
@@ -74,4 +84,4 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapters, releases, *gauges]
+        return [ingest, adapters, releases, stages, seconds, *gauges]

@@ -1,24 +1,17 @@
-"""The twins of the site's devices over the gateway's own HTTP interface: they work while the cloud is away. (R4)
-
-It listens on loopback alone, and to whom can read the token in the gateway's data folder.
-"""
+"""The twins of the site's devices over the gateway's own HTTP interface: they work while the cloud is away. (R4)"""
 
 import secrets
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
-from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from fieldloom_contract.compat import loads
 from fieldloom_contract.limits import MAX_NAME
 from fieldloom_engine import twin
 from fieldloom_engine.twin import Desired, Patch, Reported
-from fieldloom_runtime import files
+from fieldloom_gateway.local import Refused, admit
 
-TOKEN_FILE = "local.token"  # noqa: S105 - its name
 MAX_BODY_BYTES = 64 * 1024
 
 
@@ -31,43 +24,20 @@ class Shown(NamedTuple):
     """The version that the device has, None if it was never heard of here."""
 
 
-class Refused(Exception):  # noqa: N818 - it reads as what happened
-    """A request that is not done."""
-
-    def __init__(self, status: int, title: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.title = status, title
-
-
 Show = Callable[[str], Awaitable[Shown]]
 Change = Callable[[str, Patch, Callable[[Shown], None]], Awaitable[str | None]]
 """(device, patch, check): nothing comes between the check and the patch; returns why it was refused, if it was."""
 
 
-def token_of(data: Path) -> str:
-    """Return the token of a data folder, made at the first start, for the folder's owner alone."""
-    path = data / TOKEN_FILE
-    if not path.exists():
-        files.write(path, secrets.token_urlsafe(32) + "\n")
-    return path.read_text().strip()
-
-
 def add_twins(app: FastAPI, token: str, show: Show, change: Change) -> None:
-    """Add `GET` and `PATCH /api/v1/devices/{id}/twin` to an interface; no name but loopback's leads to it."""
-    # A page of the web may have its own name mean 127.0.0.1, and would then be let in by a browser on this machine.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    """Add `GET` and `PATCH /api/v1/devices/{id}/twin` to an interface."""
     router = APIRouter(prefix="/api/v1/devices/{device_id}/twin")
-
-    @app.exception_handler(Refused)
-    async def _problem(_: Request, error: Refused) -> JSONResponse:
-        body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": str(error)}
-        return JSONResponse(body, error.status, media_type="application/problem+json")
 
     @router.get("")
     async def show_twin(
         device_id: str, response: Response, authorization: Annotated[str, Header()] = ""
     ) -> dict[str, Any]:
-        _admit(authorization, token)
+        admit(authorization, token)
         return _tagged(device_id, await _known(show, device_id), response)
 
     @router.patch("")
@@ -79,7 +49,7 @@ def add_twins(app: FastAPI, token: str, show: Show, change: Change) -> None:
         if_match: Annotated[str | None, Header()] = None,
         idempotency_key: Annotated[str | None, Header(max_length=MAX_NAME)] = None,
     ) -> dict[str, Any]:
-        _admit(authorization, token)
+        admit(authorization, token)
         await _known(show, device_id)
         patch = Patch(idempotency_key or secrets.token_hex(8), await _changes(request))
         if refused := await change(device_id, patch, lambda shown: _hold_against(shown, if_match, patch)):
@@ -87,12 +57,6 @@ def add_twins(app: FastAPI, token: str, show: Show, change: Change) -> None:
         return _tagged(device_id, await show(device_id), response)
 
     app.include_router(router)
-
-
-def _admit(authorization: str, token: str) -> None:
-    if not secrets.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
-        detail = f"send `Authorization: Bearer TOKEN`: the token is in {TOKEN_FILE} in the gateway's data folder"
-        raise Refused(401, "Unauthorized", detail)
 
 
 async def _known(show: Show, device: str) -> Shown:

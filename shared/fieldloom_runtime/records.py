@@ -17,6 +17,7 @@ Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Value = Whole | float | bool | str | None
 Values = Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+Tags = dict[Name, Name]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # the end of the year 9999, as far as RFC 3339 goes
 
 
@@ -37,6 +38,8 @@ class Telemetry(Record, tag="telemetry", kw_only=True):
     """Readings of one moment."""
 
     values: Values
+    tags: dict[Name, Tags] | None = None
+    """By metric, what a gateway's chain of transformers says of it (T2)."""
 
 
 class Event(Record, tag="event", kw_only=True):
@@ -108,6 +111,9 @@ class DeadLetter(Record, tag="dead_letter", kw_only=True):
 
 
 AnyRecord = Telemetry | Event | Result | Reported | Desired | State | Expired | CertificateRequest | DeadLetter
+
+GIVEN_UP = b"0"
+"""The text of a record that its gateway gave up for want of room; it keeps the numbers of its stream. (T4)"""
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], AnyRecord] = msgspec.json.Decoder(AnyRecord).decode

@@ -57,7 +57,7 @@ def test_help_names_every_group_and_imports_no_tier():
     done = fieldloom("--help")
 
     assert done.returncode == 0
-    for group in ("cloud", "command", "demo", "device", "gateway", "release", "telemetry", "token"):
+    for group in ("cloud", "command", "dead-letters", "demo", "device", "gateway", "release", "telemetry", "token"):
         assert group in done.stdout
     probe = (
         "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
@@ -245,3 +245,15 @@ def test_what_is_no_setting_is_refused_with_an_example(cloud, tmp_path, setting)
 
     assert done.returncode == 1
     assert "--set interval=500" in done.stderr
+
+
+def test_dead_letters_are_listed_page_by_page(cloud, tmp_path):
+    answers, asked = cloud
+    letter = {"id": 7, "ts": "2026-11-26T18:00:00.000Z", "gateway": "gw.a", "device": "dev-1", "reason": "no JSON"}
+    answers["GET /api/v1/dead-letters"] = (200, {"items": [{**letter, "record": {}}], "next": ">7"})
+
+    done = fieldloom("dead-letters", "list", "--device", "dev-1", "--limit", 1, FIELDLOOM_DATA=str(tmp_path))
+
+    assert asked[0][1] == "/api/v1/dead-letters?device=dev-1&limit=1"
+    assert "no JSON" in done.stdout
+    assert done.stdout.endswith("more: --cursor >7\n")

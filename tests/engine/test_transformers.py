@@ -77,7 +77,9 @@ def test_a_stage_does_what_it_says(stage, values, expected):
         ({"convert": {"scale": 2}}, "warm", "'warm' is no number, it can't be converted"),
         ({"convert": {"scale": 2}}, True, "True is a boolean, it can't be converted"),
         ({"convert": {"scale": 1e300}}, 1e300, "the result is no finite number"),
-        ({"convert": {"expression": "value / 0.0"}}, 1, "the result is no finite number"),
+        ({"convert": {"expression": "value / 0.0"}}, 1, "the result holds a number that is not finite"),
+        ({"convert": {"expression": "value + value"}}, "x" * 600, "has a text of more than 1024 characters"),
+        ({"convert": {"expression": "18446744073709551615u"}}, 1, "of more than 64 bits"),
         ({"convert": {"expression": "[value]"}}, 1, "the expression gives a list, no number, boolean, text or null"),
         ({"convert": {"expression": "value * 2.0"}}, "a", "Unsupported operation"),
         ({"window": {"every": "1m"}}, "warm", "can't be aggregated"),
@@ -242,6 +244,51 @@ def test_a_gap_keeps_a_window_open_until_it_is_filled():
     assert [one.values for one in windows.close_idle(60_000)] == [{"t": 2}]
 
 
+def test_what_closes_together_fits_into_records_that_the_cloud_takes():
+    stages = [
+        {"tags": {"a" * 60: "b" * 64}},
+        {"window": {"every": "1m", "aggregates": ["mean", "min", "max", "count"]}},
+    ]
+    for used, most in ((stages[1:], 256), (stages, 66)):
+        found, windows = chains(*used), Windows()
+        found.transform(PUMP, BASE, {f"m{n}": n for n in range(256)}, windows, now=0, in_order=True)
+        closed = windows.close_idle(60_000)
+
+        assert sum(len(one.values) for one in closed) == 4 * 256
+        assert max(len(one.values) for one in closed) <= most
+
+
+def test_the_tags_of_a_record_are_bounded():
+    became = chains({"tags": {"a" * 60: "b" * 64}}).transform(
+        PUMP, BASE, {f"m{n}": n for n in range(256)}, Windows(), now=0, in_order=True
+    )
+    also = chains(*[{"tags": {f"{n}-{m}": "x" for m in range(16)}} for n in range(2)])
+
+    assert len(became.values) == 66
+    assert "the tags of the record have more than 8192 characters" in became.failures[0].error
+    assert run(also, 1) == ["the reading has more than 16 tags"]
+
+
+def test_a_gap_that_is_never_filled_keeps_no_windows_without_end(monkeypatch):
+    monkeypatch.setattr("fieldloom_engine.transformers.window.MAX_OPEN", 10)
+    found, windows = chains({"window": {"every": "1s"}}), Windows()
+    closed = [
+        one
+        for at in range(50)
+        for one in found.transform(PUMP, BASE + at * 1000, {"t": at}, windows, now=0, in_order=False).closed
+    ]
+
+    assert [one.values["t"] for one in closed] == list(range(40))
+    assert len(windows) == 10
+
+
+def test_what_nobody_foresaw_is_a_failure_of_its_stage(monkeypatch):
+    found = chains({"convert": {"scale": 2}})
+    monkeypatch.setattr(found.chains[0].steps[0].stage, "_scale", "two")
+
+    assert "TypeError" in run(found, 2.5)[0]
+
+
 def test_windows_that_a_new_definition_does_not_have_are_closed():
     found, windows = chains({"window": {"every": "1m"}}), Windows()
     found.transform(PUMP, BASE, {"t": 3}, windows, now=0, in_order=True)
@@ -263,6 +310,10 @@ def test_windows_that_a_new_definition_does_not_have_are_closed():
         ({"clean": {}}, "clean", "does nothing"),
         ({"clean": {"min": "a"}}, "clean.min", "should be a valid number"),
         ({"clean": {"min": float("nan")}}, "clean.min", "finite"),
+        ({"clean": {"min": 1, "outliers": {"value": "\ud800"}}}, "clean.outliers", "half a surrogate pair"),
+        ({"clean": {"min": 1, "outliers": {"value": 10**400}}}, "clean.outliers", "more than 64 bits"),
+        ({"tags": {"a": "\0"}}, "tags.a", "NUL"),
+        ({"rename": {"to": "\ud800"}}, "rename.to", "valid"),
         ({"clean": {"min": 1, "outliers": "keep"}}, "clean.outliers", "must be one of skip, last, null"),
         ({"deadband": {}}, "deadband", "needs either change or percent"),
         ({"deadband": {"change": 0}}, "deadband.change", "greater than 0"),

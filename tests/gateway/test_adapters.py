@@ -45,7 +45,7 @@ async def test_what_an_adapter_finds_wrong_goes_to_the_dead_letters(bench):
 
 
 async def test_a_full_outbox_and_a_failing_disk_are_busy(bench, monkeypatch):
-    monkeypatch.setattr(bench.store, "_limit", 0)
+    monkeypatch.setattr(bench.store.room, "limit", 0)
     assert await bench.other.say(GOOD) == BUSY
     monkeypatch.undo()
 

@@ -152,12 +152,12 @@ async def test_what_is_not_the_devices_or_bad_lies_with_the_dead_letters(ground,
 
 async def test_a_full_gateway_gives_back_and_takes_later(ground, rabbit, monkeypatch):
     monkeypatch.setattr(amqp, "BUSY_PAUSE_S", 0.2)
-    limit = ground.store._limit
-    ground.store._limit = 0
+    limit = ground.store.room.limit
+    ground.store.room.limit = 0
     async with device(rabbit, "dev-1") as channel:
         await send(channel, "d.dev-1.telemetry", ANEW)
     await until(lambda: ground.ingest.counts["refused_full"] >= 3)
-    ground.store._limit = limit
+    ground.store.room.limit = limit
     await until(lambda: ground.adapter.metrics.acks == 1)
 
     assert len(ground.records()) == 1
@@ -226,8 +226,8 @@ async def listen(channel, key):
 
 
 async def test_a_broker_that_is_killed_loses_nothing_that_it_has_confirmed(ground, rabbit):
-    limit = ground.store._limit
-    ground.store._limit = 0  # so that all of it is still RabbitMQ's
+    limit = ground.store.room.limit
+    ground.store.room.limit = 0  # so that all of it is still RabbitMQ's
     async with device(rabbit, "dev-1") as channel:
         for seq in range(1, 101):
             await send(channel, "d.dev-1.telemetry", numbered(seq))
@@ -235,7 +235,7 @@ async def test_a_broker_that_is_killed_loses_nothing_that_it_has_confirmed(groun
 
     rabbit.kill()
     await until(lambda: not ground.adapter.is_connected)
-    ground.store._limit = limit
+    ground.store.room.limit = limit
     await asyncio.to_thread(rabbit.start().wait)
     await until(lambda: ground.adapter.metrics.acks == 101)
 

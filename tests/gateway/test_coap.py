@@ -254,7 +254,7 @@ async def test_long_messages_come_and_go_in_blocks(ground, tmp_path):
 
 
 async def test_a_full_gateway_says_so(ground, monkeypatch):
-    monkeypatch.setattr(ground.store, "_limit", 0)
+    monkeypatch.setattr(ground.store.room, "limit", 0)
 
     answer = await ground.ask("post", "/telemetry/dev-1", "-v", "7", "-e", GOOD)
 

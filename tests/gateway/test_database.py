@@ -4,7 +4,8 @@ import sqlite3
 from pathlib import Path
 
 from fieldloom_contract import batch
-from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.database import FILE, VERSION, open_database
+from fieldloom_gateway.ingest.letters import Asked
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.records import Expired, Telemetry, decode
@@ -46,3 +47,17 @@ def test_an_emptied_outbox_goes_on_after_its_last_number(tmp_path):
     db.close()
 
     assert (outbox.acknowledged, waiting) == (1, 0)
+
+
+def test_dead_letters_of_version_2_are_known_by_their_device(tmp_path):
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript((OLD / "version_2.sql").read_text())
+    old.close()
+
+    db = open_database(tmp_path)
+    letters = Store(db, 10_000).letters.page(Asked(), None, 10)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    db.close()
+
+    assert version == VERSION
+    assert [(one.device, one.seq, one.length) for one in letters] == [("", None, 5000), ("dev-1", None, 1)]

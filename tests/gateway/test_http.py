@@ -133,10 +133,10 @@ async def test_a_revoked_token_opens_nothing_any_more(plain):
 
 
 async def test_a_gateway_without_room_asks_for_a_later_try(plain, monkeypatch):
-    monkeypatch.setattr(plain.store, "_limit", 0)
+    monkeypatch.setattr(plain.store.room, "limit", 0)
     answer = await plain.client.post("/ingest/dev-1", json=READING)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    monkeypatch.setattr(plain.store, "_limit", 100_000)
+    monkeypatch.setattr(plain.store.room, "limit", 100_000)
     monkeypatch.setattr(http, "SETTLED_WITHIN_S", 0.01)
     monkeypatch.setattr(plain.adapter._inbox, "put", lambda _: True)  # nobody ever takes it
 

@@ -60,7 +60,7 @@ def test_a_database_newer_than_the_code(stopped):
     with contextlib.closing(sqlite3.connect(stopped.data / "gateway.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
 
-    assert "has version 99, this gateway knows 2" in last_line(stopped)
+    assert "has version 99, this gateway knows 3" in last_line(stopped)
 
 
 def test_a_damaged_database(stopped):

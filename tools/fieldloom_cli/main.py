@@ -18,6 +18,7 @@ GROUP = "fieldloom.commands"
 OWN = {
     "certificate": ("fieldloom_cli.certificate", "Certificates: list and revoke them."),
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
+    "dead-letters": ("fieldloom_cli.dead_letters", "Dead letters: what could not be used, with the reason."),
     "device": ("fieldloom_cli.device", "Devices: list them, make a new one, flash it, watch it, update it."),
     "release": ("fieldloom_cli.release", "Releases of the firmware: upload, list, show and delete them."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),

@@ -11,15 +11,17 @@ from fieldloom_contract import batch
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
 from fieldloom_contract.plain import plain
-from fieldloom_runtime.records import AnyRecord, DeadLetter, Telemetry, decode
+from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Telemetry, decode
 
 FOREIGN = "the device is not registered at the site of this gateway"
 VOID = Telemetry(device="", ts=0, at=0, values={})
-"""Takes the place of a record that nobody can read, so that the numbers of its stream go on; it holds nothing."""
+"""Takes the place of a record that nobody can read or that its gateway gave up; the numbers of its stream go on."""
 
 
 def parsed(text: bytes, now: int) -> AnyRecord:
     """Return a record, or the dead letter that takes the place of what is none; `now`, in Unix ms, dates that."""
+    if text == GIVEN_UP:
+        return VOID
     try:
         record = decode(text)
         if not isinstance(record, Telemetry):

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_runtime.errors import StartFailed
 
-VERSION = 2
+VERSION = 3
 FILE = "gateway.db"
 
 
@@ -26,8 +26,8 @@ def open_database(data: Path) -> sqlite3.Connection:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        if version == 1:
-            connection.executescript(_sql("from_1_to_2.sql"))
+        for older in range(version or VERSION, VERSION):
+            connection.executescript(_sql(f"from_{older}_to_{older + 1}.sql"))
         connection.executescript(_sql("schema.sql"))
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('stream', ?)", (os.urandom(STREAM_BYTES),))

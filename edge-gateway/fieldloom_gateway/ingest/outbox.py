@@ -37,15 +37,19 @@ class Outbox:
         query = "SELECT first, last, covers, body FROM outbox WHERE last > ? ORDER BY last LIMIT ?"
         segments: list[Segment] = []
         for first, last, covers, body in self._db.execute(query, (start, records)):
-            size -= len(body)
+            size -= len(body) + len(covers)
             if segments and size < 0:
                 break
             segments.append(Segment(self.stream, last, "batch", body, first, covers))
         return segments
 
     def first(self, life: bytes) -> int | None:
-        """Return the oldest number that is held."""
-        return self.acknowledged + 1 if life == self.stream else None
+        """Return the oldest number that is held; what a policy has given up is not."""
+        if life != self.stream:
+            return None
+        query = "SELECT first FROM outbox WHERE last > ? ORDER BY last LIMIT 1"
+        row = self._db.execute(query, (self.acknowledged,)).fetchone()
+        return max(row[0], self.acknowledged + 1) if row else self.acknowledged + 1
 
     def discard(self, life: bytes, seq: int) -> int:
         """Take all up to seq as acknowledged."""
@@ -55,8 +59,9 @@ class Outbox:
         return freed
 
     def waiting(self) -> int:
-        """Return how many records wait for the cloud."""
-        return int(self._one("SELECT coalesce(max(last), ?1) - ?1 FROM outbox", self.acknowledged))
+        """Return how many records wait for the cloud, those that were given up among others included."""
+        query = "SELECT coalesce(max(last) - max(min(first) - 1, ?1), 0) FROM outbox WHERE last > ?1"
+        return int(self._one(query, self.acknowledged))
 
     def _one(self, query: str, *values: int) -> Any:
         return self._db.execute(query, values).fetchone()[0]

@@ -7,6 +7,14 @@ CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT N
 CREATE TABLE IF NOT EXISTS outbox (
   first INTEGER NOT NULL, last INTEGER PRIMARY KEY, covers TEXT NOT NULL, body BLOB NOT NULL
 );
+-- Seqs that were received and that no record of the outbox carries yet, since a chain left their records out: spans as JSON.
+CREATE TABLE IF NOT EXISTS uncarried (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+-- The open windows of chains, with what they have taken so far.
+CREATE TABLE IF NOT EXISTS open_window (
+  device TEXT, chain TEXT, metric TEXT, start INTEGER, body TEXT NOT NULL, PRIMARY KEY (device, chain, metric, start)
+) WITHOUT ROWID;
+-- What a device tells of itself, by which chains choose: its type, and its tags as JSON.
+CREATE TABLE IF NOT EXISTS described (device TEXT PRIMARY KEY, type TEXT, tags TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS device (
   device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,
   started_at INTEGER, seen INTEGER NOT NULL
@@ -20,10 +28,12 @@ CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
 -- The newest certificate that the cloud has issued to a device over this gateway, for a device that asks again.
 CREATE TABLE IF NOT EXISTS certificate (device TEXT PRIMARY KEY, request TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+-- Where boot and seq could be read they count as received, though the record is here. A stage is one of a chain.
 CREATE TABLE IF NOT EXISTS dead_letter (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
-  length INTEGER NOT NULL, reason TEXT NOT NULL
+  length INTEGER NOT NULL, reason TEXT NOT NULL, device TEXT NOT NULL DEFAULT '', boot INTEGER, seq INTEGER, stage TEXT
 );
+CREATE INDEX IF NOT EXISTS dead_letter_of_device ON dead_letter (device, number);
 -- A list of revoked certificates comes in parts; whole, it stands in meta (crl, crl_number). Who is to be cut off for it
 -- stays until that is done.
 CREATE TABLE IF NOT EXISTS crl_part (number INTEGER, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (number, part)) WITHOUT ROWID;
@@ -32,6 +42,8 @@ CREATE TABLE IF NOT EXISTS expelled (identity TEXT PRIMARY KEY, number INTEGER N
 CREATE TABLE IF NOT EXISTS twin_desired (
   device TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL, applied TEXT NOT NULL
 ) WITHOUT ROWID;
+-- Devices that were asked to report less often: the interval that was wanted before, as JSON, and the longer one.
+CREATE TABLE IF NOT EXISTS slowed (device TEXT PRIMARY KEY, before TEXT NOT NULL, wanted INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 -- Messages that bore a mark of their sender, for a day, and as JSON what was wrong with them.
 CREATE TABLE IF NOT EXISTS taken_once (

@@ -7,6 +7,10 @@ from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.records import Record, encode
 
 SEGMENT_BYTES = 32 * 1024  # with the record that passes it less than a batch of the uplink
+CARRIED_SPANS = 500  # of seqs without a record, in one segment
+
+Life = tuple[str, int]
+"""(device, boot)"""
 
 
 class Segments:
@@ -16,13 +20,22 @@ class Segments:
         self._db = connection
         self._pending: list[Record] = []
         self._numbered = 0
+        self._uncarried: dict[Life, Ranges] = {}
+        self._touched: set[Life] = set()
         self.bytes = 0
         """How much waits for the cloud, what is acknowledged and not yet trimmed included."""
+        self.written = 0
+        """How much was ever written, since the start."""
         self._read()
 
     def add(self, record: Record) -> None:
         """Send a record up with this transaction."""
         self._pending.append(record)
+
+    def cover(self, device: str, boot: int, seq: int) -> None:
+        """Say with the next record that a seq was received, though no record has it."""
+        self._uncarried.setdefault((device, boot), Ranges()).add(seq)
+        self._touched.add((device, boot))
 
     def write(self) -> None:
         """Give the records their numbers and write them."""
@@ -37,32 +50,56 @@ class Segments:
         if self._pending:
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'numbered'", (self._numbered,))
         self._pending.clear()
+        if self._touched:
+            self._write_uncarried()
 
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
         self._pending.clear()
+        self._touched.clear()
         self._read()
 
     def trim(self, number: int) -> None:
         """Forget what the cloud has: segments up to a number."""
         query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last <= ?"
-        self.bytes -= self._db.execute(query, (number,)).fetchone()[0]
+        freed = self._db.execute(query, (number,)).fetchone()[0]
         self._db.execute("DELETE FROM outbox WHERE last <= ?", (number,))
+        self.bytes -= freed
 
     def _write_segment(self, records: list[Record], lines: list[bytes]) -> None:
         first, self._numbered = self._numbered + 1, self._numbered + len(lines)
         body = b"\n".join(lines)
-        row = (first, self._numbered, json.dumps(_covers(records)), body)
+        row = (first, self._numbered, json.dumps(_covers(records, self._carry())), body)
         self._db.execute("INSERT INTO outbox (first, last, covers, body) VALUES (?, ?, ?, ?)", row)
         self.bytes += len(body)
+        self.written += len(body)
+
+    def _carry(self) -> dict[Life, Ranges]:
+        """Return seqs without a record of their own, for the segment that is being written."""
+        carried: dict[Life, Ranges] = {}
+        spans = 0
+        while self._uncarried and spans < CARRIED_SPANS:
+            life, ranges = self._uncarried.popitem()
+            carried[life] = ranges
+            spans += len(ranges.spans)
+            self._touched.add(life)
+        return carried
+
+    def _write_uncarried(self) -> None:
+        kept = [(*life, json.dumps(self._uncarried[life].spans)) for life in self._touched if life in self._uncarried]
+        gone = [life for life in self._touched if life not in self._uncarried]
+        self._db.executemany("INSERT OR REPLACE INTO uncarried VALUES (?, ?, ?)", kept)
+        self._db.executemany("DELETE FROM uncarried WHERE device = ? AND boot = ?", gone)
+        self._touched.clear()
 
     def _read(self) -> None:
         query = "SELECT (SELECT value FROM meta WHERE key = 'numbered'), coalesce(sum(length(body)), 0) FROM outbox"
         self._numbered, self.bytes = self._db.execute(query).fetchone()
+        rows = self._db.execute("SELECT device, boot, spans FROM uncarried")
+        self._uncarried = {(device, boot): Ranges(json.loads(spans)) for device, boot, spans in rows}
 
 
-def _covers(records: list[Record]) -> list[list[object]]:
-    covered: dict[tuple[str, int], Ranges] = {}
+def _covers(records: list[Record], covered: dict[Life, Ranges]) -> list[list[object]]:
     for record in records:
         if record.boot is not None and record.seq is not None:
             life = (record.device, record.boot)

@@ -3,37 +3,43 @@
 All of it runs on one thread; the uplink reads from another connection.
 """
 
-import base64
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, renewal, topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import optional_number
-from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_AHEAD_MS, MIN_TS
+from fieldloom_contract.limits import MAX_AHEAD_MS, MIN_TS
 from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
+from fieldloom_engine.transformers.chains import Chains
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.adapters import base
 from fieldloom_gateway.ingest import credentials, readings
+from fieldloom_gateway.ingest.ballast import Ballast
+from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.keys import Keys
+from fieldloom_gateway.ingest.letters import DeadLetters
+from fieldloom_gateway.ingest.pressure import Pressure
 from fieldloom_gateway.ingest.readings import Reading
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
+from fieldloom_gateway.ingest.room import Room
 from fieldloom_gateway.ingest.segments import Segments
 from fieldloom_gateway.ingest.sleepers import Sleepers
+from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
+from fieldloom_gateway.settings import Policy
 from fieldloom_runtime.down import Answered, Credential, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
-    DeadLetter,
     Event,
     Expired,
     Record,
@@ -51,7 +57,6 @@ KINDS: dict[str, type[Record]] = {
 }
 BY_GATEWAY = "gateway"
 TAKEN, REFUSED_GAPS = "records", "refused_gaps"
-DEAD_LETTERS_KEPT = 10_000
 # A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
 MAX_SPANS = 256
 LIVES_IN_MEMORY = 10_000
@@ -113,30 +118,33 @@ class Taken:
 class Store:
     """The durable half of the ingest. Not thread-safe: one thread at a time calls it."""
 
-    def __init__(self, connection: sqlite3.Connection, outbox_bytes: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, outbox_bytes: int, policy: Policy = "refuse") -> None:
         self._db = connection
-        self._limit = outbox_bytes
+        self._ballast: Ballast | None = None
+        self.letters = DeadLetters(connection)
         self._received: dict[tuple[str, int], Ranges] = {}
         self._touched: set[tuple[str, int]] = set()
         self._segments = Segments(connection)
+        self.room = Room(connection, self._segments, outbox_bytes, policy)
         self.revocations = Revocations(connection)
         self._renewals = Renewals(connection)
         self._sleepers = Sleepers(connection)
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
-
-    @property
-    def outbox_bytes(self) -> int:
-        """How much waits for the cloud."""
-        return self._segments.bytes
+        self._burying = Burying(self.letters, self._segments.add)
+        bury_failed = self._burying.bury_failed
+        self.transforming = Transforming(connection, self._segments.add, self._segments.cover, bury_failed)
 
     def take(self, group: list[Arrival], now: int) -> Taken:
         """Commit a group and return what is to be said. Raises sqlite3.Error; then nothing of the group was taken."""
         taken = Taken()
         with self._transaction():
+            if given_up := self.room.make(sum(len(arrival.payload) for arrival in group), now):
+                taken.counts["lost"] += given_up
             for arrival in group:
                 self._take_one(arrival, now, taken)
             self._write_ranges()
+        self.room.look(now)
         if len(self._received) > LIVES_IN_MEMORY:
             self._received.clear()
         return taken
@@ -229,13 +237,78 @@ class Store:
         names = ("id", "online", "boot", "session", "seen", "wakes_by", "status")
         return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
-    def dead_letters(self) -> int:
-        """Return how many dead letters are kept."""
-        return int(self._db.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+    def use_chains(self, chains: Chains | None, text: str, now: int) -> None:
+        """Take other chains of transformers; their text is kept as the last good one."""
+        with self._transaction():
+            self.transforming.use(chains, now)
+            if text != self.chains_text():  # else a full disk has nothing to refuse
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('transformers', ?)", (text,))
+
+    def chains_text(self) -> str:
+        """Return the text of the last good chains, empty without any."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'transformers'").fetchone()
+        return row[0] if row else ""
+
+    def close_idle_windows(self, now: int) -> int:
+        """Send up the windows of devices that are silent; return how many records that made. (T2)"""
+        if not self.transforming.open_windows:
+            return 0
+        with self._transaction():
+            return self.transforming.close_idle(now)
+
+    def drop_older(self, than: int, now: int) -> int:
+        """Give up what has waited since before a time, Unix ms; return how many records that were. (T4)"""
+        with self._transaction():
+            return self.room.drop_older(than, now)
+
+    def ease(self, factor: int, now: int) -> int:
+        """Have devices report less often by a factor while the outbox is nearly full; return how many changed. (T6)"""
+        with self._transaction():
+            return Pressure(self._db, self.twins, factor).look(self.room.fullness, now)
+
+    def replay(self, number: int, now: int) -> None:
+        """Put a dead letter through the ingest again, and remove it if it is taken now; else it gets the new reason.
+
+        Raises KeyError without such a letter, NotReplayed with the reason.
+        """
+        letter = self.letters.one(number)
+        if letter is None:
+            raise KeyError(number)
+        try:
+            arrival = Arrival(letter.device, verb_of(letter), again(letter), letter.topic)
+            with self._transaction():
+                self._replay(arrival, now)
+                self.letters.remove(letter)
+        except NotReplayed as error:
+            with self._transaction():
+                self.letters.renew(number, str(error))
+            raise
+
+    def drop_letter(self, number: int) -> None:
+        """Forget a dead letter. Raises KeyError without such a letter."""
+        letter = self.letters.one(number)
+        if letter is None:
+            raise KeyError(number)
+        with self._transaction():
+            self.letters.remove(letter)
+
+    def hold(self, ballast: Ballast) -> None:
+        """Keep some room on the disk for the day when it is full."""
+        self._ballast = ballast
+        ballast.hold()
 
     def trim(self, number: int) -> None:
-        """Forget what the cloud has: the outbox up to a number."""
-        self._segments.trim(number)
+        """Forget what the cloud has: the outbox up to a number. Raises sqlite3.Error; then it is all there."""
+        try:
+            self._segments.trim(number)
+        except sqlite3.OperationalError:
+            if self._ballast is None:
+                raise
+            self._ballast.let_go()
+            self._write_back()
+            self._segments.trim(number)
+        if self._ballast is not None:
+            self._ballast.hold()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -243,19 +316,30 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.transforming.write()
             self._segments.write()
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                self._write_back()
             self._received.clear()
             self._touched.clear()
             self._segments.forget()
+            self.transforming.forget()
+            self.letters.forget()
+            self.room.forget()
             raise
+
+    def _write_back(self) -> None:
+        """Empty SQLite's log into the database, if that can be: on a full disk it is the log that finds no room."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _take_one(self, arrival: Arrival, now: int, taken: Taken) -> None:
         taken.counts["messages"] += 1
-        is_full = self._segments.bytes + len(arrival.payload) > self._limit
+        is_full = self.room.is_full(len(arrival.payload))
         if is_full and arrival.verb != topics.UPDATE_REQUEST:
             taken.counts["refused_full"] += 1
             taken.outcomes[arrival.place] = base.BUSY
@@ -272,7 +356,7 @@ class Store:
                 taken.counts["refused_full"] += 1
                 taken.outcomes[arrival.place] = base.BUSY
                 return
-            self._bury(arrival, None, None, str(error), now)
+            self._bury(arrival, (None, None), str(error), now)
             taken.counts["unreadable"] += 1
             taken.refuse(arrival.place, base.Fault(error.field, error.reason))
             if arrival.verb in topics.UP_STREAM:
@@ -300,6 +384,7 @@ class Store:
         elif arrival.verb == topics.DISCOVERY:
             told = messages.parse_discovery(arrival.payload)["device"]
             self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
+            self.transforming.meet(arrival.device, told)
             taken.greeted.add(arrival.device)
         elif arrival.verb == topics.UPDATE_REQUEST:
             taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
@@ -324,7 +409,7 @@ class Store:
             reason = f"{unreadable[0].field}: {unreadable[0].reason}"
             also = f" (and {len(unreadable) - 1} more of this message)" if len(unreadable) > 1 else ""
             taken.counts["faults"] += len(unreadable)
-            self._bury(arrival, None, None, reason + also, now)
+            self._bury(arrival, (None, None), reason + also, now)
             taken.refuse(arrival.place, *(base.Fault(fault.field, fault.reason) for fault in unreadable))
             self._refuse(arrival, reason, taken)
 
@@ -341,7 +426,10 @@ class Store:
             told.traceparent = reading.traceparent
             if not MIN_TS <= reading.ts <= newest:
                 told.ts, told.clock = now, BY_GATEWAY
-            self._segments.add(told)
+            if self.transforming.chains is None:
+                self._segments.add(told)
+            else:
+                self._transform(told, now)
         self._acknowledge(device, {reading.boot for reading in plain}, taken)
 
     def _acknowledge(self, device: str, boots: set[int], taken: Taken) -> None:
@@ -358,11 +446,21 @@ class Store:
         ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
-        self._segments.add(KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told))
+        sent = KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told)
+        if isinstance(sent, Telemetry):
+            self._transform(sent, now)
+        else:
+            self._segments.add(sent)
         if arrival.verb == topics.REPORTED:
             self.twins.hear(arrival.device, told, now)
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
             self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
+
+    def _transform(self, record: Telemetry, now: int) -> None:
+        in_order = True
+        if record.boot is not None and record.seq is not None:
+            in_order = self._ranges(record.device, record.boot).end >= record.seq
+        self.transforming.take(record, now, in_order=in_order)
 
     def _take_fault(self, arrival: Arrival, fault: Fault, now: int, taken: Taken) -> None:
         outcome = self._receive(arrival.device, fault.boot, fault.seq, None)
@@ -372,7 +470,7 @@ class Store:
             taken.refuse(arrival.place, base.Fault(fault.field, fault.reason))
         if outcome == TAKEN:
             guilty = arrival._replace(payload=_encoded(fault.record, arrival.payload))
-            self._bury(guilty, fault.boot, fault.seq, f"{fault.field}: {fault.reason}", now)
+            self._bury(guilty, (fault.boot, fault.seq), f"{fault.field}: {fault.reason}", now)
 
     def _take_state(self, arrival: Arrival, now: int, taken: Taken) -> None:
         state = messages.parse_state(arrival.payload)
@@ -419,17 +517,22 @@ class Store:
         boot, seq = (ack.boot, ack.seq) if ack else (None, None)
         taken.acks.append(Ack(arrival.device, boot, seq, reason, fingerprint(arrival.payload)))
 
-    def _bury(self, arrival: Arrival, boot: int | None, seq: int | None, reason: str, now: int) -> None:
-        """Keep what could not be used, here and in the cloud: its first bytes, its length and the reason."""
-        kept = arrival.payload[:DEAD_LETTER_BYTES]
-        row = (now, arrival.topic, kept, len(arrival.payload), reason)
-        cursor = self._db.execute(
-            "INSERT INTO dead_letter (at, topic, payload, length, reason) VALUES (?, ?, ?, ?, ?)", row
-        )
-        self._db.execute("DELETE FROM dead_letter WHERE number <= ?", ((cursor.lastrowid or 0) - DEAD_LETTERS_KEPT,))
-        letter = DeadLetter(arrival.device, now, now, boot, seq, reason=reason, topic=arrival.topic)
-        letter.payload, letter.length = base64.b64encode(kept).decode(), len(arrival.payload)
-        self._segments.add(letter)
+    def _bury(self, arrival: Arrival, number: tuple[int | None, int | None], reason: str, now: int) -> None:
+        """Keep what could not be used; `number` is (boot, seq), where they could be read."""
+        self._burying.bury(letter_of(arrival.device, arrival.topic, arrival.payload, number, reason, now))
+
+    def _replay(self, arrival: Arrival, now: int) -> None:
+        self._burying.last = None
+        taken = Taken()
+        self._take_one(arrival, now, taken)
+        self._write_ranges()
+        refused = self._burying.last
+        if taken.counts["refused_full"]:
+            refused = "the outbox is full"
+        elif taken.counts[REFUSED_GAPS]:
+            refused = "its boot has too many gaps"
+        if refused is not None:
+            raise NotReplayed(refused)
 
     def _receive(self, device: str, boot: int, seq: int, first: int | None) -> str:
         """Take note of a record and return what it counts as: taken, a duplicate, or apart in a boot full of gaps."""

@@ -14,6 +14,7 @@ import structlog
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.stream import Sender
+from fieldloom_gateway.ingest.bandwidth import Bandwidth
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Downward, Store
 from fieldloom_runtime.down import (
@@ -34,6 +35,7 @@ from fieldloom_runtime.mqtt import MqttLink
 log = structlog.get_logger()
 
 BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
+LEAST_BATCH_BYTES = 4096
 WINDOW_SEGMENTS = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 TICK_S = 0.25
@@ -69,6 +71,7 @@ class Uplink:
         self._store = store
         self._writer = writer
         self._steady, self._now = clocks
+        self._bandwidth: Bandwidth | None = None
         self._wake = asyncio.Event()
         self._sent = -GATHER_MS  # when the last batch was
         self._gathering: asyncio.TimerHandle | None = None
@@ -83,6 +86,12 @@ class Uplink:
     def is_connected(self) -> bool:
         """Whether the cloud's broker can be reached."""
         return self._link.is_connected
+
+    def limit(self, bytes_per_s: int) -> None:
+        """Send no more than so much of the outbox; to be called before `run`."""
+        self._bandwidth = Bandwidth(bytes_per_s)
+        size = min(BATCH_BYTES, max(bytes_per_s, LEAST_BATCH_BYTES))
+        self._sender = Sender(self._outbox, encode, random.random, size, WINDOW_SEGMENTS, WINDOW_BYTES)
 
     def listen(self, verb: str, hear: Callable[[bytes], None]) -> None:
         """Hear the cloud on one more verb of this gateway; to be called before `run`."""
@@ -116,8 +125,7 @@ class Uplink:
         while True:
             await self._send_all()
             if self._outbox.acknowledged > trimmed:
-                trimmed = self._outbox.acknowledged
-                await asyncio.get_running_loop().run_in_executor(self._writer, self._store.trim, trimmed)
+                trimmed = await self._trim(trimmed)
             self._wake.clear()
             try:
                 async with asyncio.timeout(TICK_S):
@@ -129,10 +137,26 @@ class Uplink:
         if not self._link.is_connected:
             self._sender.disconnected()
             return
-        while (message := self._sender.poll(self._steady())) is not None:
+        while self._bandwidth is None or self._bandwidth.has_room(self._steady()):
+            message = self._sender.poll(self._steady())
+            if message is None:
+                return
             self._sent = self._steady()
             if not await self._link.publish(topics.up(self._gateway), message.payload):
                 return
+            if self._bandwidth is not None:
+                self._bandwidth.spend(len(message.payload))
+
+    async def _trim(self, trimmed: int) -> int:
+        """Delete what the cloud has, and return up to where that is done."""
+        acknowledged = self._outbox.acknowledged
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._store.trim, acknowledged)
+        except sqlite3.Error as error:
+            # A full disk has no room for a deletion either; the next turn tries it again.
+            log.error("disk_refused_trim", error=str(error))  # noqa: TRY400
+            return trimmed
+        return acknowledged
 
     async def _on_connected(self) -> None:
         self._sender.connected(self._steady())

@@ -39,15 +39,19 @@ BUILDERS: dict[str, Callable[[Any], Stage]] = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Figures:
     """What a stage has done since it was compiled; `ns` is the time that it took."""
 
-    received: int = 0
     processed: int = 0
     failed: int = 0
     skipped: int = 0
     ns: int = 0
+
+    @property
+    def received(self) -> int:
+        """How many readings came to the stage."""
+        return self.processed + self.failed + self.skipped
 
 
 class Step(NamedTuple):
@@ -93,7 +97,6 @@ class Chain:
         began = self._clock()
         for step in self.steps:
             name, stage, figures = step
-            figures.received += 1
             goes_on = False
             try:
                 if stage is not None:
@@ -104,6 +107,12 @@ class Chain:
                 figures.failed += 1
                 error.stage = name
                 raise
+            except Exception as error:
+                # What nobody foresaw must not stop the stream either.
+                figures.failed += 1
+                failed = StageFailed(f"{type(error).__name__}: {error}")
+                failed.stage = name
+                raise failed from error
             ended = self._clock()
             figures.ns += ended - began
             began = ended

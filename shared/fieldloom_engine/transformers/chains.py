@@ -6,7 +6,7 @@ from typing import NamedTuple
 from fieldloom_engine.transformers import definition
 from fieldloom_engine.transformers.chain import Chain, Figures, build
 from fieldloom_engine.transformers.definition import Fault
-from fieldloom_engine.transformers.reading import Device, Reading, StageFailed, Value
+from fieldloom_engine.transformers.reading import TAG_CHARACTERS, Device, Reading, StageFailed, Value, characters
 from fieldloom_engine.transformers.window import Aggregate, Rule, Windows
 
 DEVICES = 10_000  # whose ways are remembered
@@ -56,6 +56,7 @@ class Chains:
         kept: dict[str, Value] = {}
         tags: dict[str, dict[str, str]] = {}
         failures: list[Failure] = []
+        room = TAG_CHARACTERS
         ways = self._ways_of(device)
         for metric, value in values.items():
             chain = ways[metric] if metric in ways else self._way(ways, device, metric)
@@ -65,6 +66,9 @@ class Chains:
                     continue
                 if reading.metric in kept:
                     raise StageFailed(f"the record holds {reading.metric} already")
+                room -= characters(reading.tags) if reading.tags else 0
+                if room < 0:
+                    raise StageFailed(f"the tags of the record have more than {TAG_CHARACTERS} characters")
             except StageFailed as error:
                 stage = error.stage or (chain.id if chain else "")
                 failures.append(Failure(stage, metric, value, str(error)))
@@ -72,7 +76,7 @@ class Chains:
             kept[reading.metric] = reading.value
             if reading.tags:
                 tags[reading.metric] = reading.tags
-        return Transformed(kept, tags, failures, windows.close_before(device.id, ts) if in_order else [])
+        return Transformed(kept, tags, failures, windows.close(device.id, ts if in_order else None))
 
     def trial(self, device: Device, ts: int, values: dict[str, Value]) -> list[Seen]:
         """Return what each stage makes of a record, as the first of its device. (to try a chain)"""

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from fieldloom_contract.limits import MAX_NAME
-from fieldloom_engine.transformers.definition import Convert, Rename
+from fieldloom_engine.transformers.definition import MAX_TAGS, Convert, Rename, kept
 from fieldloom_engine.transformers.reading import Reading, StageFailed, number_of
 
 # Products and quotients of units with small exponents: pint's own reader would also work out `m**9**9**9`.
@@ -52,7 +52,10 @@ class Expression:
             raise StageFailed(str(error)) from error
         if not isinstance(found, (int, float, str)) and found is not None:
             raise StageFailed(f"the expression gives a {type(found).__name__}, no number, boolean, text or null")
-        reading.value = _finite(found) if isinstance(found, float) else found
+        try:
+            reading.value = kept(found)
+        except ValueError as error:
+            raise StageFailed(f"the result {error}") from error
         return True
 
     def forget(self) -> None:
@@ -66,8 +69,10 @@ class Tagging:
         self._tags = dict(told)
 
     def apply(self, reading: Reading) -> bool:
-        """Return True."""
+        """Return True. Raises StageFailed."""
         reading.tags = {**reading.tags, **self._tags}
+        if len(reading.tags) > MAX_TAGS:
+            raise StageFailed(f"the reading has more than {MAX_TAGS} tags")
         return True
 
     def forget(self) -> None:

@@ -6,15 +6,27 @@ A stage is a mapping with one key, the kind; so a fault's path reads as the file
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME
+from fieldloom_contract.plain import plain
 from fieldloom_engine.durations import milliseconds
 
 MAX_CHAINS = 256
 MAX_STAGES = 16
 MAX_TAGS = 16
 MAX_EXPRESSION = 1024
+MAX_TEXT = 1024  # of a value that a chain makes
 AGGREGATES = ("mean", "min", "max", "count")
 
 Path = tuple[str | int, ...]
@@ -42,13 +54,23 @@ class Fixed(NamedTuple):
     value: float | bool | str
 
 
+def kept(value: Any) -> Any:
+    """Return a value of a reading if every store can keep it. Raises ValueError."""
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"has a text of more than {MAX_TEXT} characters")
+    try:
+        return plain(value, "value")
+    except Rejected as error:
+        raise ValueError(error.reason) from error
+
+
 def _instead(*words: str | None) -> Callable[[Any], Any]:
     """Return a reader of what takes the place of a value: one of these words, or `{value: V}`."""
     told = ", ".join("null" if word is None else word for word in words)
 
     def read(given: Any) -> Any:
         if isinstance(given, dict) and given.keys() == {"value"} and isinstance(given["value"], (int, float, str)):
-            return Fixed(given["value"])
+            return Fixed(kept(given["value"]))
         if (given is None or isinstance(given, str)) and given in words:
             return given
         raise ValueError(f"must be one of {told}, or {{value: ...}}")
@@ -67,7 +89,7 @@ Duration = Annotated[
     BeforeValidator(milliseconds),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}]}),
 ]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(kept)]
 Tags = Annotated[dict[Name, Name], Field(min_length=1, max_length=MAX_TAGS)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -25,10 +25,19 @@ class Reading:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+TAG_CHARACTERS = 8192
+"""What the tags of a record may have together: with them it has to fit into a batch."""
+
+
 class StageFailed(Exception):  # noqa: N818 - it reads as what happened
     """A stage that can't do its work on a reading; the text says why, and its chain adds which `stage` it was."""
 
     stage = ""
+
+
+def characters(tags: dict[str, str]) -> int:
+    """Return how many characters tags have."""
+    return sum(len(name) + len(value) for name, value in tags.items())
 
 
 def number_of(value: Value, purpose: str) -> float:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fieldloom_contract.limits import MAX_NAME
-from fieldloom_engine.transformers.reading import Reading, StageFailed, Value, number_of
+from fieldloom_contract.limits import MAX_METRICS, MAX_NAME
+from fieldloom_engine.transformers.reading import TAG_CHARACTERS, Reading, StageFailed, Value, characters, number_of
 
 MAX_OPEN = 1000  # of a device: a gap that is never filled must not keep windows without end
 
@@ -108,12 +108,14 @@ class Windows:
         of_device[key] = window
         self._changed[reading.device, key] = None
 
-    def close_before(self, device: str, ts: int) -> list[Aggregate]:
+    def close(self, device: str, before: int | None) -> list[Aggregate]:
         """Close the windows of a device that end at a time or before it, and the oldest ones of too many."""
         of_device = self._open.get(device)
         if not of_device:
             return []
-        over = [key for key, window in of_device.items() if key.start + window.rule.every <= ts]
+        over: list[Key] = []
+        if before is not None:
+            over = [key for key, window in of_device.items() if key.start + window.rule.every <= before]
         if len(of_device) - len(over) > MAX_OPEN:
             over = sorted(of_device, key=lambda key: key.start)[:-MAX_OPEN]
         return self._close(device, over)
@@ -152,19 +154,27 @@ class Windows:
     def _close(self, device: str, keys: list[Key]) -> list[Aggregate]:
         """Return what these windows come to, those of one start together."""
         closed: list[Aggregate] = []
+        room = TAG_CHARACTERS
         of_device = self._open[device]
         for key in sorted(keys, key=lambda key: (key.start, key.metric, key.chain)):
             window = of_device.pop(key)
             self._changed[device, key] = None
             values = window.values(key.metric)
-            if not closed or closed[-1].ts != key.start or values.keys() & closed[-1].values.keys():
+            room -= characters(window.tags) * len(values)
+            if not closed or room < 0 or not _has_place(closed[-1], key.start, values):
                 closed.append(Aggregate(device, key.start, {}, {}))
+                room = TAG_CHARACTERS - characters(window.tags) * len(values)
             closed[-1].values.update(values)
             if window.tags:
                 closed[-1].tags.update(dict.fromkeys(values, window.tags))
         if not of_device:
             del self._open[device]
         return closed
+
+
+def _has_place(record: Aggregate, start: int, values: dict[str, Value]) -> bool:
+    is_new = not values.keys() & record.values.keys()
+    return record.ts == start and is_new and len(record.values) + len(values) <= MAX_METRICS
 
 
 def _kept(window: Window) -> str:

@@ -1,0 +1,65 @@
+"""The gateway's own HTTP interface, as its commands use it."""
+
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from fieldloom_gateway.local import TOKEN_FILE
+from fieldloom_gateway.settings import load
+from fieldloom_runtime.errors import StartFailed
+
+TIMEOUT_S = 30
+
+Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def end(line: str, code: int = 1) -> NoReturn:
+    """End the command with a line that says what is wrong."""
+    print(f"fieldloom: {line}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+class NotDone(Exception):  # noqa: N818 - it reads as what happened
+    """What the gateway refused; `status` is HTTP's."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        faults = [f"{fault['path']}: {fault['reason']}" for fault in problem.get("errors", [])]
+        super().__init__("\n  ".join([str(problem.get("detail", status)), *faults]))
+        self.status = status
+
+
+def call(data: Path, method: str, path: str, **query: Any) -> Any:
+    """Return the answer of the running gateway of a data folder. Raises NotDone; ends the command without a gateway."""
+    try:
+        port = load(data).http_port
+        token = (data / TOKEN_FILE).read_text().strip()
+    except StartFailed as error:
+        end(str(error))
+    except OSError as error:
+        end(f"{data / TOKEN_FILE} can't be read ({error.strerror}): run the gateway once, and be its user")
+    asked = urllib.parse.urlencode({name: value for name, value in query.items() if value is not None})
+    url = f"http://127.0.0.1:{port}/api/v1{path}" + (f"?{asked}" if asked else "")
+    request = urllib.request.Request(url, method=method)
+    request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise NotDone(error.code, _problem(error)) from None
+    except (urllib.error.URLError, TimeoutError):
+        end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
+
+
+def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:
+    try:
+        told = json.load(error)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
