@@ -19,6 +19,7 @@ from fieldloom_cloud.enrolment.est import est_app
 from fieldloom_cloud.enrolment.routes import router as claims
 from fieldloom_cloud.errors import answer_problems, describe_problems
 from fieldloom_cloud.health import router as health
+from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.worker import Worker, open_worker
 from fieldloom_cloud.live.hub import Hub
@@ -27,6 +28,7 @@ from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.routes import router as registry
+from fieldloom_cloud.registry.statistics import keep_statistics
 from fieldloom_cloud.releases.package import load_root
 from fieldloom_cloud.releases.routes import router as releases
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
@@ -109,6 +111,8 @@ async def serve(data: Path) -> None:
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
         ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
+        ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
+        ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
         ("api", _api(app, hub, settings)),
     ]

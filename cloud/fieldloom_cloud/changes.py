@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncSession
 
 _KEY = "changes"
+_HAS_LEFT_EVENT = "has_left_event"
 
 
 class Change(NamedTuple):
@@ -30,3 +31,13 @@ def announce_all(session: AsyncSession, changes: Iterable[Change]) -> None:
 def announced(session: AsyncSession) -> Iterator[Change]:
     """Give what was announced, in order."""
     return chain.from_iterable(session.info.get(_KEY, ()))
+
+
+def leave_event(session: AsyncSession) -> None:
+    """Take note that a transaction has put an event into the outbox."""
+    session.info[_HAS_LEFT_EVENT] = True
+
+
+def has_left_event(session: AsyncSession) -> bool:
+    """Whether a transaction has put an event into the outbox."""
+    return _HAS_LEFT_EVENT in session.info

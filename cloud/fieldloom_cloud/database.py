@@ -1,5 +1,6 @@
 """SQL: one engine a process, a session and a transaction a request, migrations that belong to the package."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from fieldloom_cloud.changes import Change, announced
+from fieldloom_cloud.changes import Change, announced, has_left_event
 from fieldloom_runtime.errors import StartFailed
 
 Tell = Callable[[Iterable[Change]], None]
@@ -76,6 +77,8 @@ class Database:
 
     def __init__(self, path: Path, tell: Tell | None = None) -> None:
         self._tell = tell
+        self.event_left = asyncio.Event()
+        """Set when a transaction has left an event in the outbox."""
         self.engine: AsyncEngine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         event.listen(self.engine.sync_engine, "connect", _make_durable)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -85,6 +88,8 @@ class Database:
         """Give a session whose work is committed at the end, or undone by an exception."""
         async with self._sessions.begin() as session:
             yield session
+        if has_left_event(session):
+            self.event_left.set()
         if self._tell is not None:
             self._tell(announced(session))
 

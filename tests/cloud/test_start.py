@@ -106,5 +106,11 @@ def test_migrations_go_down_and_up_and_match_the_models(tmp_path):
 
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
+        assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def _is_ours(name, kind, parents):
+    """Leave out SQLite's index of texts, which is made of tables."""
+    return not (kind == "table" and name.startswith("device_trigram"))

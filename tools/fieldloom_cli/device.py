@@ -12,6 +12,7 @@ import typer
 from fieldloom_cli import credential, identity, update
 from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
+from fieldloom_cli.filters import Where, read
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 from fieldloom_cli.twin import twin
@@ -23,15 +24,17 @@ LOOK_EVERY_S = 1.0
 app = typer.Typer(no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it, update it.")
 
 
-@app.command("list", epilog="Example: fieldloom device list --q pump --json")
+@app.command("list", epilog="Example: fieldloom device list --where type=pump --where tag=floor:2 --sort name")
 def list_devices(
     data: Data = None,
+    where: Where = None,
     q: Annotated[str | None, typer.Option(help="Free text.")] = None,
-    tag: Annotated[str | None, typer.Option(help="KEY:VALUE.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="KEY:VALUE; may be repeated.")] = None,
+    sort: Annotated[str | None, typer.Option(help="A field, as name; -name for descending.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the devices."""
-    params: dict[str, Any] = {key: value for key, value in (("q", q), ("tag", tag)) if value}
+    params = read(where) | {key: value for key, value in (("q", q), ("tag", tag), ("sort", sort)) if value}
     devices = list(Api(data).pages("/devices", **params))
     if as_json:
         show_json({"items": devices, "next": None})

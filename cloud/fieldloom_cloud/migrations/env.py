@@ -9,13 +9,14 @@ from fieldloom_cloud.database import Base
 from fieldloom_cloud.dispatch import models as dispatch
 from fieldloom_cloud.enrolment import models as enrolment
 from fieldloom_cloud.ingest import models as ingest
+from fieldloom_cloud.outbox import models as outbox
 from fieldloom_cloud.pki import models as pki
 from fieldloom_cloud.registry import models as registry
 from fieldloom_cloud.releases import models as releases
 from fieldloom_cloud.twins import models as twins
 
 # Importing a capability's models is what makes its tables known.
-TABLES_OF = (auth, credentials, dispatch, enrolment, ingest, pki, registry, releases, twins)
+TABLES_OF = (auth, credentials, dispatch, enrolment, ingest, outbox, pki, registry, releases, twins)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 # Python's sqlite3 commits before every CREATE: a process that ended in between could never migrate again. We begin and

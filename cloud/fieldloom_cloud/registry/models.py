@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -29,21 +29,26 @@ class Gateway(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+INDEXED = ("site", "name", "type", "manufacturer", "model", "firmware", "board", "status", "created", "updated")
+"""What devices are found and sorted by: an index each, which ends in the id as every order does."""
+
+
 class Device(Base):
     """A device as its owner knows it. (R1)"""
 
     __tablename__ = "device"
+    __table_args__ = tuple(Index(f"device_by_{name}", name, "id") for name in INDEXED)
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    site: Mapped[str] = mapped_column(ForeignKey("site.id"), index=True)
+    site: Mapped[str] = mapped_column(ForeignKey("site.id"))
     name: Mapped[str] = mapped_column(String(200), default="")
-    type: Mapped[str] = mapped_column(String(64), default="", index=True)
+    type: Mapped[str] = mapped_column(String(64), default="")
     manufacturer: Mapped[str] = mapped_column(String(200), default="")
     model: Mapped[str] = mapped_column(String(200), default="")
-    firmware: Mapped[str] = mapped_column(String(64), default="", index=True)
+    firmware: Mapped[str] = mapped_column(String(64), default="")
     board: Mapped[str] = mapped_column(String(64), default="", server_default="")
     """As its firmware says; releases are made for one kind of board each."""
-    status: Mapped[str] = mapped_column(String(16), default="unknown", index=True)
+    status: Mapped[str] = mapped_column(String(16), default="unknown")
     capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
     version: Mapped[int] = mapped_column(default=1)
     created: Mapped[datetime] = mapped_column(default=now)
@@ -59,6 +64,27 @@ class Tag(Base):
     device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[str] = mapped_column(String(200))
+
+
+class Capability(Base):
+    """One capability of a device, for the filter; their order is in the device's own row."""
+
+    __tablename__ = "device_capability"
+    __table_args__ = (Index("device_capability_by_name", "name", "device"),)
+
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class DeviceText(Base):
+    """What free text finds a device by, case folded; a trigram index of the database's own serves it. (R1)"""
+
+    __tablename__ = "device_text"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Stays the same, which SQLite's own row ids do not: its index of texts refers to it."""
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), unique=True)
+    text: Mapped[str] = mapped_column(Text)
 
 
 class DeviceState(Base):

@@ -4,11 +4,12 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
-from fieldloom_cloud.registry import service
+from fieldloom_cloud.registry import search, service
 from fieldloom_cloud.registry.schemas import (
     DeviceIn,
     DeviceOut,
@@ -19,6 +20,7 @@ from fieldloom_cloud.registry.schemas import (
     SiteIn,
     SiteOut,
 )
+from fieldloom_cloud.registry.search import SORTED_BY, DeviceQuery
 from fieldloom_cloud.strict import StrictRoute
 
 router = APIRouter(prefix="/api/v1", tags=["registry"], route_class=StrictRoute)
@@ -46,22 +48,20 @@ async def add_gateway(body: GatewayIn, transaction: Transaction, _: Operator) ->
     return GatewayOut(**await service.add_gateway(transaction, body.id, body.site))
 
 
+class ListedDevices(DeviceQuery):
+    """A filter, and which page of what it finds."""
+
+    sort: str = Field("id", description=f"One of {', '.join(SORTED_BY)}; - before it for descending.")
+    cursor: str | None = None
+    limit: int = Field(100, ge=1, le=MAX_PAGE)
+
+
 @router.get("/devices")
 async def list_devices(
-    transaction: Transaction,
-    _: Viewer,
-    site: str | None = None,
-    type: str | None = None,  # noqa: A002 - the name in the API
-    status: str | None = None,
-    firmware: str | None = None,
-    tag: Annotated[list[str] | None, Query(description="KEY:VALUE, may be repeated.")] = None,
-    q: Annotated[str | None, Query(description="Free text.", max_length=200)] = None,
-    sort: str = "id",
-    cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    transaction: Transaction, _: Viewer, asked: Annotated[ListedDevices, Query()]
 ) -> Page[DeviceOut]:
-    wanted = service.Filter(site, type, status, firmware, tuple(_tag(text) for text in tag or []), q)
-    items, following = await service.devices(transaction, wanted, sort, Asked(limit=limit, cursor=cursor))
+    page = Asked(limit=asked.limit, cursor=asked.cursor)
+    items, following = await search.devices(transaction, asked, asked.sort, page)
     return Page[DeviceOut].model_validate({"items": items, "next": following})
 
 
@@ -107,10 +107,3 @@ def _version(if_match: str | None) -> int | None:
         reason = 'must be an ETag that this API gave, as "3"'
         raise BadContent("If-Match can't be read.", [{"path": "If-Match", "reason": reason}])
     return int(found[1])
-
-
-def _tag(text: str) -> tuple[str, str]:
-    key, colon, value = text.partition(":")
-    if not colon:
-        raise BadContent("The tag can't be read.", [{"path": "tag", "reason": "must be KEY:VALUE"}])
-    return key, value

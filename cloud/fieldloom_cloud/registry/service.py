@@ -1,38 +1,23 @@
 """The registry: sites, gateways and devices. Every call is part of the caller's transaction. (R1)"""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, Select, delete, or_, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fieldloom_cloud import pages
 from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
-from fieldloom_cloud.registry.models import Device, DeviceState, Gateway, Site, Tag, public
-
-SORTED_BY = ("id", "name", "type", "status", "firmware", "updated")
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which devices; None takes all."""
-
-    site: str | None = None
-    type: str | None = None
-    status: str | None = None
-    firmware: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()
-    q: str | None = None
+from fieldloom_cloud.outbox import service as outbox
+from fieldloom_cloud.registry.models import Capability, Device, DeviceState, DeviceText, Gateway, Site, Tag, public
 
 
 async def add_site(session: AsyncSession, site_id: str, name: str) -> dict[str, Any]:
     """Add a site. Raises Duplicate."""
     site = Site(id=site_id, name=name or site_id)
     await _add(session, site, f"site {site_id} is there already")
+    outbox.leave(session, "site.registered", {"id": site.id, "name": site.name})
     return {"id": site.id, "name": site.name, "created": iso(site.created)}
 
 
@@ -46,6 +31,7 @@ async def add_gateway(session: AsyncSession, gateway_id: str, site: str | None) 
     """Add a gateway to a site. Raises Duplicate and BadContent."""
     gateway = Gateway(id=gateway_id, site=await _site(session, site))
     await _add(session, gateway, f"gateway {gateway_id} is there already")
+    outbox.leave(session, "gateway.registered", {"id": gateway.id, "site": gateway.site})
     return {"id": gateway.id, "site": gateway.site, "created": iso(gateway.created)}
 
 
@@ -93,8 +79,12 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> Non
     state.session, state.at = told.session, told.at
     state.facts = told.facts if told.status == "online" else {**state.facts, **told.facts}  # a last will tells little
     found.status = told.status
-    found.firmware = str(told.facts.get("firmware") or found.firmware)[:64]
-    found.board = str(told.facts.get("board") or found.board)[:64]
+    news = {name: str(told.facts[name])[:64] for name in ("firmware", "board") if told.facts.get(name)}
+    changes = {name: value for name, value in news.items() if value != getattr(found, name)}
+    for name, value in changes.items():
+        setattr(found, name, value)
+    if changes:
+        outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
     _announce(session, found)
 
 
@@ -110,14 +100,17 @@ async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str,
     device = Device(**{**fields, "site": await _site(session, fields.get("site"))})
     await _add(session, device, f"device {device.id} is there already")
     await _set_tags(session, device.id, tags)
+    await _set_capabilities(session, device.id, device.capabilities)
+    session.add(DeviceText(device=device.id, text=_text(device, tags)))
+    outbox.leave(session, "device.registered", public(device, tags), device.id)
     _announce(session, device)
-    return _shown(device, tags)
+    return shown(device, tags)
 
 
 async def device(session: AsyncSession, device_id: str) -> dict[str, Any]:
     """Return a device. Raises NotFound."""
     found = await _device(session, device_id)
-    return _shown(found, (await _tags(session, [device_id])).get(device_id, {}))
+    return shown(found, (await tags_of(session, [device_id])).get(device_id, {}))
 
 
 async def change_device(
@@ -125,6 +118,7 @@ async def change_device(
 ) -> dict[str, Any]:
     """Change the given fields; with a version only if it is the present one. Raises NotFound and StaleVersion."""
     found = await _device(session, device_id, version)
+    changes = dict(fields)
     tags = fields.pop("tags", None)
     # Compared by the database, in the change itself: two callers with one version must not both win.
     change = update(Device).where(Device.id == device_id)
@@ -135,53 +129,34 @@ async def change_device(
         raise StaleVersion(f"device {device_id} was changed meanwhile")
     if tags is not None:
         await _set_tags(session, device_id, tags)
+    if "capabilities" in fields:
+        await _set_capabilities(session, device_id, fields["capabilities"])
     await session.refresh(found)
-    return await device(session, device_id)
+    outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
+    changed = await device(session, device_id)
+    text = update(DeviceText).where(DeviceText.device == device_id)
+    await session.execute(text.values(text=_text(found, changed["tags"])))
+    return changed
 
 
 async def remove_device(session: AsyncSession, device_id: str, version: int | None) -> None:
-    """Remove a device; its telemetry stays. Raises NotFound and StaleVersion."""
-    await session.delete(await _device(session, device_id, version))
+    """Remove a device with its twin; its telemetry stays. Raises NotFound and StaleVersion."""
+    found = await _device(session, device_id, version)
+    outbox.leave(session, "device.removed", {"version": found.version, "site": found.site}, device_id)
+    await session.delete(found)
 
 
-async def devices(
-    session: AsyncSession, wanted: Filter, sort: str, asked: pages.Asked
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return a page of devices, and the cursor of the next one. Raises BadContent."""
-    name = sort.removeprefix("-")
-    first = datetime if name == "updated" else str
-    kinds = [first] if name == "id" else [first, str]
-    found, following = await pages.read(session, _select(wanted, sort), asked, kinds)
-    tags = await _tags(session, [device.id for device in found])
-    return [_shown(device, tags.get(device.id, {})) for device in found], following
-
-
-def _select(wanted: Filter, sort: str) -> Select[Device]:
-    """Return the query of a filter, in an order that ends in the id, as keyset pages need. Raises BadContent."""
-    descending = sort.startswith("-")
-    name = sort.removeprefix("-")
-    if name not in SORTED_BY:
-        reason = f"must be one of {', '.join(SORTED_BY)}, with a - before it for descending"
-        raise BadContent("The order is not known.", [{"path": "sort", "reason": reason}])
-    query = select(Device)
-    for field in ("site", "type", "status", "firmware"):
-        value = getattr(wanted, field)
-        if value is not None:
-            query = query.where(getattr(Device, field) == value)
-    for key, value in wanted.tags:
-        query = query.where(Device.id.in_(select(Tag.device).where(Tag.key == key, Tag.value == value)))
-    if wanted.q:
-        told = [Device.id, Device.name, Device.type, Device.manufacturer, Device.model]
-        query = query.where(or_(*(column.icontains(wanted.q, autoescape=True) for column in told)))
-    column = getattr(Device, name)
-    order = [column.desc() if descending else column]
-    if name != "id":
-        order.append(Device.id.desc() if descending else Device.id)
-    return query.order_by(*order)
-
-
-def _shown(device: Device, tags: dict[str, str]) -> dict[str, Any]:
+def shown(device: Device, tags: dict[str, str]) -> dict[str, Any]:
+    """Return a device as the API shows it."""
     return {**public(device, tags), "created": iso(device.created), "updated": iso(device.updated)}
+
+
+async def tags_of(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, str]]:
+    """Return the tags of those devices that have any."""
+    tags: dict[str, dict[str, str]] = {}
+    for tag in await session.scalars(select(Tag).where(Tag.device.in_(devices)).order_by(Tag.device, Tag.key)):
+        tags.setdefault(tag.device, {})[tag.key] = tag.value
+    return tags
 
 
 def _announce(session: AsyncSession, device: Device) -> None:
@@ -215,14 +190,18 @@ async def _site(session: AsyncSession, site: str | None) -> str:
     raise BadContent("The site can't be told.", [{"path": "site", "reason": reason}])
 
 
-async def _tags(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, str]]:
-    tags: dict[str, dict[str, str]] = {}
-    for tag in await session.scalars(select(Tag).where(Tag.device.in_(devices))):
-        tags.setdefault(tag.device, {})[tag.key] = tag.value
-    return tags
-
-
 async def _set_tags(session: AsyncSession, device_id: str, tags: dict[str, str]) -> None:
     await session.execute(delete(Tag).where(Tag.device == device_id))
     session.add_all([Tag(device=device_id, key=key, value=value) for key, value in tags.items()])
     await session.flush()
+
+
+async def _set_capabilities(session: AsyncSession, device_id: str, names: list[str]) -> None:
+    await session.execute(delete(Capability).where(Capability.device == device_id))
+    session.add_all([Capability(device=device_id, name=name) for name in dict.fromkeys(names)])
+    await session.flush()
+
+
+def _text(device: Device, tags: dict[str, str]) -> str:
+    told = (device.id, device.name, device.type, device.manufacturer, device.model)
+    return "\n".join([*told, *(f"{key}:{value}" for key, value in tags.items())]).casefold()

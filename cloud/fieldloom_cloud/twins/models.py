@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -14,7 +14,7 @@ class Twin(Base):
 
     __tablename__ = "twin"
 
-    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
     patches: Mapped[int] = mapped_column(BigInteger, default=0)
     """How many were ever made: the number of the newest one."""
     version: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -37,7 +37,7 @@ class TwinPatch(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    device: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"))
     number: Mapped[int] = mapped_column(BigInteger)
     changes: Mapped[dict[str, Any]] = mapped_column(JSON)
     status: Mapped[str] = mapped_column(String(16))

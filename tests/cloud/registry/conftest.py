@@ -1,0 +1,62 @@
+"""The registry's routes over a real database in this process, with a token, and its events passed on."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fieldloom_cloud.app import interface
+from fieldloom_cloud.auth import service as auth
+from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.ingest.registry_events import Publisher
+from fieldloom_cloud.registry import service as registry
+
+
+class Served:
+    """One database with the routes over it."""
+
+    def __init__(self, database):
+        self.database = database
+        self.app = interface()
+        self.app.state.database = database
+        self.app.state.wake_downlink = lambda: None
+        self.app.router.lifespan_context = self._running
+        self.client = TestClient(self.app, base_url="http://cloud/api/v1")
+
+    @asynccontextmanager
+    async def _running(self, _):
+        async with self.database.transaction() as session:
+            await registry.add_site(session, "default", "default")
+            await registry.add_site(session, "other", "other")
+            token = (await auth.add_token(session, "test", "admin"))["token"]
+        self.client.headers["Authorization"] = f"Bearer {token}"
+        passing = asyncio.create_task(Publisher(self.database).run(), name="registry-events")
+        yield
+        passing.cancel()
+        with suppress(asyncio.CancelledError):
+            await passing
+        await self.database.close()
+
+    def within(self, work):
+        """Run `work(session)` in a transaction, in the loop of the routes."""
+
+        async def run():
+            async with self.database.transaction() as session:
+                return await work(session)
+
+        return self.client.portal.call(run)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    path = tmp_path_factory.mktemp("registry") / "cloud.db"
+    migrate(path)
+    served = Served(Database(path))
+    with served.client:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def api(served):
+    return served.client
