@@ -27,6 +27,7 @@ from fieldloom_cloud.live.routes import router as live
 from fieldloom_cloud.metrics import registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
+from fieldloom_cloud.registry.group_routes import router as groups
 from fieldloom_cloud.registry.routes import router as registry
 from fieldloom_cloud.registry.statistics import keep_statistics
 from fieldloom_cloud.releases.package import load_root
@@ -86,8 +87,9 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
+    registered = (registry, groups)
     proofs = (certificates, claims, credentials, revocation)
-    fleet = (registry, *proofs, telemetry, ingest, commands, twins, releases, updates)
+    fleet = (*registered, *proofs, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app

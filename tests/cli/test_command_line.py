@@ -257,3 +257,34 @@ def test_dead_letters_are_listed_page_by_page(cloud, tmp_path):
     assert asked[0][1] == "/api/v1/dead-letters?device=dev-1&limit=1"
     assert "no JSON" in done.stdout
     assert done.stdout.endswith("more: --cursor >7\n")
+
+
+def test_a_command_to_a_group_tells_of_each_device(cloud, tmp_path):
+    answers, asked = cloud
+    sent = {"id": "c1", "device": "a", "type": "read", "status": "succeeded", "result": {"x": 1}, "error": None}
+    faults = [{"path": "parameters.x", "reason": "is missing"}]
+    items = [{"device": "a", "command": sent, "errors": []}, {"device": "b", "command": None, "errors": faults}]
+    answers["POST /api/v1/groups/pumps/commands"] = (202, {"group": "pumps", "items": items})
+
+    done = fieldloom("command", "send", "--group", "pumps", "read", "--data", tmp_path)
+    wrong = fieldloom("command", "send", "--group", "pumps", "a", "read", "--data", tmp_path)
+
+    assert (done.returncode, asked[0][2]) == (1, {"type": "read", "parameters": {}}), done.stderr
+    assert [line.split()[:3] for line in done.stdout.splitlines()[1:]] == [
+        ["a", "c1", "succeeded"],
+        ["b", "-", "refused"],
+    ]
+    assert "parameters.x: is missing" in done.stdout
+    assert (wrong.returncode, "or --group GROUP and TYPE" in wrong.stderr) == (1, True)
+
+
+def test_a_group_is_made_of_a_filter(cloud, tmp_path):
+    answers, asked = cloud
+    made = dict.fromkeys(("name", "query", "version", "created", "updated"), "x")
+    answers["POST /api/v1/groups"] = (201, {"id": "pumps", **made})
+
+    where = ("--where", "type=pump", "--where", "tag=floor:2", "--where", "tag=a:b=c")
+    done = fieldloom("group", "create", "pumps", *where, "--data", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert asked[0][2] == {"id": "pumps", "query": {"type": "pump", "tag": ["floor:2", "a:b=c"]}}

@@ -25,6 +25,15 @@ RIGHTS = {
     ("GET", "/api/v1/devices/{device_id}/commands"): VIEWER,
     ("POST", "/api/v1/devices/{device_id}/commands"): OPERATOR,
     ("GET", "/api/v1/commands/{command_id}"): VIEWER,
+    ("GET", "/api/v1/groups"): VIEWER,
+    ("POST", "/api/v1/groups"): OPERATOR,
+    ("GET", "/api/v1/groups/{group_id}"): VIEWER,
+    ("PATCH", "/api/v1/groups/{group_id}"): OPERATOR,
+    ("DELETE", "/api/v1/groups/{group_id}"): OPERATOR,
+    ("GET", "/api/v1/groups/{group_id}/devices"): VIEWER,
+    ("PUT", "/api/v1/groups/{group_id}/devices/{device_id}"): OPERATOR,
+    ("DELETE", "/api/v1/groups/{group_id}/devices/{device_id}"): OPERATOR,
+    ("POST", "/api/v1/groups/{group_id}/commands"): OPERATOR,
     ("GET", "/api/v1/sites"): VIEWER,
     ("POST", "/api/v1/sites"): OPERATOR,
     ("GET", "/api/v1/gateways"): VIEWER,
@@ -65,6 +74,9 @@ GUARDED = [pytest.param(*row, least, id=" ".join(row)) for row, least in RIGHTS.
 BODIES = {
     ("POST", "/api/v1/devices"): {"id": "dev-9"},
     ("POST", "/api/v1/devices/{device_id}/commands"): {"type": "read"},
+    ("POST", "/api/v1/groups"): {"id": "group-9"},
+    ("PATCH", "/api/v1/groups/{group_id}"): {"name": "nine"},
+    ("POST", "/api/v1/groups/{group_id}/commands"): {"type": "read"},
     ("POST", "/api/v1/sites"): {"id": "site-9"},
     ("POST", "/api/v1/gateways"): {"id": "gw.nine"},
     ("POST", "/api/v1/certificates"): {"csr": "none"},
@@ -78,8 +90,6 @@ BODIES = {
     ("PATCH", "/api/v1/devices/{device_id}"): {"name": "nine"},
     ("PATCH", "/api/v1/devices/{device_id}/twin"): {"desired": {}},
 }
-
-
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory):
     """A cloud and the secrets by role, with one that was revoked."""
@@ -96,7 +106,7 @@ def doors(tmp_path_factory):
 
 def knock(doors, method, path, authorization=None):
     cloud, _ = doors
-    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id")
+    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id", "group_id")
     place = path.format(**dict.fromkeys(names, "nobody"))
     headers = {"Authorization": authorization} if authorization else {}
     body = BODIES.get((method, path))

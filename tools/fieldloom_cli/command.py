@@ -1,6 +1,7 @@
 """`fieldloom command`: commands to devices."""
 
 import json
+import secrets
 import time
 from typing import Annotated, Any
 
@@ -21,24 +22,33 @@ app = typer.Typer(no_args_is_help=True, help="Commands: send one, see what becam
     epilog='Example: fieldloom command send board-1 write --parameters \'{"name": "relay", "value": true}\' --wait 10'
 )
 def send(
-    device: Annotated[str, typer.Argument(help="The device's id.")],
-    kind: Annotated[
-        str, typer.Argument(metavar="TYPE", help="For example read, write, identify, set_interval, reboot.")
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[DEVICE] TYPE", help="The device's id, and as TYPE read, write, identify, reboot, ..."),
     ],
     parameters: Annotated[str, typer.Option("--parameters", "-p", help="A JSON object.")] = "{}",
+    group: Annotated[str | None, typer.Option(help="To each device of a group, in place of DEVICE.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Sent again with the same key, it reaches nobody twice; by default a new one.")
+    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the result.")] = 0,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Send a command; with --wait, until the device's result is there (exit code 1 unless it succeeded)."""
+    """Send a command; with --wait, until the results are there (exit code 1 unless all have succeeded)."""
+    device, kind = _names(words, group)
     api = Api(data)
-    command = api.call("POST", f"/devices/{device}/commands", json={"type": kind, "parameters": _object(parameters)})
-    deadline = time.monotonic() + wait
-    while wait and command["status"] not in FINAL and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-        command = api.call("GET", f"/commands/{command['id']}")
-    show_command(command, as_json=as_json)
-    if wait and command["status"] != "succeeded":
+    place = f"/devices/{device}/commands" if group is None else f"/groups/{group}/commands"
+    body = {"type": kind, "parameters": _object(parameters)}
+    told = api.call("POST", place, json=body, headers={"Idempotency-Key": key or secrets.token_hex(8)})
+    commands = [told] if group is None else [one["command"] for one in told["items"] if one["command"]]
+    commands = _after(api, commands, wait)
+    refused = [] if group is None else [one for one in told["items"] if not one["command"]]
+    if group is None:
+        show_command(commands[0], as_json=as_json)
+    else:
+        _show_group(group, commands, refused, as_json=as_json)
+    if refused or (wait and any(command["status"] != "succeeded" for command in commands)):
         raise typer.Exit(1)
 
 
@@ -46,6 +56,35 @@ def send(
 def show(command_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None, as_json: Json = False) -> None:
     """Show a command and its result."""
     show_command(Api(data).call("GET", f"/commands/{command_id}"), as_json=as_json)
+
+
+def _names(words: list[str], group: str | None) -> tuple[str, str]:
+    """Return the device, empty for a group, and the command's type."""
+    if len(words) != (2 if group is None else 1):
+        raise CommandFailed("name DEVICE and TYPE, or --group GROUP and TYPE, as fieldloom command send board-1 read")
+    return (words[0], words[1]) if group is None else ("", words[0])
+
+
+def _after(api: Api, commands: list[dict[str, Any]], wait: float) -> list[dict[str, Any]]:
+    """Return the commands as they are once all have ended, or after so many seconds."""
+    deadline = time.monotonic() + wait
+    while wait and any(one["status"] not in FINAL for one in commands) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        commands = [one if one["status"] in FINAL else api.call("GET", f"/commands/{one['id']}") for one in commands]
+    return commands
+
+
+def _show_group(group: str, commands: list[dict[str, Any]], refused: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        show_json({"group": group, "commands": commands, "refused": refused})
+        return
+    rows: list[tuple[Any, ...]] = [
+        (one["device"], one["id"], one["status"], one["result"], one["error"]) for one in commands
+    ]
+    reasons = ((one, "; ".join(f"{each['path']}: {each['reason']}" for each in one["errors"])) for one in refused)
+    rows += [(one["device"], None, "refused", None, reason) for one, reason in reasons]
+    rows.sort(key=lambda row: str(row[0]))
+    show_table(["DEVICE", "COMMAND", "STATUS", "RESULT", "ERROR"], rows)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Commands in SQL: made together with what has to be sent down, and moved on by what comes up. (A3)"""
 
+import hashlib
 import os
 import secrets
 import time
@@ -15,6 +16,7 @@ from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms, iso
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
+from fieldloom_cloud.registry import search
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.releases import service as releases
 from fieldloom_contract import messages
@@ -25,6 +27,7 @@ from fieldloom_runtime.down import WITHDRAWN, Withdrawn, encode
 
 EXPIRES_MS = 300_000
 UPDATE = "update"
+MAX_MEMBERS = 1000  # of a group that is sent to at once
 
 
 class Wish(NamedTuple):
@@ -36,6 +39,14 @@ class Wish(NamedTuple):
     expires: int | None
     token: str
     idempotency_key: str | None
+
+
+class Sent(NamedTuple):
+    """What became of a command for one device of several: the command, or what it was refused for."""
+
+    device: str
+    command: dict[str, Any] | None
+    refused: BadContent | None
 
 
 class Waiting(NamedTuple):
@@ -80,6 +91,29 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
         raise Duplicate("a request with this Idempotency-Key is being answered at this moment") from None
     _announce(session, command)
     return _shown(command)
+
+
+async def send_to_group(session: AsyncSession, group: str, wish: Wish) -> list[Sent]:
+    """Make a command for each device of a group; `wish.device` does not count. All are made or none is.
+
+    With an idempotency key a device gets its command once: who asks again reaches those alone who have come since.
+    Raises BadContent for a group that is not known or too large, and Duplicate.
+    """
+    devices = await search.members(session, group, MAX_MEMBERS + 1)
+    if len(devices) > MAX_MEMBERS:
+        reason = f"has more than {MAX_MEMBERS} devices: send to smaller ones"
+        raise BadContent("The group is too large.", [{"path": "group_id", "reason": reason}])
+    return [await _send_to_member(session, wish._replace(device=device)) for device in devices]
+
+
+async def _send_to_member(session: AsyncSession, wish: Wish) -> Sent:
+    if wish.idempotency_key is not None:
+        each = hashlib.sha256(f"{wish.idempotency_key}\0{wish.device}".encode()).hexdigest()
+        wish = wish._replace(idempotency_key=f"group:{each}")
+    try:
+        return Sent(wish.device, await send(session, wish), None)
+    except BadContent as error:
+        return Sent(wish.device, None, error)
 
 
 def _same(before: Command, wish: Wish) -> Command:

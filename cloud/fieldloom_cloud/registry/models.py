@@ -87,6 +87,30 @@ class DeviceText(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
+class Group(Base):
+    """Devices that are meant together: those that its query finds, or those that are listed as its members. (R3)"""
+
+    __tablename__ = "device_group"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    query: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """None where members are listed."""
+    version: Mapped[int] = mapped_column(default=1)
+    created: Mapped[datetime] = mapped_column(default=now)
+    updated: Mapped[datetime] = mapped_column(default=now)
+
+
+class Member(Base):
+    """A device that is listed in a group."""
+
+    __tablename__ = "group_member"
+    __table_args__ = (Index("group_member_by_device", "device"),)
+
+    group: Mapped[str] = mapped_column(ForeignKey("device_group.id", ondelete="CASCADE"), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("device.id", ondelete="CASCADE"), primary_key=True)
+
+
 class DeviceState(Base):
     """What a device told last of itself and its presence, and in which session: only a newer one changes it."""
 

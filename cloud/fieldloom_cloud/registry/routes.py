@@ -1,13 +1,12 @@
 """The registry over HTTP."""
 
-import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
-from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import search, service
 from fieldloom_cloud.registry.schemas import (
@@ -24,8 +23,6 @@ from fieldloom_cloud.registry.search import SORTED_BY, DeviceQuery
 from fieldloom_cloud.strict import StrictRoute
 
 router = APIRouter(prefix="/api/v1", tags=["registry"], route_class=StrictRoute)
-
-IfMatch = Annotated[str | None, Header(description='The ETag of the version that is meant, as "3".')]
 
 
 @router.get("/sites")
@@ -86,24 +83,14 @@ async def change_device(
     if_match: IfMatch = None,
 ) -> DeviceOut:
     fields = body.model_dump(exclude_none=True)
-    return _tagged(await service.change_device(transaction, device_id, fields, _version(if_match)), response)
+    return _tagged(await service.change_device(transaction, device_id, fields, version_of(if_match)), response)
 
 
 @router.delete("/devices/{device_id}", status_code=204)
 async def remove_device(device_id: str, transaction: Transaction, _: Operator, if_match: IfMatch = None) -> None:
-    await service.remove_device(transaction, device_id, _version(if_match))
+    await service.remove_device(transaction, device_id, version_of(if_match))
 
 
 def _tagged(device: dict[str, Any], response: Response) -> DeviceOut:
     response.headers["ETag"] = f'"{device["version"]}"'
     return DeviceOut(**device)
-
-
-def _version(if_match: str | None) -> int | None:
-    if if_match is None or if_match == "*":
-        return None
-    found = re.fullmatch(r'"?([0-9]{1,15})"?', if_match)
-    if found is None:
-        reason = 'must be an ETag that this API gave, as "3"'
-        raise BadContent("If-Match can't be read.", [{"path": "If-Match", "reason": reason}])
-    return int(found[1])

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud import pages
 from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.registry import service
-from fieldloom_cloud.registry.models import INDEXED, Capability, Device, DeviceText, Tag
+from fieldloom_cloud.registry.models import INDEXED, Capability, Device, DeviceText, Group, Member, Tag
 from fieldloom_cloud.strict import Instant
 
 SORTED_BY = ("id", *INDEXED)
@@ -33,7 +33,7 @@ Text = Annotated[str, StringConstraints(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=20)]
 
 
-class DeviceQuery(BaseModel):
+class Traits(BaseModel):
     """What devices must be like, all of it; what is left out takes any."""
 
     model_config = ConfigDict(extra="forbid")
@@ -47,15 +47,23 @@ class DeviceQuery(BaseModel):
     firmware: Text | None = None
     board: Text | None = None
     status: Text | None = None
-    capability: Texts | None = Field(None, description="May be repeated: all of them.")
+    capability: Texts | None = Field(default=None, description="May be repeated: all of them.")
     tag: Annotated[list[Annotated[str, StringConstraints(max_length=265)]] | None, AfterValidator(_tags)] = Field(
-        None, max_length=20, description="KEY:VALUE, may be repeated: all of them."
+        default=None, max_length=20, description="KEY:VALUE, may be repeated: all of them."
     )
-    q: Text | None = Field(None, description="Free text: a part of id, name, type, manufacturer, model or a tag.")
+    q: Text | None = Field(
+        default=None, description="Free text: a part of id, name, type, manufacturer, model or a tag."
+    )
     created_from: Instant | None = None
-    created_to: Instant | None = Field(None, description="That moment is not in the range.")
+    created_to: Instant | None = Field(default=None, description="That moment is not in the range.")
     updated_from: Instant | None = None
-    updated_to: Instant | None = Field(None, description="That moment is not in the range.")
+    updated_to: Instant | None = Field(default=None, description="That moment is not in the range.")
+
+
+class DeviceQuery(Traits):
+    """What devices must be like, and of which group."""
+
+    group: Text | None = None
 
 
 async def devices(
@@ -79,10 +87,28 @@ async def select_devices(session: AsyncSession, wanted: DeviceQuery, sort: str) 
         raise BadContent("The order is not known.", [{"path": "sort", "reason": reason}])
     columns = [getattr(Device, each) for each in dict.fromkeys((name, "id"))]
     order = [column.desc() if descending else column for column in columns]
-    return select(Device).where(*await conditions(session, wanted)).order_by(*order)
+    found = await _conditions(session, wanted)
+    if wanted.group is not None:
+        found += await _in_group(session, wanted.group)
+    return select(Device).where(*found).order_by(*order)
 
 
-async def conditions(session: AsyncSession, wanted: DeviceQuery) -> list[ColumnElement[bool]]:
+async def members(session: AsyncSession, group: str, limit: int) -> list[str]:
+    """Return the ids of the first devices of a group, in order. Raises BadContent if there is no such group."""
+    query = select(Device.id).where(*await _in_group(session, group)).order_by(Device.id).limit(limit)
+    return list(await session.scalars(query))
+
+
+async def _in_group(session: AsyncSession, group: str) -> list[ColumnElement[bool]]:
+    found = await session.get(Group, group)
+    if found is None:
+        raise BadContent("The group is not known.", [{"path": "group", "reason": f"there is no group {group}"}])
+    if found.query is None:
+        return [Device.id.in_(select(Member.device).where(Member.group == group))]
+    return await _conditions(session, Traits(**found.query))
+
+
+async def _conditions(session: AsyncSession, wanted: Traits) -> list[ColumnElement[bool]]:
     """Return what a filter asks of the table of devices."""
     found = [getattr(Device, name) == value for name in EQUAL if (value := getattr(wanted, name)) is not None]
     for text in wanted.tag or ():

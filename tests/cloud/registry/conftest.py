@@ -1,6 +1,7 @@
 """The registry's routes over a real database in this process, with a token, and its events passed on."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -60,3 +61,15 @@ def served(tmp_path_factory):
 @pytest.fixture(scope="module")
 def api(served):
     return served.client
+
+
+def told(api, kinds, count, about=None, **params):
+    """Wait for so many events of some kinds, about one id or all, and return (type, data), the oldest first."""
+    deadline = time.monotonic() + 20
+    while True:
+        items = api.get("/events", params={"limit": 500, **params}).json()["items"]
+        found = [(one["type"], one["data"]) for one in reversed(items) if one["type"].startswith(kinds)]
+        found = [one for one in found if about in (None, one[1].get("id"))]
+        if len(found) >= count or time.monotonic() > deadline:
+            return found
+        time.sleep(0.02)

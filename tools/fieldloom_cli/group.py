@@ -1,0 +1,93 @@
+"""`fieldloom group`: devices that are meant together. (R3)"""
+
+from typing import Annotated, Any
+
+import typer
+
+from fieldloom_cli.api import Api
+from fieldloom_cli.filters import Where, read
+from fieldloom_cli.options import Data, Json
+from fieldloom_cli.output import show_json, show_table
+
+COLUMNS = ("id", "name", "query", "version", "updated")
+
+app = typer.Typer(no_args_is_help=True, help="Groups: make one of a query or of listed devices, change and show it.")
+
+Name = Annotated[str, typer.Argument(metavar="GROUP", help="The group's id.")]
+Devices = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="Ids of devices.")]
+
+
+@app.command("list", epilog="Example: fieldloom group list --json")
+def list_groups(data: Data = None, as_json: Json = False) -> None:
+    """List the groups."""
+    found = list(Api(data).pages("/groups"))
+    if as_json:
+        show_json({"items": found, "next": None})
+        return
+    show_table([name.upper() for name in COLUMNS], ([one[name] for name in COLUMNS] for one in found))
+
+
+@app.command(epilog="Example: fieldloom group show pumps --json")
+def show(group: Name, data: Data = None, as_json: Json = False) -> None:
+    """Show a group and the devices that are in it now."""
+    api = Api(data)
+    told = api.call("GET", f"/groups/{group}")
+    devices = list(api.pages(f"/groups/{group}/devices"))
+    if as_json:
+        show_json({**told, "devices": devices})
+        return
+    _show(told, as_json=False)
+    show_table(["DEVICE", "SITE", "TYPE", "STATUS"], ([d["id"], d["site"], d["type"], d["status"]] for d in devices))
+
+
+@app.command(epilog="Example: fieldloom group create pumps --where type=pump --where tag=floor:2")
+def create(
+    group: Name,
+    name: Annotated[str | None, typer.Option(help="For people; by default the id.")] = None,
+    where: Where = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a group: of all devices that a filter finds at any time, or without one of those that are added to it."""
+    body: dict[str, Any] = {
+        "id": group,
+        **({"name": name} if name else {}),
+        **({"query": read(where)} if where else {}),
+    }
+    _show(Api(data).call("POST", "/groups", json=body), as_json=as_json)
+
+
+@app.command(epilog="Example: fieldloom group add pumps pump-1 pump-2")
+def add(group: Name, devices: Devices, data: Data = None, as_json: Json = False) -> None:
+    """Put devices into a group that lists its members."""
+    _each("PUT", group, devices, data, as_json=as_json)
+
+
+@app.command(epilog="Example: fieldloom group remove pumps pump-1")
+def remove(group: Name, devices: Devices, data: Data = None, as_json: Json = False) -> None:
+    """Take devices out of a group that lists its members."""
+    _each("DELETE", group, devices, data, as_json=as_json)
+
+
+@app.command(epilog="Example: fieldloom group delete pumps")
+def delete(group: Name, data: Data = None, as_json: Json = False) -> None:
+    """Delete a group; its devices stay."""
+    Api(data).call("DELETE", f"/groups/{group}")
+    if as_json:
+        show_json({"id": group, "deleted": True})
+        return
+    print(f"{group} is deleted; its devices stay.")
+
+
+def _each(method: str, group: str, devices: list[str], data: Data, *, as_json: bool) -> None:
+    api = Api(data)
+    for device in devices:
+        api.call(method, f"/groups/{group}/devices/{device}")
+    _show(api.call("GET", f"/groups/{group}"), as_json=as_json)
+
+
+def _show(group: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(group)
+        return
+    show_table(["FIELD", "VALUE"], ((name, group[name]) for name in (*COLUMNS, "created")))
