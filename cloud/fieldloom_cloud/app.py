@@ -14,6 +14,7 @@ from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.credentials.routes import router as credentials
 from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.device_types.routes import router as types
 from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.enrolment.est import est_app
 from fieldloom_cloud.enrolment.routes import router as claims
@@ -87,7 +88,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    registered = (registry, groups)
+    registered = (registry, groups, types)
     proofs = (certificates, claims, credentials, revocation)
     fleet = (*registered, *proofs, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):

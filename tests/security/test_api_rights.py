@@ -34,6 +34,11 @@ RIGHTS = {
     ("PUT", "/api/v1/groups/{group_id}/devices/{device_id}"): OPERATOR,
     ("DELETE", "/api/v1/groups/{group_id}/devices/{device_id}"): OPERATOR,
     ("POST", "/api/v1/groups/{group_id}/commands"): OPERATOR,
+    ("GET", "/api/v1/types"): VIEWER,
+    ("GET", "/api/v1/types/{type_id}"): VIEWER,
+    ("PUT", "/api/v1/types/{type_id}"): OPERATOR,
+    ("DELETE", "/api/v1/types/{type_id}"): OPERATOR,
+    ("GET", "/api/v1/devices/{device_id}/misfits"): VIEWER,
     ("GET", "/api/v1/sites"): VIEWER,
     ("POST", "/api/v1/sites"): OPERATOR,
     ("GET", "/api/v1/gateways"): VIEWER,
@@ -77,6 +82,7 @@ BODIES = {
     ("POST", "/api/v1/groups"): {"id": "group-9"},
     ("PATCH", "/api/v1/groups/{group_id}"): {"name": "nine"},
     ("POST", "/api/v1/groups/{group_id}/commands"): {"type": "read"},
+    ("PUT", "/api/v1/types/{type_id}"): {},
     ("POST", "/api/v1/sites"): {"id": "site-9"},
     ("POST", "/api/v1/gateways"): {"id": "gw.nine"},
     ("POST", "/api/v1/certificates"): {"csr": "none"},
@@ -106,7 +112,7 @@ def doors(tmp_path_factory):
 
 def knock(doors, method, path, authorization=None):
     cloud, _ = doors
-    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id", "group_id")
+    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id", "group_id", "type_id")
     place = path.format(**dict.fromkeys(names, "nobody"))
     headers = {"Authorization": authorization} if authorization else {}
     body = BODIES.get((method, path))

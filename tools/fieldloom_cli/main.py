@@ -24,6 +24,7 @@ OWN = {
     "release": ("fieldloom_cli.release", "Releases of the firmware: upload, list, show and delete them."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
     "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
+    "type": ("fieldloom_cli.type", "Device types: what a kind of device measures, takes and wants."),
 }
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud import pages
 from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms, iso
+from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch.models import Command, DownRecord, DownStream
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.registry import search
@@ -70,6 +71,7 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
         if before is not None:
             return _shown(_same(before, wish))
     device = await registry.device(session, wish.device)
+    await device_types.check_command(session, device["type"], wish.type, wish.parameters)
     if wish.type == UPDATE:
         await releases.check_update(session, wish.parameters, device["board"])
     expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS

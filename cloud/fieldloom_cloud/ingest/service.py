@@ -14,6 +14,7 @@ from fieldloom_cloud import pages
 from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.credentials import service as credentials
 from fieldloom_cloud.database import Database
+from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Changes, Guard, Incoming
@@ -40,6 +41,8 @@ from fieldloom_runtime.records import (
     Telemetry,
     Value,
 )
+
+UNFIT = "reading.unfit"
 
 
 class Records:
@@ -120,6 +123,9 @@ async def _store(session: AsyncSession, authority: Authority, gateway: str, fres
             await _store_event(session, gateway, record)
     _tell_of_foreign(session, gateway, fresh)
     await _store_latest(session, telemetry)
+    for unfit in await device_types.flag(session, telemetry):
+        session.add(EventRow(device=unfit.device, type=UNFIT, ts=unfit.ts, gateway=gateway, data=unfit.data))
+        announce(session, "event", unfit.device, {"type": UNFIT, "ts": unfit.ts, "data": unfit.data})
     told = (Change("telemetry", one.device, {"ts": one.ts, "values": one.values}) for one in telemetry)
     announce_all(session, told)
 

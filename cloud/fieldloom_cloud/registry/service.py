@@ -53,6 +53,17 @@ async def of_same_site(session: AsyncSession, gateway_id: str, devices: set[str]
     return set(await session.scalars(query))
 
 
+async def types_of(session: AsyncSession, devices: set[str]) -> dict[str, str]:
+    """Return the types of those of some devices that have one."""
+    query = select(Device.id, Device.type).where(Device.id.in_(devices), Device.type != "")
+    return {row.id: row.type for row in await session.execute(query)}
+
+
+async def has_type(session: AsyncSession, kind: str) -> bool:
+    """Whether any device is of a type."""
+    return await session.scalar(select(Device.id).where(Device.type == kind).limit(1)) is not None
+
+
 class Told(NamedTuple):
     """A device's word on its presence and of itself; `at`, in Unix ms, is when its gateway heard it."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.database import from_ms, iso
+from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import BadContent, StaleVersion, TooManyRequests
 from fieldloom_cloud.registry import service as registry
@@ -55,7 +56,7 @@ async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     waiting = await _waiting(session, wish.device)
     if wish.etag not in (None, "*", _etag(row, waiting)):
         raise StaleVersion(f"the twin is at {_etag(row, waiting)}, not {wish.etag}: read it again")
-    _check(row, waiting, wish.changes)
+    await device_types.check_desired(session, device["type"], _checked(row, waiting, wish.changes))
     patch = TwinPatch(id=secrets.token_hex(8), device=wish.device, number=row.patches, changes=wish.changes)
     patch.status, patch.token, patch.idempotency_key = PENDING, wish.token, wish.idempotency_key
     session.add(patch)
@@ -133,16 +134,20 @@ def _hold_same(before: TwinPatch, wish: Wish) -> None:
         raise BadContent("The key stands for another patch.", [{"path": "Idempotency-Key", "reason": reason}])
 
 
-def _check(row: Twin, waiting: list[TwinPatch], changes: dict[str, Any]) -> None:
-    """Refuse what no device would take after all that waits; the owner decides again. Raises BadContent."""
+def _checked(row: Twin, waiting: list[TwinPatch], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return what would be desired after all that waits; the owner decides again.
+
+    Raises TooManyRequests, and BadContent for what no device would take.
+    """
     if len(waiting) >= twin.IDS:
         raise TooManyRequests(f"{len(waiting)} patches wait for the gateway already: wait until it is back")
     desired = Desired(row.version, row.desired)
     for patch in waiting:
         desired, _ = twin.apply(desired, Patch(patch.id, patch.changes))
-    _, refused = twin.apply(desired, Patch("", changes))
+    desired, refused = twin.apply(desired, Patch("", changes))
     if refused is not None:
         raise BadContent("No device would take this.", [{"path": "desired", "reason": refused}])
+    return desired.values
 
 
 def _etag(row: Twin, waiting: list[TwinPatch]) -> str:
