@@ -31,6 +31,7 @@ from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.group_routes import router as groups
 from fieldloom_cloud.registry.routes import router as registry
 from fieldloom_cloud.registry.statistics import keep_statistics
+from fieldloom_cloud.registry.transfer_routes import router as transfer
 from fieldloom_cloud.releases.package import load_root
 from fieldloom_cloud.releases.routes import router as releases
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
@@ -88,7 +89,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    registered = (registry, groups, types)
+    registered = (transfer, registry, groups, types)
     proofs = (certificates, claims, credentials, revocation)
     fleet = (*registered, *proofs, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):

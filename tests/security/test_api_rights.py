@@ -16,6 +16,8 @@ RIGHTS = {
     ("GET", "/metrics"): OPEN,  # the API listens on loopback alone
     ("GET", "/api/v1/devices"): VIEWER,
     ("POST", "/api/v1/devices"): OPERATOR,
+    ("POST", "/api/v1/devices/import"): OPERATOR,
+    ("GET", "/api/v1/devices/export"): VIEWER,
     ("GET", "/api/v1/devices/{device_id}"): VIEWER,
     ("PATCH", "/api/v1/devices/{device_id}"): OPERATOR,
     ("DELETE", "/api/v1/devices/{device_id}"): OPERATOR,

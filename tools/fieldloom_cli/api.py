@@ -56,6 +56,17 @@ class Api:
             return response.json() if response.content else None
         raise _failure(response)
 
+    def stream(self, path: str, **params: Any) -> Iterator[bytes]:
+        """Yield an answer's body as it comes in. Raises CommandFailed with what the cloud said."""
+        try:
+            with self._client.stream("GET", path, params=params) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _failure(response)
+                yield from response.iter_bytes()
+        except httpx2.TransportError as error:
+            raise Unreachable(f"the cloud at {self._client.base_url} went away ({error})") from None
+
     def pages(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Yield the items of a list, page by page."""
         cursor = None

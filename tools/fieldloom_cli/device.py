@@ -15,6 +15,7 @@ from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.filters import Where, read
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
+from fieldloom_cli.transfer import export_devices, import_devices
 from fieldloom_cli.twin import twin
 from fieldloom_contract import topics
 
@@ -135,6 +136,8 @@ app.add_typer(credential.app, name="credential")
 app.command(epilog="Example: fieldloom device twin pump-7 --set interval=5000 --set drivers.fan.speed=0.5 --wait 10")(
     twin
 )
+app.command("import", epilog="Example: fieldloom device import fleet.csv --dry-run")(import_devices)
+app.command("export", epilog="Example: fieldloom device export --where site=north --output fleet.csv")(export_devices)
 
 for plug_in in entry_points(group=PLUG_INS):
     app.add_typer(plug_in.load())

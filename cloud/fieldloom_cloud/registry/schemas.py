@@ -9,6 +9,7 @@ from fieldloom_contract.errors import Rejected
 
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 SERVICES = "svc."  # names of the cloud's own processes, which have rights that no gateway has
+EXPORT = "export"  # /devices/export is no device
 
 
 def _gateway(name: str) -> str:
@@ -65,8 +66,14 @@ class DevicePatch(Strict):
     tags: Tags | None = Field(None, max_length=64, description="Replaces all tags.")
 
 
+def _device(name: str) -> str:
+    if name == EXPORT:
+        raise ValueError("is a word of the API: choose another id")
+    return name
+
+
 class DeviceIn(DevicePatch):
-    id: DeviceName
+    id: Annotated[DeviceName, AfterValidator(_device)]
     site: SiteName | None = Field(None, description="By default the only site.")
 
 

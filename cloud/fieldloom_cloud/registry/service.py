@@ -110,8 +110,7 @@ async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str,
     tags = fields.pop("tags", None) or {}
     device = Device(**{**fields, "site": await _site(session, fields.get("site"))})
     await _add(session, device, f"device {device.id} is there already")
-    await _set_tags(session, device.id, tags)
-    await _set_capabilities(session, device.id, device.capabilities)
+    session.add_all([*_tags(device.id, tags), *_capabilities(device.id, device.capabilities)])
     session.add(DeviceText(device=device.id, text=_text(device, tags)))
     outbox.leave(session, "device.registered", public(device, tags), device.id)
     _announce(session, device)
@@ -122,6 +121,13 @@ async def device(session: AsyncSession, device_id: str) -> dict[str, Any]:
     """Return a device. Raises NotFound."""
     found = await _device(session, device_id)
     return shown(found, (await tags_of(session, [device_id])).get(device_id, {}))
+
+
+async def known_of(session: AsyncSession, devices: list[str]) -> dict[str, dict[str, Any]]:
+    """Return those of some devices that are there, by their ids."""
+    tags = await tags_of(session, devices)
+    found = await session.scalars(select(Device).where(Device.id.in_(devices)))
+    return {device.id: shown(device, tags.get(device.id, {})) for device in found}
 
 
 async def change_device(
@@ -203,14 +209,22 @@ async def _site(session: AsyncSession, site: str | None) -> str:
 
 async def _set_tags(session: AsyncSession, device_id: str, tags: dict[str, str]) -> None:
     await session.execute(delete(Tag).where(Tag.device == device_id))
-    session.add_all([Tag(device=device_id, key=key, value=value) for key, value in tags.items()])
+    session.add_all(_tags(device_id, tags))
     await session.flush()
 
 
 async def _set_capabilities(session: AsyncSession, device_id: str, names: list[str]) -> None:
     await session.execute(delete(Capability).where(Capability.device == device_id))
-    session.add_all([Capability(device=device_id, name=name) for name in dict.fromkeys(names)])
+    session.add_all(_capabilities(device_id, names))
     await session.flush()
+
+
+def _tags(device_id: str, tags: dict[str, str]) -> list[Tag]:
+    return [Tag(device=device_id, key=key, value=value) for key, value in tags.items()]
+
+
+def _capabilities(device_id: str, names: list[str]) -> list[Capability]:
+    return [Capability(device=device_id, name=name) for name in dict.fromkeys(names)]
 
 
 def _text(device: Device, tags: dict[str, str]) -> str:
