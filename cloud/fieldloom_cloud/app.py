@@ -100,9 +100,9 @@ def interface() -> FastAPI:
 async def serve(data: Path) -> None:
     """Run the cloud of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
     settings = configuration.load(data)
-    await asyncio.to_thread(migrate, data / configuration.DATABASE)
+    await asyncio.to_thread(migrate, settings.sql(data))
     hub = Hub()
-    database = Database(data / configuration.DATABASE, hub.tell)
+    database = Database(settings.sql(data), hub.tell)
     authority = Authority(data / "pki")
     series = TimeSeries(data)
     address = (settings.mqtt_host, settings.mqtt_port)

@@ -12,7 +12,7 @@ from fieldloom_cloud import setup
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
-from fieldloom_cloud.settings import DATABASE, Settings
+from fieldloom_cloud.settings import Settings, load
 from fieldloom_runtime import logs
 from fieldloom_runtime.errors import StartFailed
 
@@ -29,6 +29,10 @@ def init(
     local_port: Annotated[int, typer.Option(help="The cloud's own way to its broker, on loopback.")] = 18884,
     est_port: Annotated[int, typer.Option(help="Where certificates are fetched over EST.")] = 8443,
     site: Annotated[str, typer.Option(help="The first site.")] = "default",
+    database: Annotated[
+        str | None,
+        typer.Option(help="postgresql://USER@HOST/NAME in place of a file; the password from PGPASSFILE."),
+    ] = None,
     release_root: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The root's public part: uploads are verified by it."),
@@ -41,6 +45,7 @@ def init(
             mqtt_port=mqtt_port,
             local_port=local_port,
             est_port=est_port,
+            database=database,
             release_root=release_root and release_root.resolve(),
         )
         done = setup.init(data, wanted, site)
@@ -66,7 +71,7 @@ def serve(data: Data) -> None:
 def migrate(data: Data) -> None:
     """Bring the database to this version; `serve` does it too."""
     try:
-        migrate_database(data / DATABASE)
+        migrate_database(load(data).sql(data))
     except StartFailed as error:
         _end(str(error))
 

@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -41,46 +42,69 @@ def from_ms(ts: int) -> str:
     return iso(datetime.fromtimestamp(ts / 1000, UTC))
 
 
-def migrate(path: Path) -> None:
-    """Bring a SQLite database to this code's version, creating it if it is missing. Raises StartFailed."""
+def migrate(where: Path | str) -> None:
+    """Bring a database to this code's version: a SQLite file, made if it is missing, or PostgreSQL by its address.
+
+    Raises StartFailed.
+    """
     config = Config()
     config.set_main_option("script_location", "fieldloom_cloud:migrations")
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
-    _refuse_newer(path, config)
+    config.set_main_option("sqlalchemy.url", _url(where).replace("%", "%%"))
+    _refuse_newer(where, config)
     command.upgrade(config, "head")
-    path.chmod(0o600)
+    if isinstance(where, Path):
+        where.chmod(0o600)
 
 
-def _refuse_newer(path: Path, config: Config) -> None:
-    if not path.exists():
+def _url(where: Path | str) -> str:
+    return f"sqlite:///{where}" if isinstance(where, Path) else where.replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+def _refuse_newer(where: Path | str, config: Config) -> None:
+    if isinstance(where, Path) and not where.exists():
         return
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(_url(where))
     try:
         with engine.connect() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
     except DatabaseError as error:
-        raise StartFailed(f"{path} can't be used ({error.orig})", "restore it from a copy") from None
+        reason = str(error.orig).splitlines()[0]
+        way_out = "restore it from a copy" if isinstance(where, Path) else "start it, or set database in cloud.json"
+        raise StartFailed(f"{where} can't be used ({reason})", way_out) from None
     finally:
         engine.dispose()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise StartFailed(
-            f"{path} has version {revision}, which this cloud does not know", "install the newer fieldloom-cloud again"
+            f"{where} has version {revision}, which this cloud does not know", "install the newer fieldloom-cloud again"
         )
 
 
+def insert(session: AsyncSession, table: type[Base]) -> Any:
+    """Return an insertion that may say what happens to a row that is there already: SQLite and PostgreSQL agree."""
+    return (sqlite if is_sqlite(session) else postgresql).insert(table)
+
+
+def is_sqlite(session: AsyncSession) -> bool:
+    """Whether a session's database is SQLite; else it is PostgreSQL."""
+    return session.get_bind().dialect.name == "sqlite"
+
+
 class Database:
-    """An engine on a SQLite file: WAL, and a commit that returned survives a power cut.
+    """An engine on a SQLite file, or on PostgreSQL by its address; a commit that returned survives a power cut.
 
     `tell(changes)` hears what a transaction has announced, after its commit.
     """
 
-    def __init__(self, path: Path, tell: Tell | None = None) -> None:
+    def __init__(self, where: Path | str, tell: Tell | None = None) -> None:
         self._tell = tell
         self.event_left = asyncio.Event()
         """Set when a transaction has left an event in the outbox."""
-        self.engine: AsyncEngine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-        event.listen(self.engine.sync_engine, "connect", _make_durable)
+        if isinstance(where, Path):
+            self.engine: AsyncEngine = create_async_engine(f"sqlite+aiosqlite:///{where}")
+            event.listen(self.engine.sync_engine, "connect", _make_durable)
+        else:
+            self.engine = create_async_engine(_url(where), connect_args={"options": "-c timezone=UTC"})
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager

@@ -1,13 +1,15 @@
 """The settings of a cloud process: one file in its data folder, written by `fieldloom cloud init`."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fieldloom_runtime.settings import read
 
 FILE = "cloud.json"
 DATABASE = "cloud.db"
+POSTGRESQL = "postgresql://"
 IDENTITY = "svc.cloud"  # the CN of the cloud's own certificate
 
 
@@ -29,10 +31,30 @@ class Settings(BaseModel):
         le=65535,
         description="Where certificates are fetched over EST, at the address of mqtt_host.",
     )
+    database: str | None = Field(
+        default=None,
+        description="A PostgreSQL database in place of the file, as postgresql://USER@HOST/NAME; its password is read "
+        "from the file that PGPASSFILE names.",
+    )
     release_root: Path | None = Field(
         default=None,
         description="The public part of the offline root that signs release keys; with it every upload is verified.",
     )
+
+    @field_validator("database")
+    @classmethod
+    def _database(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not url.startswith(POSTGRESQL):
+            raise ValueError(f"must begin with {POSTGRESQL}")
+        if ":" in urlsplit(url).netloc.rpartition("@")[0] or "password" in urlsplit(url).query:
+            raise ValueError("must hold no password: put it into the file that PGPASSFILE names")
+        return url
+
+    def sql(self, data: Path) -> Path | str:
+        """Return where everything but telemetry is: a database's address, or a file in the data folder."""
+        return self.database or data / DATABASE
 
 
 def load(data: Path) -> Settings:

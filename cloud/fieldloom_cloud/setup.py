@@ -12,7 +12,7 @@ from fieldloom_cloud.database import Database, iso, migrate
 from fieldloom_cloud.pki import service as pki
 from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
-from fieldloom_cloud.settings import DATABASE, FILE, IDENTITY, Settings, load
+from fieldloom_cloud.settings import FILE, IDENTITY, Settings, load
 from fieldloom_contract import topics
 from fieldloom_runtime import files
 from fieldloom_runtime.broker import Listener, Rights, write
@@ -36,13 +36,13 @@ def init(data: Path, wanted: Settings, site: str) -> Prepared:
     if not (data / FILE).exists():
         files.write(data / FILE, wanted.model_dump_json(indent=2) + "\n", files.PUBLIC)
     settings = load(data)
-    migrate(data / DATABASE)
+    migrate(settings.sql(data))
     authority = Authority.create(data / "pki")
     _issue_own(authority, data / "pki", settings.mqtt_host)
     if not (data / TOKEN_FILE).exists():
-        token = asyncio.run(_first_rows(data / DATABASE, site))
+        token = asyncio.run(_first_rows(settings.sql(data), site))
         files.write(data / TOKEN_FILE, token + "\n")
-    crl = asyncio.run(_current_list(data / DATABASE, authority))
+    crl = asyncio.run(_current_list(settings.sql(data), authority))
     return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca, crl))
 
 
@@ -52,13 +52,13 @@ def login_link(data: Path, role: str) -> tuple[str, str]:
     Raises StartFailed.
     """
     settings = load(data)
-    migrate(data / DATABASE)
-    secret, expires = asyncio.run(_new_link(data / DATABASE, role))
+    migrate(settings.sql(data))
+    secret, expires = asyncio.run(_new_link(settings.sql(data), role))
     return link(f"http://{settings.host}:{settings.port}", secret), expires
 
 
-async def _new_link(path: Path, role: str) -> tuple[str, str]:
-    database = Database(path)
+async def _new_link(where: Path | str, role: str) -> tuple[str, str]:
+    database = Database(where)
     try:
         async with database.transaction() as session:
             secret, expires = await auth.add_login_link(session, role)
@@ -75,8 +75,8 @@ def _issue_own(authority: Authority, folder: Path, host: str) -> None:
         files.write(folder / f"{IDENTITY}.pem", issued.pem, files.PUBLIC)
 
 
-async def _first_rows(path: Path, site: str) -> str:
-    database = Database(path)
+async def _first_rows(where: Path | str, site: str) -> str:
+    database = Database(where)
     try:
         async with database.transaction() as session:
             if not await registry.sites(session):
@@ -86,8 +86,8 @@ async def _first_rows(path: Path, site: str) -> str:
         await database.close()
 
 
-async def _current_list(path: Path, authority: Authority) -> str:
-    database = Database(path)
+async def _current_list(where: Path | str, authority: Authority) -> str:
+    database = Database(where)
     try:
         async with database.transaction() as session:
             return await pki.current_list(session, authority)

@@ -62,3 +62,7 @@ class StrictRoute(APIRoute):
         ]
         if faults:
             raise BadContent("A parameter is not known.", faults)
+        told = [*request.query_params.multi_items(), *request.path_params.items()]
+        faults = [{"path": name, "reason": "must hold no NUL"} for name, value in told if "\0" in value]
+        if faults:
+            raise BadContent("No store can keep a NUL.", faults)

@@ -10,10 +10,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from pydantic import ValidationError
 from sqlalchemy import create_engine
 
 from cloud.conftest import Cloud
 from fieldloom_cloud.database import Base, migrate
+from fieldloom_cloud.settings import Settings
 from fixtures.processes import FIELDLOOM, Process
 
 
@@ -92,6 +94,19 @@ def test_init_again_changes_nothing(stopped):
 
     assert (stopped.token, (stopped.data / "cloud.json").read_text()) == (token, settings)
     assert token not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("mysql://x/y", "must begin with postgresql://"),
+        ("postgresql://me:secret@host/db", "must hold no password"),
+        ("postgresql://me@host/db?password=secret", "must hold no password"),
+    ],
+)
+def test_an_address_of_a_database_that_can_not_be_used(address, reason):
+    with pytest.raises(ValidationError, match=reason):
+        Settings(database=address)
 
 
 def test_migrations_go_down_and_up_and_match_the_models(tmp_path):

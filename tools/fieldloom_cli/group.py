@@ -1,5 +1,6 @@
 """`fieldloom group`: devices that are meant together. (R3)"""
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -24,7 +25,7 @@ def list_groups(data: Data = None, as_json: Json = False) -> None:
     if as_json:
         show_json({"items": found, "next": None})
         return
-    show_table([name.upper() for name in COLUMNS], ([one[name] for name in COLUMNS] for one in found))
+    show_table([name.upper() for name in COLUMNS], ([_cell(one, name) for name in COLUMNS] for one in found))
 
 
 @app.command(epilog="Example: fieldloom group show pumps --json")
@@ -90,4 +91,9 @@ def _show(group: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(group)
         return
-    show_table(["FIELD", "VALUE"], ((name, group[name]) for name in (*COLUMNS, "created")))
+    show_table(["FIELD", "VALUE"], ((name, _cell(group, name)) for name in (*COLUMNS, "created")))
+
+
+def _cell(group: dict[str, Any], name: str) -> Any:
+    value = group[name]
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,5 +18,6 @@ def show_table(columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
     """Print rows under their headings; a missing value is a dash."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
+        # Escaped: rich takes [a-z] for markup, and shows nothing of it.
+        table.add_row(*("-" if cell is None or cell == "" else escape(str(cell)) for cell in row))
     Console().print(table)

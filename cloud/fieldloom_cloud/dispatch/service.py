@@ -129,7 +129,7 @@ def _same(before: Command, wish: Wish) -> Command:
 
 async def queue(session: AsyncSession, gateway: str, kind: str, body: bytes, command_id: str | None = None) -> None:
     """Add a record to the stream down to a gateway."""
-    down = await session.get(DownStream, gateway)
+    down = await session.get(DownStream, gateway, with_for_update=True)
     if down is None:
         down = DownStream(gateway=gateway, stream=os.urandom(STREAM_BYTES), number=0)
         session.add(down)

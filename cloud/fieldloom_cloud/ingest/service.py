@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.credentials import service as credentials
-from fieldloom_cloud.database import Database
+from fieldloom_cloud.database import Database, insert
 from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
@@ -100,7 +99,7 @@ async def _store_guard(session: AsyncSession, changes: Changes) -> None:
 async def _upsert(session: AsyncSession, table: type[IngestStream | Received], rows: list[dict[str, Any]]) -> None:
     """Write rows anew, one statement for all of them."""
     if rows:
-        insertion = insert(table)
+        insertion = insert(session, table)
         keys = [column.name for column in table.__table__.primary_key]
         others = {name: insertion.excluded[name] for name in rows[0] if name not in keys}
         await session.execute(insertion.on_conflict_do_update(index_elements=keys, set_=others), rows)
@@ -190,7 +189,7 @@ async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> No
             {"device": device, "metric": metric, "ts": ts, "value": value}
             for (device, metric), (ts, value) in newest.items()
         ]
-        insertion = insert(Latest)
+        insertion = insert(session, Latest)
         newer = insertion.on_conflict_do_update(
             index_elements=[Latest.device, Latest.metric],
             set_={"ts": insertion.excluded.ts, "value": insertion.excluded.value},

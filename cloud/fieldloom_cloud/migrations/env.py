@@ -22,8 +22,9 @@ TABLES_OF = (auth, credentials, device_types, dispatch, enrolment, ingest, outbo
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 # Python's sqlite3 commits before every CREATE: a process that ended in between could never migrate again. We begin and
 # commit ourselves, so all migrations of a start are there or none.
-event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
-event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+if engine.dialect.name == "sqlite":
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 with engine.connect() as connection:
     context.configure(
         connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True

@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import func, select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.database import iso, now
@@ -136,7 +136,8 @@ def number_and_der(pem: str) -> tuple[int, bytes]:
 async def _renew_list(session: AsyncSession, authority: Authority) -> str:
     # Changed before the rows are read: so no two lists are made from the same rows. The time is in the number, since a
     # cloud that was restored from a copy must not give one again.
-    after = func.max(RevocationList.number + 1, list_number(now()))
+    following, of_now = RevocationList.number + 1, list_number(now())
+    after = case((following > of_now, following), else_=of_now)
     number = await session.scalar(update(RevocationList).values(number=after).returning(RevocationList.number))
     rows = await session.scalars(select(Certificate).where(*_listed()).order_by(Certificate.revoked))
     entries = [Revoked(row.serial, row.revoked or now(), row.reason or "unspecified") for row in rows]

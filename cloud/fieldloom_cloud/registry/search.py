@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, column, func, select, table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
+from fieldloom_cloud.database import is_sqlite
 from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.registry import service
 from fieldloom_cloud.registry.models import INDEXED, Capability, Device, DeviceText, Group, Member, Tag
@@ -124,7 +125,8 @@ async def _conditions(session: AsyncSession, wanted: Traits) -> list[ColumnEleme
         text = wanted.q.casefold()
         holds = DeviceText.text.contains(text, autoescape=True)
         own = select(DeviceText.number).where(DeviceText.device == Device.id, holds).exists()
-        matching = holds if len(text) < GRAM else DeviceText.number.in_(_matching(text))
+        is_indexed = is_sqlite(session) and len(text) >= GRAM  # PostgreSQL's index serves LIKE itself
+        matching = DeviceText.number.in_(_matching(text)) if is_indexed else holds
         found.append(await _few_first(session, select(DeviceText.device).where(matching), own))
     return found
 

@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
-from fieldloom_cloud.database import iso, now
+from fieldloom_cloud.database import insert, iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.releases.models import Content, File, Release
 from fieldloom_cloud.releases.package import SBOM, Package
@@ -28,7 +27,7 @@ async def add(session: AsyncSession, package: Package) -> dict[str, Any]:
     except IntegrityError:
         raise Duplicate(f"release {package.id} is there already: raise the version, or delete it first") from None
     contents = [{"sha256": file.sha256, "body": file.body} for file in package.files]
-    await session.execute(insert(Content).on_conflict_do_nothing(), contents)
+    await session.execute(insert(session, Content).on_conflict_do_nothing(), contents)
     session.add_all(
         File(release=package.id, path=file.path, sha256=file.sha256, size=len(file.body)) for file in package.files
     )

@@ -4,10 +4,9 @@ import secrets
 from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fieldloom_cloud.database import from_ms, iso
+from fieldloom_cloud.database import from_ms, insert, iso
 from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import BadContent, StaleVersion, TooManyRequests
@@ -44,7 +43,7 @@ async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     """
     device = await registry.device(session, wish.device)
     # The count comes first: from here on, no other patch of this device comes between.
-    await session.execute(insert(Twin).values(_defaults(wish.device)).on_conflict_do_nothing())
+    await session.execute(insert(session, Twin).values(_defaults(wish.device)).on_conflict_do_nothing())
     await session.execute(update(Twin).where(Twin.device == wish.device).values(patches=Twin.patches + 1))
     row = await session.get_one(Twin, wish.device, populate_existing=True)
     if wish.idempotency_key is not None:
@@ -103,7 +102,7 @@ async def hear_reported(session: AsyncSession, record: records.Reported) -> None
 
 
 async def _row(session: AsyncSession, device: str) -> Twin:
-    await session.execute(insert(Twin).values(_defaults(device)).on_conflict_do_nothing())
+    await session.execute(insert(session, Twin).values(_defaults(device)).on_conflict_do_nothing())
     return await session.get_one(Twin, device)
 
 

@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement, Executable
 
+from fieldloom_cloud.database import is_sqlite
 from fieldloom_cloud.registry.models import Capability, Device, DeviceText, Tag
 from fieldloom_cloud.registry.search import EQUAL, SORTED_BY, DeviceQuery, select_devices
 
-MANY = 3000
+MANY = 1500
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES, MAKERS, MODELS = ("pump", "valve", "meter", "fan"), ("Acme", "Umbrella", "Initech"), ("M1", "M2", "Größe XL")
 FIRMWARES, BOARDS, STATUSES = ("1.4.0", "1.5.0"), ("esp32-generic", "esp32-s3"), ("online", "offline", "unknown")
@@ -24,14 +27,16 @@ def row(number):
         return values[number % len(values)]
 
     moment = START + timedelta(minutes=number)
-    fields = {"id": f"dev-{number:06}", "site": one_of(("default", "other")), "name": f"Nr. {number * 7919 % MANY}"}
+    fields = {"id": f"dev-{number:06}", "site": "default", "name": f"Nr. {number * 7919 % MANY}"}
     fields |= {"type": one_of(TYPES), "manufacturer": one_of(MAKERS), "model": one_of(MODELS)}
     fields |= {"firmware": FIRMWARES[number % 7 == 0], "board": BOARDS[number % 11 == 0], "status": one_of(STATUSES)}
     fields |= {"capabilities": [CAPABILITIES[number % 4], "any"], "version": 1, "created": moment, "updated": moment}
     return {**fields, "tags": {"floor": str(number % 13), "room": f"R{number % 17}"}}
 
 
-ROWS = [row(number) for number in range(MANY)]
+RARE = dict.fromkeys(("type", "manufacturer", "model", "firmware", "board", "status"), "rare")
+RARE |= {"site": "other", "capabilities": ["rare"], "tags": {"floor": "rare", "room": "rare"}}
+ROWS = [*(row(number) for number in range(MANY)), row(MANY) | RARE]
 
 
 def words(one):
@@ -79,11 +84,11 @@ def has(one, name, value):
 
 
 def any_of(name):
-    return st.sampled_from(sorted({one[name] for one in ROWS[:50]}))
+    return st.sampled_from(sorted({one[name] for one in (*ROWS[:50], ROWS[-1])}))
 
 
 moments = st.integers(0, MANY).map(lambda minutes: START + timedelta(minutes=minutes))
-texts = st.sampled_from([words(one) for one in ROWS[:200]]).flatmap(
+texts = st.sampled_from([words(one) for one in (*ROWS[:200], ROWS[-1])]).flatmap(
     lambda told: st.tuples(st.integers(0, len(told) - 1), st.integers(1, 8)).map(lambda cut: told[cut[0] :][: cut[1]])
 )
 filters = st.fixed_dictionaries(
@@ -98,7 +103,7 @@ filters = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(wanted=filters, sort=st.sampled_from(SORTED_BY), is_descending=st.booleans())
 def test_any_filter_in_any_order_finds_what_a_plain_look_at_all_devices_finds(many, wanted, sort, is_descending):
     expected = [one for one in ROWS if all(has(one, name, value) for name, value in wanted.items() if value)]
@@ -111,39 +116,59 @@ def test_any_filter_in_any_order_finds_what_a_plain_look_at_all_devices_finds(ma
 
 
 FILTERS = {
-    **{name: ROWS[5][name] for name in EQUAL},
+    **{name: ROWS[-1][name] for name in EQUAL},
     **{f"{name}_from": START + timedelta(minutes=MANY - 9) for name in ("created", "updated")},
-    "tag": ["floor:1", "room:R2"],
-    "capability": ["dim"],
-    "q": "acme",
+    "tag": ["floor:rare"],
+    "capability": ["rare"],
+    "q": "rare",
 }
 
 
+class Explain(Executable, ClauseElement):
+    inherit_cache = False
+
+    def __init__(self, query):
+        self.query = query
+
+
+@compiles(Explain)
+def _explain(element, compiler, **options):
+    words = "EXPLAIN QUERY PLAN" if compiler.dialect.name == "sqlite" else "EXPLAIN"
+    return f"{words} {compiler.process(element.query, **options)}"
+
+
 def plan(served, wanted, sort="id"):
+    """Return the steps of a query, and whether SQLite told them; PostgreSQL would scan tables as small as these."""
+
     async def explain(session):
         query = (await select_devices(session, DeviceQuery(**wanted), sort)).limit(101)
-        dialect = session.get_bind().dialect
-        compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        rows = await session.execute(text(f"EXPLAIN QUERY PLAN {compiled}".replace(":", "\\:")))
-        return [one.detail for one in rows]
+        if not is_sqlite(session):
+            for setting in ("enable_seqscan", "enable_sort"):
+                await session.execute(text(f"SET LOCAL {setting} = off"))
+        rows = await session.execute(Explain(query))
+        return [row[-1].strip() for row in rows], is_sqlite(session)
 
     return served.within(explain)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_an_index_serves_every_filter(many, name):
-    steps = plan(many, {name: FILTERS[name].isoformat() if "_" in name else FILTERS[name]})
+    steps, by_sqlite = plan(many, {name: FILTERS[name].isoformat() if "_" in name else FILTERS[name]})
 
-    assert not [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step], steps
+    if by_sqlite:
+        assert not [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step], steps
+    else:
+        assert not [step for step in steps if "Seq Scan" in step or step.startswith("Filter:")], steps
+        assert [step for step in steps if step.startswith("Index Cond:")], steps
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
 @pytest.mark.parametrize("name", SORTED_BY)
 def test_an_index_serves_every_order(many, name, sign):
-    steps = plan(many, {}, sign + name)
+    steps, _ = plan(many, {}, sign + name)
 
-    assert [step for step in steps if "USING INDEX" in step or "USING COVERING INDEX" in step], steps
-    assert "USE TEMP B-TREE" not in str(steps)
+    assert [step for step in steps if "INDEX" in step.upper()], steps
+    assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("Sort") or "Seq Scan" in step], steps
 
 
 def test_a_text_is_found_whatever_its_case_and_its_signs(api):
@@ -184,6 +209,7 @@ def test_a_text_follows_the_device(api):
         ("limit=501", "limit"),
         ("cursor=%3Ei:1", "cursor"),
         (f"q={'x' * 201}", "q"),
+        ("q=a%00b", "q"),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused_by_name(api, query, path):
