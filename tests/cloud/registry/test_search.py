@@ -143,7 +143,7 @@ def plan(served, wanted, sort="id"):
     async def explain(session):
         query = (await select_devices(session, DeviceQuery(**wanted), sort)).limit(101)
         if not is_sqlite(session):
-            for setting in ("enable_seqscan", "enable_sort"):
+            for setting in ("enable_seqscan",) if wanted else ("enable_seqscan", "enable_sort"):
                 await session.execute(text(f"SET LOCAL {setting} = off"))
         rows = await session.execute(Explain(query))
         return [row[-1].strip() for row in rows], is_sqlite(session)
