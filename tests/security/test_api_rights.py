@@ -98,6 +98,8 @@ BODIES = {
     ("PATCH", "/api/v1/devices/{device_id}"): {"name": "nine"},
     ("PATCH", "/api/v1/devices/{device_id}/twin"): {"desired": {}},
 }
+
+
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory):
     """A cloud and the secrets by role, with one that was revoked."""

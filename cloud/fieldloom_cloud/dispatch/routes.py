@@ -76,7 +76,7 @@ async def send_to_group(
     after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> GroupCommand:
-    """Send a command to each device of a group, of 1,000 at most, and tell of each what became of it."""
+    """Send a command to each device of a group, of 500 at most, and tell of each what became of it."""
     await groups.group(transaction, group_id)
     sent = await service.send_to_group(transaction, group_id, _wish("", body, caller.id, idempotency_key))
     after.add_task(request.app.state.wake_downlink)  # once the transaction is committed

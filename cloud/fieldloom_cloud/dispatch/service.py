@@ -28,7 +28,7 @@ from fieldloom_runtime.down import WITHDRAWN, Withdrawn, encode
 
 EXPIRES_MS = 300_000
 UPDATE = "update"
-MAX_MEMBERS = 1000  # of a group that is sent to at once
+MAX_MEMBERS = 500  # of a group that is sent to at once: two seconds in which nobody else writes
 
 
 class Wish(NamedTuple):
