@@ -18,7 +18,8 @@ router = APIRouter(prefix="/api/v1/devices", tags=["registry"], route_class=Stri
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-_FILE = {"requestBody": {"required": True, "content": {rows.CSV: _TEXT, rows.NDJSON: _TEXT}}}
+# Without a schema: whatever is in a file, it is taken, and its rows are reported.
+_FILE: dict[str, Any] = {"requestBody": {"required": True, "content": {rows.CSV: {}, rows.NDJSON: {}}}}
 READERS = {rows.CSV: rows.from_csv, rows.NDJSON: rows.from_ndjson}
 MEDIA = {"csv": rows.CSV, "ndjson": rows.NDJSON}
 
