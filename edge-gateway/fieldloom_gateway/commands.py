@@ -11,8 +11,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_gateway import command_letters, command_transformers
 from fieldloom_gateway.adapters import factory
+from fieldloom_gateway.adapters.foreign.reading import Canonical, Mappings
 from fieldloom_gateway.app import serve
 from fieldloom_gateway.deploy.folder import prepare
 from fieldloom_gateway.settings import Settings, load
@@ -118,6 +120,31 @@ def check(data: Data) -> None:
     typer.echo(f"{factory.BROKER:18}mqtt")
     for one in found:
         typer.echo(f"{one.name:18}{one.settings.protocol}")
+
+
+@app.command(
+    name="map",
+    epilog="""Example: fieldloom gateway map adapters.yaml --topic tele/plug/STATE --payload '{"POWER": "ON"}'""",
+)
+def show_mapped(
+    file: Annotated[Path, typer.Argument(help="An adapters.yaml.")],
+    topic: Annotated[str, typer.Option(help="Where a device sends.")],
+    payload: Annotated[str, typer.Option(help="What it sends.")],
+) -> None:
+    """Show what the mappings of a file make of a message; needs no running gateway."""
+    try:
+        mapped = {one.name: getattr(one.settings, "mappings", []) for one in factory.read(file)}
+        found = {name: Mappings(told).find(topic) for name, told in mapped.items()}
+        said = [(name, one, one.read(payload.encode())) for name, one in found.items() if one is not None]
+    except StartFailed as error:
+        _end(str(error))
+    except Rejected as error:
+        _end(f"refused, to the dead letters: {error}")
+    if not said:
+        _end(f"no mapping names {topic}: it would be counted and not kept")
+    for name, one, canonicals in said:
+        for canonical in canonicals or [Canonical("ignored", b"it holds nothing that is mapped")]:
+            typer.echo(f"{name:18}{one.device}  {canonical.verb}  {canonical.payload.decode()}")
 
 
 def _told(data: Path) -> dict[str, Any]:

@@ -16,12 +16,18 @@ def client_context(
     minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     *,
     verify: bool = True,
+    is_ours: bool = True,
 ) -> ssl.SSLContext:
-    """Return a context for a client that shows `cert` and accepts servers of `ca`. Raises StartFailed."""
+    """Return a context for a client that shows `cert` and accepts servers of `ca`. Raises StartFailed.
+
+    A server that is not ours may have an RSA key: for it OpenSSL's own suites of TLS 1.2 are left.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if is_ours:
+        context.set_ciphers(TLS_1_2_CIPHERS)
     return _loaded(context, ca, cert, key, minimum)
 
 
@@ -36,6 +42,7 @@ def server_context(
     """Return a context for a server that shows `cert` and takes only clients of `ca`. Raises StartFailed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_NONE
+    context.set_ciphers(TLS_1_2_CIPHERS)
     return _loaded(context, ca, cert, key, minimum)
 
 
@@ -46,7 +53,6 @@ def _loaded(
         if path is not None and not path.is_file():
             raise StartFailed(f"{path} is missing", "restore it or enrol again")
     context.minimum_version = minimum
-    context.set_ciphers(TLS_1_2_CIPHERS)
     try:
         context.load_verify_locations(ca)
     except ssl.SSLError as error:

@@ -48,6 +48,18 @@ Settle = Callable[[Outcome], None]
 """Called once, on the event loop; it neither waits nor raises."""
 
 
+class Slot(NamedTuple):
+    """A number that a sender has for one message at a time, as a packet id of MQTT is.
+
+    What was taken under it before gives way to a message that is no repeat.
+    """
+
+    name: str
+    """Of the sender and the number; it has a slash, so it is no device's."""
+    is_repeat: bool
+    """Whether the sender says that it may have sent the message before."""
+
+
 class Message(NamedTuple):
     """What came in."""
 
@@ -59,6 +71,8 @@ class Message(NamedTuple):
     """What the adapter itself has found wrong: the message goes to the dead letters for it."""
     key: str | None = None
     """By which a message that comes again is known for a day, where its records bear no numbers; see `key_of`."""
+    slot: Slot | None = None
+    """Whose key it is, where a protocol tells repeats: by default the device's, among all its keys of the day."""
 
 
 def key_of(mark: str, payload: bytes) -> str:
@@ -83,6 +97,10 @@ class AdapterMetrics:
     """Meant for whoever subscribes later, so they are no messages of now: ignored."""
     dropped: int = 0
     """Came while the queue was full: not acknowledged, so their senders send them again."""
+    lost: int = 0
+    """Found no room, of senders that send nothing again."""
+    ignored: int = 0
+    """Of topics that nobody has mapped, or without what is mapped: not kept."""
 
 
 class ProtocolAdapter(Protocol):

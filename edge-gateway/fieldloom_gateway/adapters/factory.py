@@ -36,21 +36,22 @@ class _File(BaseModel):
 
 
 def load(data: Path) -> list[Configured]:
-    """Return the adapters that a data folder's file asks for; none without a file.
-
-    Raises StartFailed with the path of the first field that is at fault.
-    """
+    """Return the adapters that a data folder's file asks for; none without a file. Raises StartFailed."""
     path = data / FILE
+    return read(path) if path.exists() else []
+
+
+def read(path: Path) -> list[Configured]:
+    """Return the adapters of a file. Raises StartFailed with the path of the first field that is at fault."""
     try:
         told = _File.model_validate(yaml.safe_load(path.read_text()))
         return _configured(told.adapters)
-    except FileNotFoundError:
-        return []
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise StartFailed(f"{path} can't be read ({reason})", "correct the file") from None
     except ValidationError as error:
-        raise _refused(path, *_first(error)) from None
+        field, reason = _first(error)
+        raise _refused(path, field or "the file", reason) from None
     except _Unusable as error:
         raise _refused(path, error.where, error.reason) from None
 
@@ -70,7 +71,7 @@ def _configured(told: list[dict[str, Any]]) -> list[Configured]:
             settings = kind.settings.model_validate(entry)
         except ValidationError as error:
             field, reason = _first(error)
-            raise _Unusable(f"{where}.{field}", reason) from None
+            raise _Unusable(f"{where}.{field}" if field else where, reason) from None
         name = settings.name or settings.protocol
         if name in found or name == BROKER:
             raise _Unusable(f"{where}.name", f"{name} is another adapter's: give each a name of its own")
@@ -95,7 +96,7 @@ def _kind(where: str, protocol: Any) -> Kind:
 
 def _first(error: ValidationError) -> tuple[str, str]:
     first = error.errors()[0]
-    return ".".join(str(part) for part in first["loc"]) or "the file", first["msg"]
+    return ".".join(str(part) for part in first["loc"]), first["msg"]
 
 
 def _refused(path: Path, where: str, reason: str) -> StartFailed:

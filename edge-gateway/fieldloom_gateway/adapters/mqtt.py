@@ -1,4 +1,6 @@
-"""MQTT devices, through the gateway's own broker. (C2)
+"""MQTT devices that speak our contract, through the gateway's own broker or another one. (C2)
+
+Devices that are not ours are the business of `foreign`: an entry with mappings leads there.
 
 On gmqtt, which hands messages over without a task each: the gateway's hot path begins here (ADR 14).
 """
@@ -7,6 +9,7 @@ import asyncio
 import logging
 import random
 import ssl
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,15 +18,19 @@ from typing import Any
 import gmqtt
 import structlog
 from gmqtt.mqtt.handler import MQTTError
-from pydantic import Field, FilePath
+from pydantic import Field, FilePath, field_validator, model_validator
 
 from fieldloom_gateway.adapters.base import AdapterMetrics, AdapterSettings, Kind, Message, Site
+from fieldloom_gateway.adapters.foreign.adapter import Broker, ForeignAdapter
+from fieldloom_gateway.adapters.foreign.definition import Mapping
+from fieldloom_gateway.adapters.foreign.reading import Mappings
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_runtime.tls import client_context
 
 log = structlog.get_logger()
 
 PROTOCOL = "mqtt"
+LOOPBACK = ("127.0.0.1", "localhost")
 KEEP_ALIVE_S = 30
 CONNECT_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
@@ -40,16 +47,38 @@ quiet.setLevel(logging.CRITICAL + 1)
 
 
 class MqttSettings(AdapterSettings):
-    """A broker beside the gateway's own one; it must hold each device to its own topics, as ours does."""
+    """A broker beside the gateway's own one.
+
+    Without mappings it must hold each device to its own topics of the contract, as ours does.
+    """
 
     host: str
     port: int = Field(ge=1, le=65535)
     client_id: str = Field(min_length=1, max_length=64)
-    ca: FilePath
+    ca: FilePath | None = Field(default=None, description="Whose certificate the broker shows; none: no TLS.")
     cert: FilePath | None = None
     key: FilePath | None = None
     username: str | None = None
-    password_file: FilePath | None = None
+    password_file: FilePath | None = Field(default=None, description="Readable by its owner alone.")
+    insecure: bool = Field(default=False, description="Whether it goes without TLS over a network.")
+    mappings: list[Mapping] = Field(default=[], description="Of devices that are not ours.")
+
+    @field_validator("password_file")
+    @classmethod
+    def _is_private(cls, value: Path | None) -> Path | None:
+        if value is not None and stat.S_IMODE(value.stat().st_mode) & 0o077:
+            raise ValueError("may be read by others: chmod 600")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> "MqttSettings":
+        if self.ca is None and not self.insecure and self.host not in LOOPBACK:
+            raise ValueError("needs a ca: without TLS it goes to loopback alone, or with `insecure: true`")
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("needs cert and key, or neither")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("needs a username beside the password_file")
+        return self
 
 
 class MqttAdapter:
@@ -62,7 +91,7 @@ class MqttAdapter:
         self,
         address: tuple[str, int],
         identity: str,
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         on_connected: Callable[[], Awaitable[None]],
         login: tuple[str, Path | None] | None = None,
     ) -> None:
@@ -116,7 +145,7 @@ class MqttAdapter:
             client = self._new_client(lost, subscribed)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await client.connect(self._host, self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
+                    await client.connect(self._host, self._port, ssl=self._tls or False, keepalive=KEEP_ALIVE_S)
                     client.subscribe([gmqtt.Subscription(topic, **AS_SENT) for topic in self._topics])
                     await subscribed.wait()
                 self._client, back_off = client, BACK_OFF_S
@@ -160,8 +189,15 @@ class MqttAdapter:
         return 0  # MQTT 5's "success"
 
 
-def _build(settings: MqttSettings, site: Site) -> MqttAdapter:
-    tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_2)
+def _build(settings: MqttSettings, site: Site) -> MqttAdapter | ForeignAdapter:
+    tls = None
+    if settings.ca is not None:
+        is_ours = not settings.mappings
+        tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_2, is_ours=is_ours)
+    if settings.mappings:
+        username, password = settings.username, settings.password_file
+        broker = Broker(settings.host, settings.port, settings.client_id, tls, username, password)
+        return ForeignAdapter(broker, settings.name or PROTOCOL, Mappings(settings.mappings), site)
     login = (settings.username, settings.password_file) if settings.username is not None else None
     return MqttAdapter((settings.host, settings.port), settings.client_id, tls, site.greet, login)
 

@@ -132,14 +132,14 @@ class Ingest:
         self._routes.update((arrival.device, adapter) for arrival in arrivals)
 
     def _arrival(self, place: int, message: Message) -> Arrival:
-        topic, payload, _, fault, key = message
+        topic, payload, _, fault, key, slot = message
         try:
             device, verb = _address(topic)
         except Rejected:
             # Of no device that can be; the store keeps it with the dead letters.
             self.counts["unknown_topics"] += 1
             device = verb = ""
-        return Arrival(device, verb, payload, topic, place, fault, key)
+        return Arrival(device, verb, payload, topic, place, fault, key, slot)
 
     async def _answer(self, taken: Taken) -> None:
         newest: dict[tuple[str, int | None, int | None], Ack] = {}

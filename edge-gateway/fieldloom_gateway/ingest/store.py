@@ -75,6 +75,8 @@ class Arrival(NamedTuple):
     """What the adapter has found wrong with it."""
     key: str | None = None
     """Its sender's own mark."""
+    slot: base.Slot | None = None
+    """Whose mark it is, if not the device's."""
 
 
 class Downward(NamedTuple):
@@ -364,7 +366,10 @@ class Store:
 
     def _take_once(self, arrival: Arrival, key: str, now: int, taken: Taken) -> None:
         """Take a message that bears its sender's mark, unless it was taken before."""
-        before = self._keys.outcome(arrival.device, key)
+        owner = arrival.device if arrival.slot is None else arrival.slot.name
+        if arrival.slot is not None and not arrival.slot.is_repeat:
+            self._keys.clear(owner)
+        before = self._keys.outcome(owner, key)
         if before is not None:
             taken.counts["duplicates"] += 1
             taken.outcomes[arrival.place] = before
@@ -372,7 +377,7 @@ class Store:
         self._take_verb(arrival, now, taken)
         outcome = taken.outcomes.get(arrival.place, base.TAKEN)
         if outcome.verdict != base.Verdict.BUSY:
-            self._keys.keep(arrival.device, key, outcome, now)
+            self._keys.keep(owner, key, outcome, now)
 
     def _take_verb(self, arrival: Arrival, now: int, taken: Taken) -> None:
         if arrival.verb in topics.UP_STREAM:

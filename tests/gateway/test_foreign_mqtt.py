@@ -1,0 +1,298 @@
+"""Devices of a broker that is not ours, which here is a real one: to the outbox, and back. (C1, C2, C6, A3, T1, T4)"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import socket
+import sqlite3
+import threading
+import time
+
+import paho.mqtt.publish
+import pytest
+from structlog.testing import capture_logs
+
+from fieldloom_gateway.adapters import factory, kept
+from fieldloom_gateway.adapters.foreign import adapter as foreign
+from fieldloom_gateway.adapters.mqtt import KIND, MqttSettings
+from fieldloom_runtime.errors import StartFailed
+from fixtures.certificates import TestAuthority
+from fixtures.foreign import DEVICES, GATEWAY, ForeignBroker, old_broker
+from fixtures.processes import mosquitto, wait_for_port, wait_until_ready
+from gateway.bench import WAIT_S, Bench, until
+from gateway.conftest import Site
+
+MAPPINGS = [{"preset": "tasmota", "prefix": "ws-"}, {"preset": "zigbee2mqtt", "devices": {"bulb": "lamp"}}]
+KEPT = 300
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return TestAuthority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    broker = ForeignBroker(tmp_path_factory.mktemp("foreign") / "broker").start()
+    yield broker
+    broker.process.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(kept, "BACK_OFF_S", 0.05)
+    monkeypatch.setattr(foreign, "AGAIN_AFTER_S", 0.05)
+
+
+def entry(broker, name, **fields):
+    told = {"protocol": "mqtt", "name": name, "host": "127.0.0.1", "port": broker.port, "client_id": name}
+    told |= {"username": GATEWAY[0], "password_file": str(broker.password_file), "mappings": MAPPINGS}
+    return {**told, **fields}
+
+
+class Bridge:
+    """A bench whose second adapter is at a foreign broker."""
+
+    def __init__(self, folder, authority, broker, name, **fields):
+        self.bench = Bench(folder)
+        settings = MqttSettings.model_validate(entry(broker, name, **fields))
+        self.adapter = KIND.build(settings, self.bench.site(authority))
+        self.bench.add(name, "mqtt", self.adapter)
+        self.metrics = self.adapter.metrics
+
+    @property
+    def error(self):
+        return self.bench.kept[1].error
+
+    def cut(self):
+        """End the connection, as a network does."""
+        self.adapter._client.socket().shutdown(socket.SHUT_RDWR)
+
+    def told(self, device):
+        return [one for one in self.bench.records() if one["device"] == device]
+
+
+@pytest.fixture
+async def bridge(tmp_path, authority, broker, request):
+    bridge = Bridge(tmp_path, authority, broker, request.node.name[:64])
+    async with bridge.bench.running():
+        yield bridge
+
+
+@pytest.fixture
+async def device(broker, request):
+    async with broker.device(f"device-{request.node.name}") as device:
+        yield device
+
+
+async def test_what_devices_say_is_in_the_outbox_and_acknowledged(bridge, device):
+    await device.publish("tele/plug/LWT", "Online", qos=1)
+    await device.publish("tele/plug/SENSOR", json.dumps({"ENERGY": {"Power": 12.5}}), qos=1)
+    await device.publish("zigbee2mqtt/bulb", json.dumps({"state": "ON", "brightness": 215}))
+    await device.publish("zigbee2mqtt/unknown", json.dumps({"state": "ON"}))
+    await device.publish("tele/plug/LWT", "Offline", qos=1)
+    await until(lambda: bridge.metrics.acks == 3 and bridge.told("lamp"))
+
+    plug = bridge.told("ws-plug")
+    assert [one.get("online") for one in plug if one["kind"] == "state"] == [True, False]
+    assert [one["values"] for one in plug if one["kind"] == "telemetry"] == [{"ENERGY.Power": 12.5}]
+    assert [one["values"] for one in bridge.told("lamp")] == [{"state": True, "brightness": 215}]
+    assert (bridge.metrics.ignored, bridge.metrics.lost) == (1, 0)
+
+
+async def test_what_does_not_map_lies_with_the_dead_letters_and_holds_up_nothing(bridge, device):
+    await device.publish("tele/plug/SENSOR", b'{"ENERGY": ', qos=1)
+    await device.publish("tele/Pl\u00fcg/SENSOR", b"{}", qos=1)
+    await device.publish("tele/a.b/SENSOR", b'{"t": 1}', qos=1)
+    await device.publish("tele/a b/SENSOR", b'{"t": 2}', qos=1)
+    await device.publish("tele/plug/SENSOR", b'{"t": 3}', qos=1)
+    await until(lambda: bridge.told("ws-plug") and len(bridge.bench.letters()) == 3 and bridge.metrics.acks == 5)
+
+    letters = {topic: (payload, reason) for topic, payload, reason in bridge.bench.letters()}
+    payload, reason = letters["fl/v1/d/ws-plug/telemetry"]
+    assert payload == b'{"ENERGY": '
+    assert reason.startswith("payload: is not JSON")
+    assert reason.endswith("(tele/plug/SENSOR)")
+    assert letters["tele/Pl\u00fcg/SENSOR"][1].startswith(
+        "device: may hold only a-z 0-9 - _: give it a name in devices"
+    )
+    assert letters["fl/v1/d/ws-a-b/telemetry"][1].startswith("device: 'a.b' is ws-a-b already: give 'a b' a name")
+
+
+async def test_of_what_is_retained_only_the_state_is_taken(tmp_path, authority, broker, device):
+    await device.publish("tele/old/LWT", "Online", qos=1, retain=True)
+    await device.publish("tele/old/SENSOR", '{"t": 1}', qos=1, retain=True)
+    bridge = Bridge(tmp_path, authority, broker, "retained")
+    async with bridge.bench.running():
+        await until(lambda: bridge.told("ws-old") and bridge.metrics.retained)
+
+        assert [one["kind"] for one in bridge.told("ws-old")] == ["state"]
+    for topic in ("LWT", "SENSOR"):
+        await device.publish(f"tele/old/{topic}", b"", qos=1, retain=True)
+
+
+async def test_a_command_reaches_the_device_once_and_is_answered(bridge, device):
+    def wish(number, name, value, kind="write"):
+        expires = (time.time_ns() // 1_000_000) + 60_000
+        parameters = {"name": name, "value": value}
+        return {"id": number, "device": "ws-plug", "type": kind, "parameters": parameters, "expires": expires}
+
+    bridge.bench.hear(wish("c1", "POWER", True), wish("c2", "POWER", None, "reboot"))
+    await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)  # it is heard, and nobody listens there yet
+    await until(lambda: any(one["kind"] == "result" for one in bridge.told("ws-plug")))
+    await device.subscribe("cmnd/plug/+", qos=1)
+    await device.publish("tele/plug/LWT", "Online", qos=1)
+    async with asyncio.timeout(WAIT_S):
+        message = await anext(device.messages)
+    assert (str(message.topic), message.payload) == ("cmnd/plug/POWER", b"ON")
+    await until(lambda: len([one for one in bridge.told("ws-plug") if one["kind"] == "result"]) == 2)
+
+    results = {one["id"]: one for one in bridge.told("ws-plug") if one["kind"] == "result"}
+    assert (results["c2"]["status"], results["c2"]["error"][:14]) == ("rejected", "type: reboot i")
+    assert (results["c1"]["status"], results["c1"]["result"]) == ("succeeded", {"published": "cmnd/plug/POWER"})
+    await until(lambda: bridge.bench.store.commands("ws-plug") == [])
+
+
+async def test_a_full_outbox_leaves_qos_1_with_the_broker_and_names_the_loss_of_the_rest(bridge, device, monkeypatch):
+    monkeypatch.setattr(bridge.bench.store.room, "limit", 1)
+    with capture_logs() as logs:
+        await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
+        await device.publish("tele/plug/SENSOR", '{"t": 2}', qos=0)
+        await until(lambda: bridge.metrics.lost == 1 and bridge.metrics.dropped > 1)
+    assert bridge.metrics.acks == 0
+    assert [one["newest_topic"] for one in logs if one["event"] == "foreign_messages_lost"] == ["tele/plug/SENSOR"]
+
+    monkeypatch.setattr(bridge.bench.store.room, "limit", 100_000)
+    await until(lambda: bridge.metrics.acks == 1)
+    assert [one["values"] for one in bridge.told("ws-plug")] == [{"t": 1}]
+
+
+async def test_a_message_that_was_taken_and_not_acknowledged_is_taken_once(tmp_path, authority, broker, device):
+    bridge = Bridge(tmp_path, authority, broker, "twice")
+    async with bridge.bench.running():
+        acknowledge = foreign.paho.Client.ack
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(foreign.paho.Client, "ack", lambda *_: None)  # the power goes before it
+            for _ in range(2):
+                await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
+            await until(lambda: len(bridge.told("ws-plug")) == 2)
+        assert foreign.paho.Client.ack is acknowledge
+        bridge.cut()
+        await until(lambda: bridge.bench.ingest.counts["duplicates"] == 2)
+        await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
+        await until(lambda: len(bridge.told("ws-plug")) == 3)
+
+
+async def test_a_wrong_password_is_said_and_tried_again_until_it_is_right(tmp_path, authority, broker):
+    bridge = Bridge(tmp_path, authority, broker, "guest")
+    broker.tell_password("guessed")
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            running = asyncio.create_task(stack.enter_async_context(bridge.bench.running()))
+            await until(lambda: bridge.bench.kept[1]._restarts > 1)
+            assert bridge.error == "Not authorized"
+            broker.tell_password(GATEWAY[1])
+            await running
+            assert bridge.error is None
+    finally:
+        broker.tell_password(GATEWAY[1])
+
+
+async def test_a_broker_of_mqtt_3_1_1_keeps_what_was_not_acknowledged_too(tmp_path, authority, broker, device):
+    async with old_broker(broker.port) as (port, asked):
+        bridge = Bridge(tmp_path, authority, broker, "old", port=port)
+        async with bridge.bench.running():
+            assert asked == [5, 4]
+            bridge.cut()
+            await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
+            await until(lambda: bridge.told("ws-plug"))
+            assert asked == [5, 4, 4]
+            assert bridge.metrics.lost == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"host": "192.168.1.9"}, "adapters.0: Value error, needs a ca: without TLS it goes to loopback alone"),
+        ({"username": None}, "adapters.0: Value error, needs a username beside the password_file"),
+        ({"password_file": __file__}, "adapters.0.password_file: Value error, may be read by others: chmod 600"),
+        ({"mappings": [{"preset": "tasmota"}]}, "adapters.0.mappings.0: Value error, needs devices, a prefix, or both"),
+    ],
+)
+def test_nothing_is_open_and_faults_are_named(tmp_path, broker, fields, told):
+    (tmp_path / "adapters.yaml").write_text(json.dumps({"adapters": [entry(broker, "one", **fields)]}))
+
+    with pytest.raises(StartFailed) as refused:
+        factory.load(tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path / 'adapters.yaml'}: {told}")
+    safe = entry(broker, "one", host="192.168.1.9", insecure=True)
+    (tmp_path / "adapters.yaml").write_text(json.dumps({"adapters": [safe]}))
+    assert factory.load(tmp_path)[0].settings.insecure
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # paho leaves a refused socket to the collector
+async def test_tls_takes_a_broker_of_its_ca_alone(tmp_path, authority, broker):
+    cert, key = authority.issue("localhost")
+    port = broker.port + 1
+    lines = [f"listener {port} 127.0.0.1", f"cafile {authority.ca}", f"certfile {cert}", f"keyfile {key}"]
+    lines += ["allow_anonymous false", f"password_file {broker.folder / 'passwords'}", "user root", ""]
+    (tmp_path / "tls.conf").write_text("\n".join(lines))
+    process = mosquitto(tmp_path / "tls.conf", tmp_path / "tls.log").start()
+    bridges = []
+    for name, ca in (("tls", authority.ca), ("wary", TestAuthority(tmp_path / "stranger", "stranger").ca)):
+        (tmp_path / name).mkdir()
+        bridges.append(Bridge(tmp_path / name, authority, broker, name, port=port, ca=str(ca)))
+    try:
+        wait_for_port(port)
+        async with bridges[0].bench.running():
+            assert bridges[0].error is None
+        running = asyncio.create_task(bridges[1].bench.ingest.run())
+        await until(lambda: "CERTIFICATE_VERIFY_FAILED" in (bridges[1].error or ""))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    finally:
+        process.stop()
+        bridges.clear()
+        gc.collect()
+
+
+def test_a_killed_gateway_loses_no_message_of_qos_1_and_stores_none_twice(tmp_path, authority, broker):
+    site = Site(tmp_path, authority)
+    (site.data / "adapters.yaml").write_text(json.dumps({"adapters": [entry(broker, "killed")]}))
+    site.start()
+
+    def say():
+        """Send all, at the pace of the broker's acknowledgements."""
+        login = {"username": DEVICES[0], "password": DEVICES[1]}
+        told = [{"topic": "tele/meter/SENSOR", "payload": json.dumps({"n": n}), "qos": 1} for n in range(KEPT)]
+        for first in range(0, KEPT, 30):
+            paho.mqtt.publish.multiple(told[first : first + 30], "127.0.0.1", broker.port, auth=login)
+
+    def stored():
+        with contextlib.closing(sqlite3.connect(site.data / "gateway.db")) as db:
+            bodies = db.execute("SELECT body FROM outbox").fetchall()
+        records = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
+        return [one["values"]["n"] for one in records if one["kind"] == "telemetry"]
+
+    def wait(count):
+        deadline = time.monotonic() + WAIT_S
+        while len(values := stored()) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return values
+
+    try:
+        devices = threading.Thread(target=say)
+        devices.start()
+        wait(20)
+        site.gateway.kill()
+        before = len(stored())
+        site.gateway.start()
+        devices.join(WAIT_S)
+        wait_until_ready(site.ports["http"])
+        assert sorted(wait(KEPT)) == list(range(KEPT))
+        assert 0 < before < KEPT
+    finally:
+        site.stop()
