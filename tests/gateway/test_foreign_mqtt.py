@@ -9,8 +9,9 @@ import sqlite3
 import threading
 import time
 
-import paho.mqtt.publish
 import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from structlog.testing import capture_logs
 
 from fieldloom_gateway.adapters import factory, kept
@@ -19,7 +20,7 @@ from fieldloom_gateway.adapters.mqtt import KIND, MqttSettings
 from fieldloom_runtime.errors import StartFailed
 from fixtures.certificates import TestAuthority
 from fixtures.foreign import DEVICES, GATEWAY, ForeignBroker, old_broker
-from fixtures.processes import mosquitto, wait_for_port, wait_until_ready
+from fixtures.processes import mosquitto, wait_for_port
 from gateway.bench import WAIT_S, Bench, until
 from gateway.conftest import Site
 
@@ -171,13 +172,13 @@ async def test_a_full_outbox_leaves_qos_1_with_the_broker_and_names_the_loss_of_
 async def test_a_message_that_was_taken_and_not_acknowledged_is_taken_once(tmp_path, authority, broker, device):
     bridge = Bridge(tmp_path, authority, broker, "twice")
     async with bridge.bench.running():
-        acknowledge = foreign.paho.Client.ack
+        acknowledge = paho.Client.ack
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(foreign.paho.Client, "ack", lambda *_: None)  # the power goes before it
+            patch.setattr(paho.Client, "ack", lambda *_: None)  # the power goes before it
             for _ in range(2):
                 await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
             await until(lambda: len(bridge.told("ws-plug")) == 2)
-        assert foreign.paho.Client.ack is acknowledge
+        assert paho.Client.ack is acknowledge
         bridge.cut()
         await until(lambda: bridge.bench.ingest.counts["duplicates"] == 2)
         await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)
@@ -259,40 +260,45 @@ async def test_tls_takes_a_broker_of_its_ca_alone(tmp_path, authority, broker):
         gc.collect()
 
 
-def test_a_killed_gateway_loses_no_message_of_qos_1_and_stores_none_twice(tmp_path, authority, broker):
+async def test_a_killed_gateway_loses_no_message_of_qos_1_and_stores_none_twice(tmp_path, authority, broker):
     site = Site(tmp_path, authority)
     (site.data / "adapters.yaml").write_text(json.dumps({"adapters": [entry(broker, "killed")]}))
-    site.start()
+    site.gateway.start()
+    is_killed = threading.Event()
 
     def say():
-        """Send all, at the pace of the broker's acknowledgements."""
-        login = {"username": DEVICES[0], "password": DEVICES[1]}
-        told = [{"topic": "tele/meter/SENSOR", "payload": json.dumps({"n": n}), "qos": 1} for n in range(KEPT)]
-        for first in range(0, KEPT, 30):
-            paho.mqtt.publish.multiple(told[first : first + 30], "127.0.0.1", broker.port, auth=login)
+        """Send a half, each message until the broker has it, and the rest once nobody is there."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, "meter")
+        client.username_pw_set(*DEVICES)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        for number in range(KEPT):
+            if number == KEPT // 2:
+                is_killed.wait(WAIT_S)
+            client.publish("tele/meter/SENSOR", json.dumps({"n": number}), qos=1).wait_for_publish(WAIT_S)
+        client.disconnect()
+        client.loop_stop()
 
     def stored():
-        with contextlib.closing(sqlite3.connect(site.data / "gateway.db")) as db:
+        """The numbers that are on the gateway's disk."""
+        with contextlib.closing(sqlite3.connect(f"file:{site.data / 'gateway.db'}?mode=ro", uri=True)) as db:
             bodies = db.execute("SELECT body FROM outbox").fetchall()
-        records = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
-        return [one["values"]["n"] for one in records if one["kind"] == "telemetry"]
-
-    def wait(count):
-        deadline = time.monotonic() + WAIT_S
-        while len(values := stored()) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return values
+        return [json.loads(line)["values"]["n"] for (body,) in bodies for line in body.splitlines()]
 
     try:
+        await until(lambda: "killed" in broker.sessions())
         devices = threading.Thread(target=say)
         devices.start()
-        wait(20)
-        site.gateway.kill()
-        before = len(stored())
-        site.gateway.start()
-        devices.join(WAIT_S)
-        wait_until_ready(site.ports["http"])
-        assert sorted(wait(KEPT)) == list(range(KEPT))
-        assert 0 < before < KEPT
+        await until(lambda: len(stored()) > 20)
     finally:
-        site.stop()
+        site.gateway.kill()
+        is_killed.set()
+    before = len(stored())
+    await asyncio.to_thread(devices.join, WAIT_S)
+
+    next_life = Bridge(site.data, authority, broker, "killed")
+    async with next_life.bench.running():
+        await until(lambda: len(next_life.told("ws-meter")) >= KEPT)
+        values = [one["values"]["n"] for one in next_life.told("ws-meter")]
+    assert 0 < before < KEPT
+    assert sorted(values) == list(range(KEPT))

@@ -1,8 +1,11 @@
 """What mappings make of the messages of others, with payloads as Tasmota and Zigbee2MQTT send them. (C6, T1)"""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -258,6 +261,16 @@ def test_a_fault_of_a_mapping_is_named_by_its_path(mapping, where, reason):
 
     faults = {".".join(str(part) for part in fault["loc"]): fault["msg"] for fault in refused.value.errors()}
     assert any(path.startswith(where) and reason in told for path, told in faults.items()), faults
+
+
+def test_the_documents_examples_hold():
+    text = (Path(__file__).parents[2] / "docs" / "foreign-mqtt.md").read_text()
+    whole, own = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+
+    mappings = compiled(*whole["adapters"][0]["mappings"], *own["mappings"])
+
+    assert mappings.find("plant/north/PUMP 7/status").read(b"lost")[0].verb == STATE
+    assert mappings.find("zigbee2mqtt/bulb").device == "lamp-1"
 
 
 FILE = """

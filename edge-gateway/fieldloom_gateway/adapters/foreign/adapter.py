@@ -7,6 +7,7 @@ QoS 0 and finds no room is lost, which is counted and said.
 
 import asyncio
 import ssl
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -40,6 +41,10 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 IN_FLIGHT = 1000
 """What an MQTT 5 broker sends before it waits for acknowledgements; one of 3.1.1 has a limit of its own."""
 COMMANDS_KNOWN = 1000
+DEVICES_KNOWN = 10_000
+HANDED_OVER = 1000
+"""Messages on their way from paho's thread to the loop; then the thread waits, and the broker with it."""
+HAND_OVER_WITHIN_S = 10.0
 VERSION_REFUSED, NOBODY_LISTENS = "Unsupported protocol version", "No matching subscribers"
 
 
@@ -94,6 +99,7 @@ class ForeignAdapter:
         """The device, the command's id and what was sent, by packet id."""
         self._answers: OrderedDict[str, bytes | None] = OrderedDict()
         """By a command's id; None while the broker has not answered."""
+        self._room = threading.Semaphore(HANDED_OVER)
         self._loss_told_at = -TELL_LOSS_EVERY_S
 
     @property
@@ -184,7 +190,7 @@ class ForeignAdapter:
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.connect_timeout = CONNECT_TIMEOUT_S / 2  # of TCP, and again of TLS
         if self._broker.tls is not None:
             client.tls_set_context(self._broker.tls)
         if self._broker.username is not None:
@@ -195,10 +201,14 @@ class ForeignAdapter:
             """Leave paho's thread."""
             loop.call_soon_threadsafe(call, *told)
 
+        def hand_message(_: Any, __: Any, message: paho.MQTTMessage) -> None:
+            self._room.acquire(timeout=HAND_OVER_WITHIN_S)
+            hand(self._take, client, message)
+
         client.on_connect = lambda _, __, ___, reason, *____: hand(self._connected, client, accepted, reason)
         client.on_subscribe = lambda _, __, ___, reasons, *____: hand(self._subscribed, accepted, reasons)
         client.on_disconnect = lambda _, __, ___, reason, *____: hand(self._disconnected, client, accepted, reason)
-        client.on_message = lambda _, __, message: hand(self._take, client, message)
+        client.on_message = hand_message
         client.on_publish = lambda _, __, packet, reason, ___: hand(self._sent, client, packet, reason)
         return client
 
@@ -222,6 +232,7 @@ class ForeignAdapter:
             self._ended.set_result(f"the connection has ended: {reason}")
 
     def _take(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        self._room.release()
         self.metrics.messages_received += 1
         self.metrics.bytes_received += len(message.payload)
         if client is not self._client:
@@ -257,6 +268,8 @@ class ForeignAdapter:
 
     def _learn(self, found: Found) -> None:
         """Take note of a device's own name. Raises Rejected where two devices would be one of ours."""
+        if found.device not in self._theirs and len(self._theirs) >= DEVICES_KNOWN:
+            raise Rejected("device", f"is one more than the {DEVICES_KNOWN} that are taken of a broker")
         theirs, _ = self._theirs.setdefault(found.device, (found.name, found.commands))
         if theirs != found.name:
             raise Rejected("device", f"{theirs!r} is {found.device} already: give {found.name!r} a name in devices")
@@ -284,14 +297,17 @@ class ForeignAdapter:
                 settle(Outcome(Verdict.BUSY))
 
     def _settled(self, packet: Packet, outcomes: Sequence[Outcome]) -> None:
-        if all(outcome.verdict is not Verdict.BUSY for outcome in outcomes):
-            packet.client.ack(packet.id, packet.qos)
-            self.metrics.acks += packet.qos
-            return
+        is_taken = all(outcome.verdict is not Verdict.BUSY for outcome in outcomes)
         if packet.qos == 0:
-            self.metrics.lost += 1
-            self._tell_loss(packet.topic)
-        elif packet.client is self._client:
+            if not is_taken:
+                self.metrics.lost += 1
+                self._tell_loss(packet.topic)
+        elif packet.client is not self._client:
+            pass  # the broker sends it again over the next connection
+        elif is_taken:
+            packet.client.ack(packet.id, packet.qos)
+            self.metrics.acks += 1
+        else:
             self.metrics.dropped += 1
             said = tuple(one._replace(slot=one.slot._replace(is_repeat=True)) for one in packet.said if one.slot)
             asyncio.get_running_loop().call_later(AGAIN_AFTER_S, self._give_again, packet._replace(said=said))

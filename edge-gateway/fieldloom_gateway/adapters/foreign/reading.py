@@ -22,7 +22,7 @@ from fieldloom_gateway.adapters.foreign.presets import expanded
 MS_FROM = 10**11  # in seconds it is the year 5138
 SESSION = "mqtt"
 BOOT = 1
-SEPARATORS = re.compile(r"[ ./:]")
+SEPARATORS = re.compile(r"[ .:]")
 
 
 class Canonical(NamedTuple):
