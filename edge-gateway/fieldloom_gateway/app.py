@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -17,7 +17,7 @@ from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
-from fieldloom_gateway.adapters.base import Site
+from fieldloom_gateway.adapters.base import Message, Site
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.dead_letters import add_dead_letters
@@ -140,7 +140,20 @@ class Gateway:
     def _site(self) -> Site:
         own = self._settings
         known = Credentials(self._reader, unix_ms)
-        return Site(own.id, self._data, own.ca, own.cert, own.key, known, self._waiting_for, self._ask_who_is_there)
+        return Site(
+            own.id,
+            self._data,
+            own.ca,
+            own.cert,
+            own.key,
+            known,
+            self._waiting_for,
+            self._ask_who_is_there,
+            self._listen,
+        )
+
+    def _listen(self, tell: Callable[[Sequence[Message]], None]) -> None:
+        self._ingest.listen(tell)
 
     async def _waiting_for(self, device: str) -> list[bytes]:
         return await self._ingest.waiting(device)

@@ -89,7 +89,17 @@ class Bench:
         (self.folder / "broker").mkdir(exist_ok=True)
         files.write(self.folder / "broker" / "crl.pem", authority.crl.read_bytes())
         known = Credentials(self.db, lambda: NOW)
-        return Site("gw.test", self.folder, authority.ca, cert, key, known, self.ingest.waiting, self.ingest.greet_all)
+        return Site(
+            "gw.test",
+            self.folder,
+            authority.ca,
+            cert,
+            key,
+            known,
+            self.ingest.waiting,
+            self.ingest.greet_all,
+            self.ingest.listen,
+        )
 
     def hear(self, *records):
         """Take what a cloud sends down, and return what of it is news for devices."""

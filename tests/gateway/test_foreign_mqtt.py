@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from structlog.testing import capture_logs
 
 from fieldloom_gateway.adapters import factory, kept
+from fieldloom_gateway.adapters.base import TAKEN
 from fieldloom_gateway.adapters.foreign import adapter as foreign
 from fieldloom_gateway.adapters.mqtt import KIND, MqttSettings
 from fieldloom_runtime.errors import StartFailed
@@ -44,6 +45,7 @@ def broker(tmp_path_factory):
 def quick(monkeypatch):
     monkeypatch.setattr(kept, "BACK_OFF_S", 0.05)
     monkeypatch.setattr(foreign, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(foreign, "ANNOUNCE_EVERY_S", 0.05)
 
 
 def entry(broker, name, **fields):
@@ -212,6 +214,41 @@ async def test_a_broker_of_mqtt_3_1_1_keeps_what_was_not_acknowledged_too(tmp_pa
             assert bridge.metrics.lost == 0
 
 
+async def test_our_own_devices_show_up_in_home_assistant(tmp_path, authority, broker, device):
+    wish = {"units": {"temperature": "°C"}}
+    await device.subscribe([("homeassistant/#", 1), ("fieldloom/#", 1)])
+    bridge = Bridge(tmp_path, authority, broker, "shows", home_assistant=wish)
+    heard = {}
+
+    async def hear_until(topic, payload):
+        async with asyncio.timeout(WAIT_S):
+            while heard.get(topic) != payload:
+                message = await anext(device.messages)
+                heard[str(message.topic)] = message.payload
+
+    async with bridge.bench.running():
+        await device.publish("tele/plug/SENSOR", '{"t": 1}', qos=1)  # theirs is not shown to them again
+        await hear_until("fieldloom/gw.test/availability", b"online")
+        await until(lambda: bridge.told("ws-plug"))
+        assert (await bridge.bench.broker.say(b'{"values": {"temperature": 21.5, "open": true}}')) == TAKEN
+        await hear_until("fieldloom/dev-1/values/open", b"true")
+        state = b'{"online": false, "boot": 1, "session": "a"}'
+        assert (await bridge.bench.broker.say(state, "state")) == TAKEN
+        await hear_until("fieldloom/dev-1/availability", b"offline")
+    await hear_until("fieldloom/gw.test/availability", b"offline")
+
+    entity = json.loads(heard["homeassistant/sensor/dev-1/temperature/config"])
+    assert (entity["state_topic"], entity["unit_of_measurement"]) == ("fieldloom/dev-1/values/temperature", "°C")
+    assert entity["availability"] == [{"topic": f"fieldloom/{one}/availability"} for one in ("gw.test", "dev-1")]
+    assert heard["fieldloom/dev-1/values/temperature"] == b"21.5"
+    assert json.loads(heard["homeassistant/binary_sensor/dev-1/open/config"])["payload_on"] == "true"
+    assert not any("plug" in topic for topic in heard)
+    async with broker.device("later") as later:
+        await later.subscribe("homeassistant/sensor/dev-1/+/config")
+        async with asyncio.timeout(WAIT_S):
+            assert (await anext(later.messages)).retain
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
@@ -262,7 +299,7 @@ async def test_tls_takes_a_broker_of_its_ca_alone(tmp_path, authority, broker):
 
 async def test_a_killed_gateway_loses_no_message_of_qos_1_and_stores_none_twice(tmp_path, authority, broker):
     site = Site(tmp_path, authority)
-    (site.data / "adapters.yaml").write_text(json.dumps({"adapters": [entry(broker, "killed")]}))
+    (site.data / "adapters.yaml").write_text(json.dumps({"adapters": [entry(broker, "killed", home_assistant=True)]}))
     site.gateway.start()
     is_killed = threading.Event()
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import EVENT, STATE, TELEMETRY, UP_STREAM
-from fieldloom_gateway.adapters.foreign.definition import Mapping
+from fieldloom_gateway.adapters.foreign.announcing import Announcer
+from fieldloom_gateway.adapters.foreign.definition import HomeAssistant, Mapping
 from fieldloom_gateway.adapters.foreign.reading import Mappings
 from fieldloom_gateway.adapters.foreign.writing import publication
 from fixtures.commands import fieldloom
@@ -263,14 +264,41 @@ def test_a_fault_of_a_mapping_is_named_by_its_path(mapping, where, reason):
     assert any(path.startswith(where) and reason in told for path, told in faults.items()), faults
 
 
+announced = st.dictionaries(
+    st.text(min_size=1, max_size=8) | st.sampled_from(("t", "a.b", "availability")),
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=8),
+    min_size=1,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(announced)
+def test_what_home_assistant_is_told_are_topics_without_wildcards_and_no_reading_without_its_entity(values):
+    announcer = Announcer(HomeAssistant(), "gw.test")
+    try:
+        payload = messages.dumps({"values": values})
+        messages.parse_records(TELEMETRY, payload)
+    except Rejected:
+        return
+
+    told = [one.topic for one in announcer.announcements("dev-1", TELEMETRY, payload)]
+
+    assert not any(letter in topic for topic in told for letter in "+#")
+    readings = [topic for topic in told if topic.startswith("fieldloom/dev-1/values/")]
+    assert len(readings) == len([topic for topic in told if topic.endswith("/config")])
+    again = [one.topic for one in announcer.announcements("dev-1", TELEMETRY, payload)]
+    assert sorted(again) == sorted(readings)
+
+
 def test_the_documents_examples_hold():
     text = (Path(__file__).parents[2] / "docs" / "foreign-mqtt.md").read_text()
-    whole, own = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    whole, own, shown = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
 
     mappings = compiled(*whole["adapters"][0]["mappings"], *own["mappings"])
 
     assert mappings.find("plant/north/PUMP 7/status").read(b"lost")[0].verb == STATE
     assert mappings.find("zigbee2mqtt/bulb").device == "lamp-1"
+    assert HomeAssistant.model_validate(shown["home_assistant"]).units["temperature"] == "°C"
 
 
 FILE = """

@@ -5,7 +5,7 @@ topic is always the contract's `fl/v1/d/{device}/{verb}`. Where a protocol has a
 `settle` along and answers by its outcome, which comes after the commit: what is answered with success is on the disk.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -194,6 +194,8 @@ class Site:
     """The payloads of the commands that wait for a device."""
     greet: Callable[[], Awaitable[None]]
     """To be awaited after each connection to a broker: asks who is there."""
+    listen: Callable[[Callable[[Sequence[Message]], None]], None] = lambda _: None
+    """Has a callback told of all messages that were taken, over any adapter, after their commit; it must not raise."""
 
 
 class AdapterSettings(BaseModel):

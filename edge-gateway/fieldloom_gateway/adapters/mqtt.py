@@ -22,7 +22,8 @@ from pydantic import Field, FilePath, field_validator, model_validator
 
 from fieldloom_gateway.adapters.base import AdapterMetrics, AdapterSettings, Kind, Message, Site
 from fieldloom_gateway.adapters.foreign.adapter import Broker, ForeignAdapter
-from fieldloom_gateway.adapters.foreign.definition import Mapping
+from fieldloom_gateway.adapters.foreign.announcing import Announcer
+from fieldloom_gateway.adapters.foreign.definition import HomeAssistant, Mapping
 from fieldloom_gateway.adapters.foreign.reading import Mappings
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_runtime.tls import client_context
@@ -62,6 +63,12 @@ class MqttSettings(AdapterSettings):
     password_file: FilePath | None = Field(default=None, description="Readable by its owner alone.")
     insecure: bool = Field(default=False, description="Whether it goes without TLS over a network.")
     mappings: list[Mapping] = Field(default=[], description="Of devices that are not ours.")
+    home_assistant: HomeAssistant | None = Field(default=None, description="Shows our own devices to it; true or more.")
+
+    @field_validator("home_assistant", mode="before")
+    @classmethod
+    def _is_wished(cls, value: Any) -> Any:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("password_file")
     @classmethod
@@ -192,12 +199,14 @@ class MqttAdapter:
 def _build(settings: MqttSettings, site: Site) -> MqttAdapter | ForeignAdapter:
     tls = None
     if settings.ca is not None:
-        is_ours = not settings.mappings
+        is_ours = not (settings.mappings or settings.home_assistant)
         tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_2, is_ours=is_ours)
-    if settings.mappings:
+    if settings.mappings or settings.home_assistant:
         username, password = settings.username, settings.password_file
         broker = Broker(settings.host, settings.port, settings.client_id, tls, username, password)
-        return ForeignAdapter(broker, settings.name or PROTOCOL, Mappings(settings.mappings), site)
+        told = settings.home_assistant
+        announcer = None if told is None else Announcer(told, site.gateway)
+        return ForeignAdapter(broker, settings.name or PROTOCOL, Mappings(settings.mappings), site, announcer)
     login = (settings.username, settings.password_file) if settings.username is not None else None
     return MqttAdapter((settings.host, settings.port), settings.client_id, tls, site.greet, login)
 

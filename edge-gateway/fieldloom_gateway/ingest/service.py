@@ -54,6 +54,7 @@ class Ingest:
         self._on_new = on_new
         self._on_request = on_request
         self._patience = Patience()
+        self._listeners: list[Callable[[Sequence[Message]], None]] = []
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -61,6 +62,10 @@ class Ingest:
         async with asyncio.TaskGroup() as tasks:
             for adapter in self._adapters:
                 tasks.create_task(self._serve(adapter), name=f"adapter-{adapter.name}")
+
+    def listen(self, tell: Callable[[Sequence[Message]], None]) -> None:
+        """Have a callback told of all messages that were taken, after their commit; it must not raise."""
+        self._listeners.append(tell)
 
     async def greet_all(self) -> None:
         """Ask who is there: after a start of this gateway or of its broker nobody can know."""
@@ -118,6 +123,10 @@ class Ingest:
         _settle(group, taken.outcomes)
         self.counts.update(taken.counts)
         self._on_new()
+        if self._listeners:
+            heard = [message for place, message in enumerate(group) if place not in taken.outcomes]
+            for tell in self._listeners:
+                tell(heard)
         await self._answer(taken)
 
     def _remember(self, adapter: Kept, arrivals: list[Arrival]) -> None:

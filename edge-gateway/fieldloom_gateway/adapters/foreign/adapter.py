@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import COMMAND, RESULT, TELEMETRY, device, parse_device
 from fieldloom_gateway.adapters.base import AdapterMetrics, Fault, Message, Outcome, Site, Slot, Verdict, key_of
+from fieldloom_gateway.adapters.foreign.announcing import OFFLINE, ONLINE, Announcement, Announcer
 from fieldloom_gateway.adapters.foreign.definition import Command
 from fieldloom_gateway.adapters.foreign.reading import Found, Mappings
 from fieldloom_gateway.adapters.foreign.writing import Publication, publication
@@ -45,6 +46,8 @@ DEVICES_KNOWN = 10_000
 HANDED_OVER = 1000
 """Messages on their way from paho's thread to the loop; then the thread waits, and the broker with it."""
 HAND_OVER_WITHIN_S = 10.0
+ANNOUNCE_EVERY_S = 1.0
+ANNOUNCEMENTS = 100_000
 VERSION_REFUSED, NOBODY_LISTENS = "Unsupported protocol version", "No matching subscribers"
 
 
@@ -78,7 +81,9 @@ class Packet(NamedTuple):
 class ForeignAdapter:
     """A ProtocolAdapter. Where the connection ends, so does `receive`, and `Kept` connects again."""
 
-    def __init__(self, broker: Broker, name: str, mappings: Mappings, site: Site) -> None:
+    def __init__(
+        self, broker: Broker, name: str, mappings: Mappings, site: Site, announcer: Announcer | None = None
+    ) -> None:
         self.metrics = AdapterMetrics()
         self._broker = broker
         self._name = name
@@ -99,6 +104,10 @@ class ForeignAdapter:
         """The device, the command's id and what was sent, by packet id."""
         self._answers: OrderedDict[str, bytes | None] = OrderedDict()
         """By a command's id; None while the broker has not answered."""
+        self._announcer = announcer
+        self._announcements: dict[str, Announcement] = {}
+        """What waits to be published, the newest of a topic."""
+        self._is_listening = False
         self._room = threading.Semaphore(HANDED_OVER)
         self._loss_told_at = -TELL_LOSS_EVERY_S
 
@@ -121,6 +130,15 @@ class ForeignAdapter:
             self._version = MQTTProtocolVersion.MQTTv311
             await self._open()
         self._is_connected = True
+        if self._announcer is not None:
+            self._announcer.forget()
+            self._announcements[self._announcer.presence] = Announcement(
+                self._announcer.presence, ONLINE, is_retained=True
+            )
+            self._start(self._publish_announcements())
+            if not self._is_listening:
+                self._is_listening = True
+                self._site.listen(self._announce)
 
     async def receive(self) -> AsyncIterator[Message]:
         """Yield what the devices say. Raises Refused when the connection has ended."""
@@ -161,7 +179,10 @@ class ForeignAdapter:
             self._answers.pop(command, None)
         self._in_flight.clear()
         self._met.clear()
+        self._announcements.clear()
         if client is not None:
+            if self._announcer is not None:
+                client.publish(self._announcer.presence, OFFLINE, retain=True)
             client.disconnect()
             await asyncio.to_thread(client.loop_stop)
 
@@ -193,6 +214,8 @@ class ForeignAdapter:
         client.connect_timeout = CONNECT_TIMEOUT_S / 2  # of TCP, and again of TLS
         if self._broker.tls is not None:
             client.tls_set_context(self._broker.tls)
+        if self._announcer is not None:
+            client.will_set(self._announcer.presence, OFFLINE, retain=True)
         if self._broker.username is not None:
             password = self._broker.password
             client.username_pw_set(self._broker.username, password.read_text().strip() if password else None)
@@ -216,7 +239,10 @@ class ForeignAdapter:
         if reason.is_failure:
             _fail(accepted, str(reason))
             return
-        client.subscribe([(topic, 1) for topic in self._mappings.filters])
+        if self._mappings.filters:
+            client.subscribe([(topic, 1) for topic in self._mappings.filters])
+        else:
+            self._subscribed(accepted, ())
 
     def _subscribed(self, accepted: asyncio.Future[None], reasons: Sequence[ReasonCode]) -> None:
         for topic, reason in zip(self._mappings.filters, reasons, strict=False):
@@ -275,9 +301,33 @@ class ForeignAdapter:
             raise Rejected("device", f"{theirs!r} is {found.device} already: give {found.name!r} a name in devices")
         if found.device not in self._met and found.commands:
             self._met.add(found.device)
-            task = asyncio.get_running_loop().create_task(self._send_waiting(found.device), name="foreign-commands")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._send_waiting(found.device))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done until `close`."""
+        task = asyncio.get_running_loop().create_task(work, name=f"adapter-{self._name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _announce(self, taken: Sequence[Message]) -> None:
+        """Take note of what our own devices have said, for Home Assistant."""
+        if self._announcer is None or not self._is_connected:
+            return
+        for message in taken:
+            name, verb = parse_device(message.topic)
+            if name not in self._theirs and len(self._announcements) < ANNOUNCEMENTS:
+                for one in self._announcer.announcements(name, verb, message.payload):
+                    self._announcements[one.topic] = one
+
+    async def _publish_announcements(self) -> None:
+        """Publish what is new once a second, of each topic the newest."""
+        while (client := self._client) is not None:
+            waiting, self._announcements = self._announcements, {}
+            for one in waiting.values():
+                client.publish(one.topic, one.payload, retain=one.is_retained)
+            self.metrics.messages_sent += len(waiting)
+            self.metrics.bytes_sent += sum(len(one.payload) for one in waiting.values())
+            await asyncio.sleep(ANNOUNCE_EVERY_S)
 
     async def _send_waiting(self, name: str) -> None:
         for payload in await self._site.waiting(name):

@@ -142,6 +142,13 @@ class Command(Part):
         return self
 
 
+class HomeAssistant(Part):
+    """How our own devices show up in a Home Assistant at this broker."""
+
+    prefix: str = Field(default="homeassistant", pattern=r"^[A-Za-z0-9_/-]+$", description="Of its discovery.")
+    units: dict[str, str] = Field(default={}, description="By metric, as °C.")
+
+
 class Mapping(Part):
     """How a kind of devices speaks, and which of them are ours."""
 
