@@ -10,7 +10,7 @@ import machine
 # copied: machine.WDT(timeout=600000).
 machine.WDT(timeout=60000)
 # Collect early and often: garbage between what stays would leave no room of one piece.
-gc.threshold(8192)
+gc.threshold(4096)
 
 
 def choose():

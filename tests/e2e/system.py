@@ -50,6 +50,7 @@ class System:
         coap = {"protocol": "coap", "dtls_port": self.coap_ports[-1], "oscore_port": free_port()}
         adapters = [{"protocol": "http", "port": self.http_ports[-1]}, coap]
         (data / "adapters.yaml").write_text(json.dumps({"adapters": adapters}))
+        (data / "adapters.yaml").chmod(0o600)
         log = self.folder / f"gateway-{number}"
         broker = mosquitto(data / "broker" / "mosquitto.conf", log.with_suffix(".broker.log"))
         gateway = Process([FIELDLOOM, "gateway", "run", "--data", data], log.with_suffix(".log"))
