@@ -238,6 +238,9 @@ class Gateway:
         add_twins(app, token, self._show_twin, self._patch_twin)
         add_dead_letters(app, token, self._store, self._in_store, unix_ms)
         add_reload(app, token, self._transformers, self._in_store)
+        for adapter in self._adapters:
+            if adapter.app is not None:  # what runs on the gateway itself need not leave it to be heard
+                app.mount("", adapter.app)
         address = ("127.0.0.1", self._settings.http_port)
         return serving(app, "the status page", address, "free the port or set http_port", STOP_GRACE_S)
 

@@ -103,6 +103,9 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     assert (first.data / "demo.json").stat().st_mode & 0o777 == 0o600
     assert {"cloud", "cloud-broker", "gateway-1", "gateway-1-broker", "board-1", "board-4"} <= set(told["processes"])
     assert all(told["processes"].values())
+    (gateway, *_) = told["gateways"]
+    assert gateway["coap"]["port"]
+    assert httpx2.post(f"{gateway['http']}/ingest/board-1", json={}, timeout=20).status_code == 401
     assert all(Path(device["serial"]).is_char_device() for device in told["devices"])
 
     link = wait_for(lambda: re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", first.said()), 5, "a link")

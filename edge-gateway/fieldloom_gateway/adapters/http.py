@@ -86,6 +86,8 @@ class HttpAdapter:
         self.receive = self._inbox.receive
         self.pending = self._inbox.pending
         self._open: AsyncExitStack | None = None
+        self.app = self._application()
+        """What it serves, which the gateway's page on loopback takes too."""
 
     @property
     def is_connected(self) -> bool:
@@ -101,16 +103,10 @@ class HttpAdapter:
         tls = server_context(site.ca, site.cert, site.key, ssl.TLSVersion.TLSv1_2) if own.tls else None
         if tls is not None:
             tls.verify_mode = ssl.CERT_OPTIONAL  # who has a token need not have one
-        routes = [
-            Route("/ingest/{device}" + path, self._taking(verb), methods=["POST"]) for path, verb in PATHS.items()
-        ]
-        routes.append(Route("/command/{device}", self._give_commands, methods=["GET"]))
-        handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _unserved}
-        app = Starlette(routes=routes, exception_handlers=handlers)
         name = f"the adapter {own.name or own.protocol}"
         async with AsyncExitStack() as opening:
             way_out = "free the port or set another one"
-            await opening.enter_async_context(serving(app, name, (own.host, own.port), way_out, STOP_GRACE_S, tls))
+            await opening.enter_async_context(serving(self.app, name, (own.host, own.port), way_out, STOP_GRACE_S, tls))
             self._open = opening.pop_all()
 
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:  # noqa: ARG002 - the interface's
@@ -122,6 +118,14 @@ class HttpAdapter:
         opened, self._open = self._open, None
         if opened is not None:
             await opened.aclose()
+
+    def _application(self) -> Starlette:
+        routes = [
+            Route("/ingest/{device}" + path, self._taking(verb), methods=["POST"]) for path, verb in PATHS.items()
+        ]
+        routes.append(Route("/command/{device}", self._give_commands, methods=["GET"]))
+        handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _unserved}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     def _taking(self, verb: str) -> Callable[[Request], Awaitable[Response]]:
         async def take(request: Request) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import structlog
+from starlette.applications import Starlette
 
 from fieldloom_contract import topics
 from fieldloom_gateway.adapters.base import Message, ProtocolAdapter
@@ -35,6 +36,11 @@ class Kept:
     def is_connected(self) -> bool:
         """Whether devices can be heard now."""
         return self._adapter.is_connected
+
+    @property
+    def app(self) -> Starlette | None:
+        """What an adapter of HTTP serves."""
+        return getattr(self._adapter, "app", None)
 
     async def groups(self, limit: int) -> AsyncGenerator[list[Message], None]:
         """Yield all that has come in whenever it is asked, up to `limit` messages, until cancelled."""

@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import yaml
 
 from fieldloom_build.personal import Identity
 from fieldloom_cloud import setup
@@ -30,6 +32,7 @@ READY_EACH_BOARD_S = 0.15
 BOARD_EVERY_S = 0.025  # boards that start at once would pay for each other's handshakes
 POLL_S = 0.1
 SITE = "default"
+HAS_COAP = find_spec("DTLSSocket") is not None  # an extra, which is compiled
 
 Say = Callable[[str], None]
 Outfit = Callable[[str, list[Gateway]], dict[str, Any]]
@@ -55,7 +58,7 @@ class DemoSystem:
         self._supervisor = Supervisor(self.data / "logs")
         self._ports = Ports(self.data / "ports.json")
         self._fleet = Fleet(self.data / "boards")
-        self._gateways: dict[str, tuple[Gateway, int]] = {}
+        self._gateways: dict[str, tuple[Gateway, int, int | None]] = {}
         self._told: dict[str, Any] = {}
 
     @property
@@ -71,7 +74,7 @@ class DemoSystem:
     @property
     def status_pages(self) -> list[str]:
         """The gateways' own addresses of their status."""
-        return [f"http://127.0.0.1:{http}/api/v1/status" for _, http in self._gateways.values()]
+        return [f"http://127.0.0.1:{http}/api/v1/status" for _, http, _ in self._gateways.values()]
 
     def start(self, devices: int, gateways: int, outfit: Outfit = plain) -> None:
         """Start all of it, and wait until every board has an acknowledgement. Raises StartFailed."""
@@ -116,10 +119,10 @@ class DemoSystem:
                 {
                     "id": gateway.id,
                     "mqtt": {"host": gateway.host, "port": gateway.port},
-                    "coap": None,
+                    "coap": {"host": gateway.host, "port": coap} if coap else None,
                     "http": f"http://127.0.0.1:{http}",
                 }
-                for gateway, http in self._gateways.values()
+                for gateway, http, coap in self._gateways.values()
             ],
             "devices": [
                 {"id": name, "cert": str(board.cert), "key": str(board.key), "serial": boards[name]["serial"]}
@@ -178,15 +181,28 @@ class DemoSystem:
         crl = identity.cert.with_name("crl.pem")
         crl.write_text(self.client.get("/crl.pem").raise_for_status().text)
         broker = prepare(settings, data, crl)
+        coap = self._configure_adapters(name)
         self._supervisor.start(f"{name}-broker", _mosquitto(broker))
         child = self._supervisor.start(name, _fieldloom("gateway", "run", "--data", str(data)))
         status = f"http://127.0.0.1:{http}/api/v1/status"
         self._wait(name, child, lambda: bool(httpx2.get(status, timeout=5).json()["broker_connected"]))
-        self._gateways[name] = (gateway, http)
+        self._gateways[name] = (gateway, http, coap)
+
+    def _configure_adapters(self, name: str) -> int | None:
+        """Have a gateway take HTTP and CoAP; return the port of CoAP over DTLS, None where its library is missing."""
+        adapters: list[dict[str, Any]] = [{"protocol": "http", "port": self._ports.get(f"{name}-ingest")}]
+        coap = self._ports.get(f"{name}-coap") if HAS_COAP else None
+        if coap:
+            oscore = self._ports.get(f"{name}-oscore")
+            adapters.append({"protocol": "coap", "dtls_port": coap, "oscore_port": oscore})
+        file = self.data / name / "adapters.yaml"
+        file.touch(mode=0o600)
+        file.write_text(yaml.safe_dump({"adapters": adapters}))
+        return coap
 
     def _start_boards(self, outfit: Outfit) -> None:
         self._fleet.start()
-        gateways = [gateway for gateway, _ in self._gateways.values()]
+        gateways = [gateway for gateway, _, _ in self._gateways.values()]
         before = {name: self._fleet.acknowledged(name) for name in self.boards}
         for number, identity in enumerate(self.boards.values()):
             # Each board has its own first gateway, and the others to go to.
