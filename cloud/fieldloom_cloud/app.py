@@ -15,6 +15,7 @@ from fieldloom_cloud.console import add_console
 from fieldloom_cloud.credentials.routes import router as credentials
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.device_types.routes import router as types
+from fieldloom_cloud.discoveries.routes import router as discoveries
 from fieldloom_cloud.dispatch.routes import router as commands
 from fieldloom_cloud.enrolment.est import est_app
 from fieldloom_cloud.enrolment.routes import router as claims
@@ -89,7 +90,7 @@ def interface() -> FastAPI:
     )
     answer_problems(app)
     describe_problems(app)
-    registered = (transfer, registry, groups, types)
+    registered = (transfer, registry, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
     fleet = (*registered, *proofs, telemetry, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):

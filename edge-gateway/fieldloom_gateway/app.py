@@ -15,6 +15,7 @@ import structlog
 
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Patch
+from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.base import Message, Site
@@ -23,6 +24,7 @@ from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
+from fieldloom_gateway.discovery import add_discovery
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.credentials import Credentials
 from fieldloom_gateway.ingest.database import FILE, open_database
@@ -114,8 +116,11 @@ class Gateway:
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
+            ("discovery", parts.Background("discovery", self._discover, stop)),
             ("status", self._status()),
         ]
+        if self._settings.mdns:
+            ordered.append(("mdns", mdns.announced(self._settings)))
         await parts.run(ordered, stop)
 
     def snapshot(self) -> dict[str, Any]:
@@ -160,6 +165,11 @@ class Gateway:
 
     async def _ask_who_is_there(self) -> None:
         await self._ingest.greet_all()
+
+    async def _discover(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.discovery_minutes * 60)
+            await self._ask_who_is_there()
 
     async def _deliver_news(self) -> None:
         while True:
@@ -237,6 +247,7 @@ class Gateway:
         token = token_of(self._data)
         add_twins(app, token, self._show_twin, self._patch_twin)
         add_dead_letters(app, token, self._store, self._in_store, unix_ms)
+        add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
         for adapter in self._adapters:
             if adapter.app is not None:  # what runs on the gateway itself need not leave it to be heard

@@ -35,8 +35,11 @@ class NotDone(Exception):  # noqa: N818 - it reads as what happened
         self.status = status
 
 
-def call(data: Path, method: str, path: str, **query: Any) -> Any:
-    """Return the answer of the running gateway of a data folder. Raises NotDone; ends the command without a gateway."""
+def call(data: Path, method: str, path: str, wait_s: int = 0, **query: Any) -> Any:
+    """Return the answer of the running gateway of a data folder, which may take `wait_s` longer than others.
+
+    Raises NotDone; ends the command without a gateway.
+    """
     try:
         port = load(data).http_port
         token = (data / TOKEN_FILE).read_text().strip()
@@ -49,7 +52,7 @@ def call(data: Path, method: str, path: str, **query: Any) -> Any:
     request = urllib.request.Request(url, method=method)
     request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S + wait_s) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise NotDone(error.code, _problem(error)) from None

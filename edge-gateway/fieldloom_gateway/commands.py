@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from fieldloom_contract.errors import Rejected
-from fieldloom_gateway import command_letters, command_transformers
+from fieldloom_gateway import command_discovery, command_letters, command_transformers
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.foreign.reading import Canonical, Mappings
 from fieldloom_gateway.app import serve
@@ -25,6 +25,10 @@ app = typer.Typer(no_args_is_help=True, help="The gateway of a site.")
 
 app.add_typer(command_letters.app, name="dead-letters")
 app.add_typer(command_transformers.app, name="transformers")
+app.command(epilog="Example: fieldloom gateway discover --data /var/lib/fieldloom --seconds 10")(
+    command_discovery.discover
+)
+app.command(epilog="Example: fieldloom gateway find --json")(command_discovery.find)
 
 Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")]
 
@@ -46,6 +50,7 @@ def init(
     mqtt_port: Annotated[int, typer.Option()] = 8883,
     local_port: Annotated[int, typer.Option(help="The gateway's own way to its broker, on loopback.")] = 18883,
     http_port: Annotated[int, typer.Option(help="The status page, on loopback.")] = 8090,
+    mdns: Annotated[bool, typer.Option("--mdns", help="Announce the gateway in the network of --mqtt-host.")] = False,
 ) -> None:
     """Write gateway.json and the configuration of the gateway's mosquitto."""
     try:
@@ -60,6 +65,7 @@ def init(
             mqtt_port=mqtt_port,
             local_port=local_port,
             http_port=http_port,
+            mdns=mdns,
         )
     except ValidationError as error:
         first = error.errors()[0]

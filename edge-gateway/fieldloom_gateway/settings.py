@@ -57,6 +57,14 @@ class Settings(BaseModel):
         default=64 * 2**20, ge=2**22, description="What the cache of releases may hold; the oldest goes first."
     )
 
+    discovery_minutes: float = Field(
+        default=60, gt=0, description="How often devices are asked who is there; at each start they are asked anyway."
+    )
+    mdns: bool = Field(
+        default=False,
+        description="Whether the gateway announces itself by multicast DNS, on the network of mqtt_host alone.",
+    )
+
     @field_validator("id")
     @classmethod
     def _is_a_gateways_name(cls, value: str) -> str:

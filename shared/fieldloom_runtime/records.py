@@ -12,7 +12,10 @@ from msgspec import Meta, Struct
 
 from fieldloom_contract.limits import MAX_METRICS, MAX_NAME, MAX_NUMBER
 
+MAX_CAPABILITIES = 64  # of one device
+
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+Word = Annotated[str, Meta(max_length=MAX_NAME)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Value = Whole | float | bool | str | None
 Values = Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
@@ -99,6 +102,20 @@ class CertificateRequest(Record, tag="certificate_request", kw_only=True):
     csr: bytes
 
 
+class Discovered(Record, tag="discovered", kw_only=True):
+    """A device that is there: it has answered a discovery, or was heard where nobody can be asked. (C8)
+
+    What it does not say of itself is empty.
+    """
+
+    adapter: Name
+    """The gateway's adapter that heard it."""
+    type: Word = ""
+    board: Word = ""
+    firmware: Word = ""
+    capabilities: Annotated[list[Name], Meta(max_length=MAX_CAPABILITIES)] = []
+
+
 class DeadLetter(Record, tag="dead_letter", kw_only=True):
     """What could not be used: its first bytes in base64, its length, the reason."""
 
@@ -110,7 +127,9 @@ class DeadLetter(Record, tag="dead_letter", kw_only=True):
     """The record itself, where it could be read."""
 
 
-AnyRecord = Telemetry | Event | Result | Reported | Desired | State | Expired | CertificateRequest | DeadLetter
+AnyRecord = (
+    Telemetry | Event | Result | Reported | Desired | State | Expired | CertificateRequest | Discovered | DeadLetter
+)
 
 GIVEN_UP = b"0"
 """The text of a record that its gateway gave up for want of room; it keeps the numbers of its stream. (T4)"""

@@ -120,7 +120,14 @@ class Bench:
             self.db.close()
 
     def records(self):
-        """What waits for the cloud."""
+        """What waits for the cloud, beside the word who is there."""
+        return [record for record in self._waiting() if record["kind"] != "discovered"]
+
+    def found(self):
+        """Who the cloud will be told is there."""
+        return [record for record in self._waiting() if record["kind"] == "discovered"]
+
+    def _waiting(self):
         bodies = self.db.execute("SELECT body FROM outbox ORDER BY last").fetchall()
         return [json.loads(line) for (body,) in bodies for line in body.splitlines()]
 

@@ -249,7 +249,7 @@ def told_of(site, device):
     with contextlib.closing(sqlite3.connect(f"file:{site.data / 'gateway.db'}?mode=ro", uri=True)) as connection:
         bodies = connection.execute("SELECT body FROM outbox ORDER BY last").fetchall()
     records = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
-    return [record["seq"] for record in records if record["device"] == device]
+    return [record["seq"] for record in records if record["device"] == device and record["kind"] == "telemetry"]
 
 
 async def test_a_gateway_that_is_killed_takes_what_it_had_not_acknowledged(tmp_path, rabbit):

@@ -3,6 +3,8 @@
 A row is added with its route; `OPEN` is for what needs no token.
 """
 
+import re
+
 import pytest
 
 from cloud.conftest import Cloud
@@ -43,6 +45,10 @@ RIGHTS = {
     ("GET", "/api/v1/devices/{device_id}/misfits"): VIEWER,
     ("GET", "/api/v1/sites"): VIEWER,
     ("POST", "/api/v1/sites"): OPERATOR,
+    ("PATCH", "/api/v1/sites/{site_id}"): ADMIN,
+    ("GET", "/api/v1/discoveries"): VIEWER,
+    ("POST", "/api/v1/discoveries/{device_id}/approve"): OPERATOR,
+    ("POST", "/api/v1/discoveries/{device_id}/dismiss"): OPERATOR,
     ("GET", "/api/v1/gateways"): VIEWER,
     ("POST", "/api/v1/gateways"): OPERATOR,
     ("GET", "/api/v1/certificates"): VIEWER,
@@ -86,6 +92,7 @@ BODIES = {
     ("POST", "/api/v1/groups/{group_id}/commands"): {"type": "read"},
     ("PUT", "/api/v1/types/{type_id}"): {},
     ("POST", "/api/v1/sites"): {"id": "site-9"},
+    ("PATCH", "/api/v1/sites/{site_id}"): {"automatic_entry": True},
     ("POST", "/api/v1/gateways"): {"id": "gw.nine"},
     ("POST", "/api/v1/certificates"): {"csr": "none"},
     ("POST", "/api/v1/certificates/{serial}/revoke"): {},
@@ -116,8 +123,7 @@ def doors(tmp_path_factory):
 
 def knock(doors, method, path, authorization=None):
     cloud, _ = doors
-    names = ("device_id", "command_id", "credential_id", "serial", "token_id", "release_id", "group_id", "type_id")
-    place = path.format(**dict.fromkeys(names, "nobody"))
+    place = re.sub(r"\{\w+\}", "nobody", path)
     headers = {"Authorization": authorization} if authorization else {}
     body = BODIES.get((method, path))
     with cloud.client() as client, client.stream(method, place, headers=headers, json=body) as answer:

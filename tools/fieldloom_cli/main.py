@@ -20,6 +20,7 @@ OWN = {
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
     "dead-letters": ("fieldloom_cli.dead_letters", "Dead letters: what could not be used, with the reason."),
     "device": ("fieldloom_cli.device", "Devices: list them, make a new one, flash it, watch it, update it."),
+    "discovery": ("fieldloom_cli.discovery", "Found devices: list, approve and dismiss them."),
     "group": ("fieldloom_cli.group", "Groups: make one of a query or of listed devices, change and show it."),
     "release": ("fieldloom_cli.release", "Releases of the firmware: upload, list, show and delete them."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),

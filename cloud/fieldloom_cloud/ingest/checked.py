@@ -7,11 +7,11 @@ import base64
 
 import msgspec
 
-from fieldloom_contract import batch
+from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
 from fieldloom_contract.plain import plain
-from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Telemetry, decode
+from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Discovered, Telemetry, decode
 
 FOREIGN = "the device is not registered at the site of this gateway"
 VOID = Telemetry(device="", ts=0, at=0, values={})
@@ -24,6 +24,8 @@ def parsed(text: bytes, now: int) -> AnyRecord:
         return VOID
     try:
         record = decode(text)
+        if isinstance(record, Discovered):
+            topics.device_id(record.device)
         if not isinstance(record, Telemetry):
             plain(msgspec.to_builtins(record), "record", MAX_DEPTH + 1)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Rejected) as error:
@@ -35,7 +37,7 @@ def allowed(record: AnyRecord, devices: set[str]) -> AnyRecord:
     """Return a record of a device that its gateway may speak for, or the dead letter that takes its place."""
     if record.device in devices or record is VOID:
         return record
-    if isinstance(record, DeadLetter):  # it is kept, and says nothing about what is received of that device
+    if isinstance(record, (DeadLetter, Discovered)):  # it is kept, and says nothing of what is received of that device
         return msgspec.structs.replace(record, boot=None, seq=None)
     return DeadLetter(device=record.device, ts=record.ts, at=record.at, reason=FOREIGN, was=msgspec.to_builtins(record))
 

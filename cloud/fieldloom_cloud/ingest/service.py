@@ -14,6 +14,7 @@ from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.credentials import service as credentials
 from fieldloom_cloud.database import Database, insert
 from fieldloom_cloud.device_types import service as device_types
+from fieldloom_cloud.discoveries import service as discoveries
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Changes, Guard, Incoming
@@ -32,6 +33,7 @@ from fieldloom_runtime.records import (
     CertificateRequest,
     DeadLetter,
     Desired,
+    Discovered,
     Event,
     Expired,
     Reported,
@@ -107,9 +109,12 @@ async def _upsert(session: AsyncSession, table: type[IngestStream | Received], r
 
 async def _store(session: AsyncSession, authority: Authority, gateway: str, fresh: list[AnyRecord]) -> None:
     telemetry: list[Telemetry] = []
+    found: list[Discovered] = []
     for record in fresh:
         if isinstance(record, Telemetry):
             telemetry.append(record)
+        elif isinstance(record, Discovered):
+            found.append(record)
         elif isinstance(record, DeadLetter):
             keep(session, gateway, record)
         elif isinstance(record, State):
@@ -121,6 +126,7 @@ async def _store(session: AsyncSession, authority: Authority, gateway: str, fres
         else:
             await _store_event(session, gateway, record)
     _tell_of_foreign(session, gateway, fresh)
+    await discoveries.meet(session, gateway, found)
     await _store_latest(session, telemetry)
     for unfit in await device_types.flag(session, telemetry):
         session.add(EventRow(device=unfit.device, type=UNFIT, ts=unfit.ts, gateway=gateway, data=unfit.data))

@@ -7,6 +7,7 @@ from fieldloom_cloud.auth import models as auth
 from fieldloom_cloud.credentials import models as credentials
 from fieldloom_cloud.database import Base
 from fieldloom_cloud.device_types import models as device_types
+from fieldloom_cloud.discoveries import models as discoveries
 from fieldloom_cloud.dispatch import models as dispatch
 from fieldloom_cloud.enrolment import models as enrolment
 from fieldloom_cloud.ingest import models as ingest
@@ -17,7 +18,20 @@ from fieldloom_cloud.releases import models as releases
 from fieldloom_cloud.twins import models as twins
 
 # Importing a capability's models is what makes its tables known.
-TABLES_OF = (auth, credentials, device_types, dispatch, enrolment, ingest, outbox, pki, registry, releases, twins)
+TABLES_OF = (
+    auth,
+    credentials,
+    device_types,
+    discoveries,
+    dispatch,
+    enrolment,
+    ingest,
+    outbox,
+    pki,
+    registry,
+    releases,
+    twins,
+)
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
 # Python's sqlite3 commits before every CREATE: a process that ended in between could never migrate again. We begin and

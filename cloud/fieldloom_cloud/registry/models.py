@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -16,6 +16,8 @@ class Site(Base):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    automatic_entry: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether devices that are found here are registered at once. (C8)"""
     created: Mapped[datetime] = mapped_column(default=now)
 
 

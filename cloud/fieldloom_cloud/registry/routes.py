@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.auth.dependencies import Admin, Operator, Transaction, Viewer
 from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import search, service
@@ -18,6 +18,7 @@ from fieldloom_cloud.registry.schemas import (
     GatewayOut,
     SiteIn,
     SiteOut,
+    SitePatch,
 )
 from fieldloom_cloud.registry.search import SORTED_BY, DeviceQuery
 from fieldloom_cloud.strict import StrictRoute
@@ -33,6 +34,11 @@ async def list_sites(transaction: Transaction, _: Viewer) -> Page[SiteOut]:
 @router.post("/sites", status_code=201)
 async def add_site(body: SiteIn, transaction: Transaction, _: Operator) -> SiteOut:
     return SiteOut(**await service.add_site(transaction, body.id, body.name))
+
+
+@router.patch("/sites/{site_id}")
+async def change_site(site_id: str, body: SitePatch, transaction: Transaction, _: Admin) -> SiteOut:
+    return SiteOut(**await service.change_site(transaction, site_id, automatic_entry=body.automatic_entry))
 
 
 @router.get("/gateways")

@@ -40,9 +40,14 @@ class SiteIn(Strict):
     name: Text = ""
 
 
+class SitePatch(Strict):
+    automatic_entry: bool = Field(description="Whether devices that are found here are registered at once.")
+
+
 class SiteOut(BaseModel):
     id: str
     name: str
+    automatic_entry: bool
     created: str
 
 

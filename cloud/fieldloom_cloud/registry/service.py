@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,13 +18,30 @@ async def add_site(session: AsyncSession, site_id: str, name: str) -> dict[str, 
     site = Site(id=site_id, name=name or site_id)
     await _add(session, site, f"site {site_id} is there already")
     outbox.leave(session, "site.registered", {"id": site.id, "name": site.name})
-    return {"id": site.id, "name": site.name, "created": iso(site.created)}
+    return _shown_site(site)
 
 
 async def sites(session: AsyncSession) -> list[dict[str, Any]]:
     """Return all sites."""
     found = await session.scalars(select(Site).order_by(Site.id))
-    return [{"id": site.id, "name": site.name, "created": iso(site.created)} for site in found]
+    return [_shown_site(site) for site in found]
+
+
+async def change_site(session: AsyncSession, site_id: str, *, automatic_entry: bool) -> dict[str, Any]:
+    """Say whether devices that are found at a site are registered at once. Raises NotFound."""
+    site = await session.get(Site, site_id)
+    if site is None:
+        raise NotFound(f"there is no site {site_id}")
+    if site.automatic_entry != automatic_entry:
+        site.automatic_entry = automatic_entry
+        outbox.leave(session, "site.updated", {"id": site_id, "changes": {"automatic_entry": automatic_entry}})
+    return _shown_site(site)
+
+
+async def site_of(session: AsyncSession, gateway_id: str) -> dict[str, Any] | None:
+    """Return the site of a gateway, None for a gateway that is not known."""
+    site = await session.scalar(select(Site).join(Gateway, Gateway.site == Site.id).where(Gateway.id == gateway_id))
+    return None if site is None else _shown_site(site)
 
 
 async def add_gateway(session: AsyncSession, gateway_id: str, site: str | None) -> dict[str, Any]:
@@ -51,6 +68,16 @@ async def of_same_site(session: AsyncSession, gateway_id: str, devices: set[str]
     site = select(Gateway.site).where(Gateway.id == gateway_id).scalar_subquery()
     query = select(Device.id).where(Device.site == site, Device.id.in_(devices))
     return set(await session.scalars(query))
+
+
+async def registered(session: AsyncSession, devices: set[str]) -> set[str]:
+    """Return which of some devices are there, at whatever site."""
+    return set(await session.scalars(ids().where(Device.id.in_(devices))))
+
+
+def ids() -> Select[tuple[str]]:
+    """Return what selects the ids of all devices, for a query that leaves them out."""
+    return select(Device.id)
 
 
 async def types_of(session: AsyncSession, devices: set[str]) -> dict[str, str]:
@@ -174,6 +201,11 @@ async def tags_of(session: AsyncSession, devices: list[str]) -> dict[str, dict[s
     for tag in await session.scalars(select(Tag).where(Tag.device.in_(devices)).order_by(Tag.device, Tag.key)):
         tags.setdefault(tag.device, {})[tag.key] = tag.value
     return tags
+
+
+def _shown_site(site: Site) -> dict[str, Any]:
+    told = {name: getattr(site, name) for name in ("id", "name", "automatic_entry")}
+    return {**told, "created": iso(site.created)}
 
 
 def _announce(session: AsyncSession, device: Device) -> None:

@@ -17,6 +17,7 @@ from fieldloom_gateway.adapters.base import BUSY, TAKEN, Message, Outcome
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.ingest.patience import Patience
 from fieldloom_gateway.ingest.store import Ack, Arrival, Store, Taken
+from fieldloom_runtime.records import Discovered
 
 log = structlog.get_logger()
 
@@ -55,6 +56,8 @@ class Ingest:
         self._on_request = on_request
         self._patience = Patience()
         self._listeners: list[Callable[[Sequence[Message]], None]] = []
+        self._noting: list[dict[str, Discovered]] = []
+        """Where those are noted who turn up now, by their ids, for whoever has asked."""
         self.counts: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -68,10 +71,22 @@ class Ingest:
         self._listeners.append(tell)
 
     async def greet_all(self) -> None:
-        """Ask who is there: after a start of this gateway or of its broker nobody can know."""
-        request = messages.discovery_request(f"start-{self._now()}", self._now())
+        """Ask who is there: at intervals, and after a start of this gateway or of its broker nobody can know."""
+        await self._in_store(self._store.begin_finding)
+        request = messages.discovery_request(f"ask-{self._now()}", self._now())
         for adapter in self._adapters:
             await adapter.publish(topics.DISCOVERY_REQUEST, request)
+
+    async def discover(self, seconds: float) -> list[Discovered]:
+        """Ask who is there, and return who answers, or is heard where nobody can be asked, within so long. (C8)"""
+        found: dict[str, Discovered] = {}
+        self._noting.append(found)
+        try:
+            await self.greet_all()
+            await asyncio.sleep(seconds)
+        finally:
+            self._noting = [other for other in self._noting if other is not found]
+        return [found[device] for device in sorted(found)]
 
     async def send(self, device: str, verb: str, payload: bytes) -> None:
         """Send to a device that may not be there; what matters is sent again when it comes online."""
@@ -109,7 +124,7 @@ class Ingest:
                 await self._take(adapter, group)
 
     async def _take(self, adapter: Kept, group: list[Message]) -> None:
-        arrivals = [self._arrival(place, message) for place, message in enumerate(group)]
+        arrivals = [self._arrival(adapter.name, place, message) for place, message in enumerate(group)]
         self._remember(adapter, arrivals)
         try:
             taken = await self._in_store(self._store.take, arrivals, self._now())
@@ -123,6 +138,9 @@ class Ingest:
         _settle(group, taken.outcomes)
         self.counts.update(taken.counts)
         self._on_new()
+        for found in taken.found:
+            for noted in self._noting:
+                noted[found.device] = found
         if self._listeners:
             heard = [message for place, message in enumerate(group) if place not in taken.outcomes]
             for tell in self._listeners:
@@ -140,7 +158,7 @@ class Ingest:
             self._routes.clear()
         self._routes.update((arrival.device, adapter) for arrival in arrivals)
 
-    def _arrival(self, place: int, message: Message) -> Arrival:
+    def _arrival(self, adapter: str, place: int, message: Message) -> Arrival:
         topic, payload, _, fault, key, slot = message
         try:
             device, verb = _address(topic)
@@ -148,7 +166,7 @@ class Ingest:
             # Of no device that can be; the store keeps it with the dead letters.
             self.counts["unknown_topics"] += 1
             device = verb = ""
-        return Arrival(device, verb, payload, topic, place, fault, key, slot)
+        return Arrival(device, verb, payload, topic, place, fault, key, slot, adapter)
 
     async def _answer(self, taken: Taken) -> None:
         newest: dict[tuple[str, int | None, int | None], Ack] = {}

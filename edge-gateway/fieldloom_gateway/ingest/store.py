@@ -21,10 +21,12 @@ from fieldloom_contract.stream import fingerprint
 from fieldloom_engine.transformers.chains import Chains
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.adapters import base
+from fieldloom_gateway.adapters.factory import BROKER
 from fieldloom_gateway.ingest import credentials, readings
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
+from fieldloom_gateway.ingest.finding import Finding
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.letters import DeadLetters
 from fieldloom_gateway.ingest.pressure import Pressure
@@ -40,6 +42,7 @@ from fieldloom_gateway.settings import Policy
 from fieldloom_runtime.down import Answered, Credential, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
+    Discovered,
     Event,
     Expired,
     Record,
@@ -77,6 +80,7 @@ class Arrival(NamedTuple):
     """Its sender's own mark."""
     slot: base.Slot | None = None
     """Whose mark it is, if not the device's."""
+    adapter: str = BROKER
 
 
 class Downward(NamedTuple):
@@ -107,6 +111,8 @@ class Taken:
     answers: list[Downward] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """What devices ask for of a release, as the contract parses it."""
+    found: list[Discovered] = field(default_factory=list)
+    """Devices that were told of as being there."""
     counts: Counter[str] = field(default_factory=Counter)
     outcomes: dict[int, base.Outcome] = field(default_factory=dict)
     """By place in the group, of messages that were not simply taken."""
@@ -134,6 +140,7 @@ class Store:
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
         self._burying = Burying(self.letters, self._segments.add)
+        self._finding = Finding(self._segments.add)
         bury_failed = self._burying.bury_failed
         self.transforming = Transforming(connection, self._segments.add, self._segments.cover, bury_failed)
 
@@ -150,6 +157,10 @@ class Store:
         if len(self._received) > LIVES_IN_MEMORY:
             self._received.clear()
         return taken
+
+    def begin_finding(self) -> None:
+        """Begin a round of discovery: devices that can't be asked are told of again when they are heard. (C8)"""
+        self._finding.begin()
 
     def acknowledgement(self, device: str) -> Ack | None:
         """Return what a device that came online is told of its present boot."""
@@ -332,6 +343,7 @@ class Store:
             self.transforming.forget()
             self.letters.forget()
             self.room.forget()
+            self._finding.begin()
             raise
 
     def _write_back(self) -> None:
@@ -346,6 +358,8 @@ class Store:
             taken.counts["refused_full"] += 1
             taken.outcomes[arrival.place] = base.BUSY
             return
+        if arrival.adapter != BROKER:
+            self._hear(arrival, now, taken)
         try:
             if arrival.fault is not None:
                 raise Rejected(*arrival.fault)
@@ -363,6 +377,14 @@ class Store:
             taken.refuse(arrival.place, base.Fault(error.field, error.reason))
             if arrival.verb in topics.UP_STREAM:
                 self._refuse(arrival, str(error), taken)
+
+    def _hear(self, arrival: Arrival, now: int, taken: Taken) -> None:
+        """Tell of a device that is there, unless it says so itself."""
+        if not arrival.device or arrival.verb == topics.DISCOVERY:
+            return
+        found = self._finding.hear(arrival.device, arrival.adapter, now)
+        if found is not None:
+            taken.found.append(found)
 
     def _take_once(self, arrival: Arrival, key: str, now: int, taken: Taken) -> None:
         """Take a message that bears its sender's mark, unless it was taken before."""
@@ -388,7 +410,9 @@ class Store:
             self._take_certificate_request(arrival, now, taken)
         elif arrival.verb == topics.DISCOVERY:
             told = messages.parse_discovery(arrival.payload)["device"]
-            self.twins.meet(arrival.device, optional_number(told, "twin", 0) or 0, now)
+            version = optional_number(told, "twin", 0) or 0
+            taken.found.append(self._finding.answer(arrival.device, arrival.adapter, told, now))
+            self.twins.meet(arrival.device, version, now)
             self.transforming.meet(arrival.device, told)
             taken.greeted.add(arrival.device)
         elif arrival.verb == topics.UPDATE_REQUEST:
