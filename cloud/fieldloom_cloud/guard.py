@@ -5,6 +5,7 @@ The offset guards a resend within a stream; the ranges of seq guard the same rec
 
 from typing import NamedTuple
 
+from fieldloom_contract.batch import DISK_BYTES
 from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.records import AnyRecord
 
@@ -34,6 +35,7 @@ class Guard:
 
     def __init__(self, positions: dict[bytes, int], received: dict[tuple[str, int], Ranges]) -> None:
         self._positions = positions
+        self._disks = {stream[:DISK_BYTES] for stream in positions}
         self._received = received
         self._moved: set[bytes] = set()
         self._touched: set[tuple[str, int]] = set()
@@ -42,6 +44,10 @@ class Guard:
         """Return the last number that is taken of a stream."""
         return self._positions.get(stream, 0)
 
+    def knows_disk(self, stream: bytes) -> bool:
+        """Whether anything is taken of the disk that a stream is on."""
+        return stream[:DISK_BYTES] in self._disks
+
     def take(self, sent: Incoming) -> list[AnyRecord]:
         """Take a batch that continues its stream and return its new records; of one that leaves a gap take nothing."""
         had = max(self.position(sent.stream), sent.first - 1)
@@ -49,6 +55,7 @@ class Guard:
             return []
         fresh = [record for record in sent.records[had + 1 - sent.offset :] if self._is_new(record)]
         self._positions[sent.stream] = max(had, sent.offset + len(sent.records) - 1)
+        self._disks.add(sent.stream[:DISK_BYTES])
         self._moved.add(sent.stream)
         for device, boot, low, high in sent.covers:
             self._add((device, boot), low, high)

@@ -129,7 +129,11 @@ class Gateway:
             "id": self._settings.id,
             "broker_connected": self._adapters[0].is_connected,
             "cloud_connected": self._uplink.is_connected,
-            "outbox": {"records": self._outbox.waiting(), **self._store.room.status(unix_ms())},
+            "outbox": {
+                "records": self._outbox.waiting(),
+                "sealed_lanes": len(self._outbox.sealed),
+                **self._store.room.status(unix_ms()),
+            },
             "dead_letters": self._store.letters.count,
             "dead_letters_thrown_away": self._store.letters.thrown_away,
             "transformers": self._writer.submit(self._transformers.status).result(),

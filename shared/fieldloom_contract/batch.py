@@ -15,6 +15,9 @@ from fieldloom_contract.topics import device_id
 
 VERSION = 1
 STREAM_BYTES = 16
+DISK_BYTES = 8
+"""The front of a stream's id, which all streams of one disk share."""
+LANE_BYTES = STREAM_BYTES - DISK_BYTES
 
 _BATCH = ord("B")
 _ACK = ord("A")
@@ -24,6 +27,11 @@ _REST = "!QII"  # first, number of records, bytes of covers
 _BODY = _HEAD_BYTES + struct.calcsize(_REST)
 
 Batch = namedtuple("Batch", ("stream", "offset", "first", "covers", "records"))
+
+
+def sibling(stream: bytes, drawn: bytes) -> bytes:
+    """Return the id of a further stream of the same disk; `drawn` are LANE_BYTES random ones."""
+    return stream[:DISK_BYTES] + drawn
 
 
 def pack(stream: bytes, offset: int, first: int, covers: list[list[object]], records: list[bytes]) -> bytes:

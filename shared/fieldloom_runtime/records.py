@@ -88,6 +88,8 @@ class State(Record, tag="state", kw_only=True):
     online: bool
     session: str
     facts: dict[str, Any] = {}
+    began: Moment | None = None
+    """When its gateway heard of the session first."""
 
 
 class Expired(Record, tag="expired", kw_only=True):

@@ -19,7 +19,7 @@ def test_what_waited_in_version_1_goes_up_under_its_numbers(tmp_path):
     old.close()
 
     db = open_database(tmp_path)
-    outbox = Outbox(db)
+    outbox = Outbox(db).live
     sent = batch.unpack(encode(outbox.peek(None, 10, 10_000), outbox.first(outbox.stream)))
     Store(db, 10_000).take([Arrival("dev-1", "telemetry", READING, "fl/v1/d/dev-1/telemetry")], 1_790_000_000_000)
     added = outbox.peek((outbox.stream, 5), 10, 10_000)
@@ -42,7 +42,7 @@ def test_an_emptied_outbox_goes_on_after_its_last_number(tmp_path):
     db.close()
 
     db = open_database(tmp_path)
-    outbox = Outbox(db)
+    outbox = Outbox(db).live
     waiting = outbox.waiting()
     db.close()
 
@@ -61,3 +61,26 @@ def test_dead_letters_of_version_2_are_known_by_their_device(tmp_path):
 
     assert version == VERSION
     assert [(one.device, one.seq, one.length) for one in letters] == [("", None, 5000), ("dev-1", None, 1)]
+
+
+def test_what_waited_in_version_3_is_sealed_like_any_other(tmp_path):
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript((OLD / "version_3.sql").read_text())
+    old.close()
+
+    db = open_database(tmp_path)
+    store = Store(db, 10_000)
+    outbox = Outbox(db)
+    before = outbox.live.stream
+    store.seal(1, bytes(batch.LANE_BYTES))
+    store.take([Arrival("dev-1", "telemetry", READING, "fl/v1/d/dev-1/telemetry")], 1_790_000_000_000)
+    outbox.read()
+    (sealed,) = outbox.sealed
+    db.close()
+
+    assert (before, sealed.stream, outbox.live.stream) == (
+        bytes(range(16)),
+        bytes(range(16)),
+        bytes(range(8)) + bytes(8),
+    )
+    assert (sealed.acknowledged, sealed.last, outbox.live.acknowledged) == (2, 4, 4)

@@ -12,13 +12,13 @@ from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.ingest.checked import opened
 from fieldloom_contract import messages
 from fieldloom_contract.ranges import Ranges
-from fieldloom_contract.stream import Sender
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
 from fieldloom_gateway.ingest.database import open_database
 from fieldloom_gateway.ingest.fill import Fill
-from fieldloom_gateway.ingest.outbox import Outbox, encode
+from fieldloom_gateway.ingest.lanes import Lanes
+from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.records import Event, Telemetry
 
@@ -30,15 +30,20 @@ class Gateway:
     """A store, and the cloud that takes what its uplink would send."""
 
     def __init__(self, folder, policy="refuse", limit=LIMIT):
-        self.db = open_database(folder)
-        self.db.execute("PRAGMA synchronous = OFF")  # power cuts are tried in tests/powercut
-        self.store = Store(self.db, limit, policy)
-        self.outbox = Outbox(self.db)
+        self.folder, self.policy, self.limit = folder, policy, limit
         self.guard = Guard({}, {})
-        self.sender = Sender(self.outbox, encode, lambda: 0.0, 8192, 100, 65_536)
-        self.sender.connected(0)
         self.taken = []
         self.now = NOW
+        self.steady = 0
+        self.start()
+
+    def start(self):
+        self.db = open_database(self.folder)
+        self.db.execute("PRAGMA synchronous = OFF")  # power cuts are tried in tests/powercut
+        self.store = Store(self.db, self.limit, self.policy)
+        self.outbox = Outbox(self.db)
+        self.lanes = Lanes(self.outbox, lambda: 0.0, 8192)
+        self.lanes.connected(self.steady)
 
     def telemetry(self, seq, device="dev-1"):
         self.now += 1000
@@ -54,20 +59,34 @@ class Gateway:
 
     def send_some(self):
         """Bring one batch to the cloud, and its acknowledgement back."""
-        message = self.sender.poll(0)
-        if message is None:
+        sent = self.deliver()
+        if sent is None:
             return False
+        self.lanes.acknowledge(sent.stream, self.guard.position(sent.stream), self.steady)
+        self.trim()
+        return True
+
+    def trim(self):
+        """Delete what the cloud has, as the uplink does at each turn."""
+        self.outbox.settle()
+        for lane in self.outbox.lanes:
+            self.store.trim(lane.acknowledged, lane.after)
+            lane.trimmed = lane.acknowledged
+        self.outbox.settle()
+
+    def deliver(self):
+        """Bring one batch to the cloud and return it, None without one."""
+        message = self.lanes.poll(self.steady)
+        if message is None:
+            return None
         sent, records = opened(message.payload, NOW)
         self.taken += self.guard.take(Incoming("gw", sent.stream, sent.offset, sent.first, sent.covers, records))
-        position = self.guard.position(sent.stream)
-        self.sender.acknowledge(sent.stream, position, 0)
-        self.store.trim(position)
-        return True
+        return sent
 
     def drain(self):
         while self.send_some():
             continue
-        assert self.outbox.waiting() == 0, "nothing holds the stream up"
+        assert self.outbox.waiting() == 0, "nothing holds a stream up"
 
     @property
     def told_lost(self):

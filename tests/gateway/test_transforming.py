@@ -307,7 +307,7 @@ def test_a_batch_of_covers_and_no_more_than_fits(gateway):
     for number in range(30):
         gateway.take(reading(1, 0), device=f"dev-{number}")
     gateway.take(reading(2, 60), device="dev-3")
-    outbox = Outbox(gateway.db)
+    outbox = Outbox(gateway.db).live
 
     sent = batch.unpack(encode(outbox.peek(None, 10, 10**6), outbox.first(outbox.stream)))
 

@@ -4,40 +4,52 @@ import json
 import sqlite3
 from binascii import crc32
 from pathlib import Path
+from typing import NamedTuple
 
 from fieldloom_contract import topics
 from fieldloom_gateway.ingest.database import FILE, open_database
-from fieldloom_gateway.ingest.outbox import Outbox
+from fieldloom_gateway.ingest.outbox import Lane, Outbox
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.errors import StartFailed
 from powercut import script
 from powercut.disk import State
 
 
+class Sent(NamedTuple):
+    """A record that went up: the stream in hex, the CRC-32 of its text, and its seq or 0."""
+
+    stream: str
+    fingerprint: int
+    seq: int
+
+
 class Said:
     """What left the gateway before the cut."""
 
     def __init__(self, state: State) -> None:
-        self.acknowledged = self.cloud_has = self.down = 0
-        self.sent: dict[int, tuple[int, int]] = {}
-        self.stream = None
+        self.acknowledged = self.down = 0
+        self.sent: dict[int, Sent] = {}
+        self.cloud_has: dict[str, int] = {}
         for mark in state.said:
             what, *words = mark.words
             match what:
                 case "sent":
-                    self.stream = words[0]
-                    self.sent[int(words[1])] = (int(words[2]), int(words[3]))
+                    self.sent[int(words[1])] = Sent(words[0], int(words[2]), int(words[3]))
                 case "acknowledged":
                     self.acknowledged = max(self.acknowledged, int(words[0]))
                 case "cloud-has":
-                    self.cloud_has = int(words[0])
+                    self.cloud_has[words[0]] = int(words[1])
                 case "down":
                     self.down = int(words[0])
 
     @property
     def stored_above(self) -> set[int]:
         """The seqs that the cloud has acknowledged."""
-        return {seq for number, (_, seq) in self.sent.items() if number <= self.cloud_has}
+        return {sent.seq for number, sent in self.sent.items() if self.is_stored(number)}
+
+    def is_stored(self, number: int) -> bool:
+        """Whether the cloud has acknowledged a record."""
+        return number in self.sent and number <= self.cloud_has.get(self.sent[number].stream, 0)
 
 
 def violations(folder: Path, state: State) -> list[str]:
@@ -61,8 +73,9 @@ def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Sai
         yield f"not intact: {intact}"
         return
     store, outbox = Store(connection, 1_000_000), Outbox(reader)
-    if said.stream not in (None, outbox.stream.hex()):
-        yield "another stream goes on with the numbers of the old one"
+    for number, _, _ in _waiting(connection):
+        if number in said.sent and said.sent[number].stream != _lane(outbox, number).stream.hex():
+            yield f"number {number} goes up under two streams"
     had = {seq for _, _, seq in _waiting(connection)} | said.stored_above
     if lost := set(range(1, said.acknowledged + 1)) - had:
         yield f"acknowledged and lost: {sorted(lost)}"
@@ -83,14 +96,18 @@ def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Sai
 
 def _after_resend(waiting: list[tuple[int, bytes, int]], said: Said):
     again = [seq for _, _, seq in waiting if seq]
-    unknown = {seq for number, _, seq in waiting if number > said.cloud_has}
+    unknown = {seq for number, _, seq in waiting if not said.is_stored(number)}
     if twice := {seq for seq in again if again.count(seq) > 1} | (unknown & said.stored_above - {0}):
         yield f"stored twice: {sorted(twice)}"
     if missing := set(range(1, script.LAST + 1)) - set(again) - said.stored_above:
         yield f"sent again and not taken: {sorted(missing)}"
     for number, body, _ in waiting:
-        if number in said.sent and said.sent[number][0] != crc32(body):
+        if number in said.sent and said.sent[number].fingerprint != crc32(body):
             yield f"number {number} of the stream is given to another record"
+
+
+def _lane(outbox: Outbox, number: int) -> Lane:
+    return next((lane for lane in outbox.sealed if lane.after < number <= (lane.last or 0)), outbox.live)
 
 
 def _waiting(connection: sqlite3.Connection) -> list[tuple[int, bytes, int]]:

@@ -23,6 +23,7 @@ from fixtures import sabotage
 from powercut import script
 from powercut.trace import mark
 
+RECONNECTS = 4  # every so many batches
 PAGES = 20  # SQLite checkpoints after 1,000; so many let a short run do it several times
 WAIT_S = 20
 
@@ -70,10 +71,12 @@ class Cloud:
             await self.answer()
         while True:
             await self.answer()
+            if self.batches % RECONNECTS == 0:
+                await self.connected()  # what waits is sealed
 
     async def answer(self) -> None:
         stream, last = await self.answers.get()
-        mark("cloud-has", last)  # the gateway may forget it from now on
+        mark("cloud-has", stream.hex(), last)  # the gateway may forget it from now on
         await self.hear(topics.gateway(script.GATEWAY, "ack"), batch.pack_ack(stream, last))
 
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
@@ -106,6 +109,7 @@ async def run(data: Path) -> None:
 
 if __name__ == "__main__":
     uplink.MqttLink = Cloud
+    uplink.SEALED_FROM_BATCHES = 0
     sabotage.apply(sys.argv[2:])
     asyncio.run(run(Path(sys.argv[1])))
     sys.stdout.flush()

@@ -66,13 +66,13 @@ class Records:
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
-            unknown = {sent.stream: sent.gateway for sent in group if not self._guard.position(sent.stream)}
+            unknown = {sent.stream: sent.gateway for sent in group if not self._guard.knows_disk(sent.stream)}
             async with self._database.transaction() as session:
                 for sent in group:
                     await _store(session, self._authority, sent.gateway, self._guard.take(sent))
                 await _store_guard(session, self._guard.changes())
-                begun = [gateway for stream, gateway in unknown.items() if self._guard.position(stream)]
-                for gateway in begun:
+                begun = {gateway for stream, gateway in unknown.items() if self._guard.knows_disk(stream)}
+                for gateway in sorted(begun):
                     await credentials.restore(session, gateway)
                     await twins.restore(session, gateway)
         except BaseException:
@@ -119,7 +119,7 @@ async def _store(session: AsyncSession, authority: Authority, gateway: str, fres
             keep(session, gateway, record)
         elif isinstance(record, State):
             status = "online" if record.online else "asleep" if "wakes_by" in record.facts else "offline"
-            word = registry.Told(record.session, record.at, status, record.facts)
+            word = registry.Told(record.session, record.at, status, record.facts, record.began)
             await registry.set_presence(session, record.device, word)
         elif isinstance(record, CertificateRequest):
             await _answer(session, authority, gateway, record)

@@ -98,18 +98,21 @@ class Told(NamedTuple):
     at: int
     status: str
     facts: dict[str, Any]
+    began: int | None = None
+    """When its gateway heard of the session first, in Unix ms."""
 
 
 async def set_presence(session: AsyncSession, device_id: str, told: Told) -> None:
     """Take over what a device says of itself. It is no change of its owner's, so the version stays.
 
-    That it is gone counts for its newest session alone: a gateway that it has left for another one says so late.
+    That it is gone counts for its newest session alone: a gateway that it has left for another one says so late. An
+    unknown session is the newest if it began after all that was told: its beginning comes in an older lane (ADR 32).
     """
     found = await session.get(Device, device_id)
     if found is None:
         return
     state = await session.get(DeviceState, device_id)
-    if state is not None and (told.at < state.at or (told.status != "online" and told.session != state.session)):
+    if state is not None and (told.at < state.at or _is_of_older_session(told, state)):
         return
     if state is None:
         state = DeviceState(device=device_id, session=told.session, at=told.at, facts={})
@@ -124,6 +127,12 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> Non
     if changes:
         outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
     _announce(session, found)
+
+
+def _is_of_older_session(told: Told, state: DeviceState) -> bool:
+    if told.status == "online" or told.session == state.session:
+        return False
+    return told.began is None or told.began <= state.at
 
 
 async def state(session: AsyncSession, device_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_runtime.errors import StartFailed
 
-VERSION = 3
+VERSION = 4
 FILE = "gateway.db"
 
 

@@ -1,10 +1,11 @@
-"""The outbox as the store of a stream's sender: the uplink reads it over a connection of its own."""
+"""The outbox as the stores of its streams' senders: the uplink reads it over a connection of its own."""
 
 import json
 import sqlite3
 from typing import Any, NamedTuple
 
 from fieldloom_contract import batch
+from fieldloom_contract.limits import MAX_NUMBER
 from fieldloom_contract.ranges import Ranges
 
 
@@ -21,22 +22,28 @@ class Segment(NamedTuple):
     """[[device, boot, first seq, last seq], ...] as JSON."""
 
 
-class Outbox:
-    """A Sender's store over the table `outbox`; what is acknowledged is deleted by `trim`, with the next group."""
+class Lane:
+    """A stream of the outbox, as a Sender's store: the records above `after`, up to `last` where it is sealed.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    What is acknowledged is deleted by `Store.trim`, with the next group.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, stream: bytes, after: int, last: int | None = None) -> None:
         self._db = connection
-        self.stream: bytes = self._one("SELECT value FROM meta WHERE key = 'stream'")
-        oldest = self._one("SELECT min(first) FROM outbox")
-        numbered = self._one("SELECT value FROM meta WHERE key = 'numbered'")
-        self.acknowledged: int = numbered if oldest is None else oldest - 1
+        self.stream = stream
+        self.after = after
+        self.last = last
+        oldest = self._oldest(after)
+        self.acknowledged: int = self._newest() if oldest is None else oldest - 1
+        self.trimmed = after
+        """Up to where what is acknowledged is deleted, as far as this process knows."""
 
     def peek(self, after: tuple[bytes, int] | None, records: int, size: int) -> list[Segment]:
         """Return the segments after a place, as many as fit and at least one; `records` counts segments."""
         start = max(after[1] if after else 0, self.acknowledged)
-        query = "SELECT first, last, covers, body FROM outbox WHERE last > ? ORDER BY last LIMIT ?"
+        query = "SELECT first, last, covers, body FROM outbox WHERE last > ? AND last <= ? ORDER BY last LIMIT ?"
         segments: list[Segment] = []
-        for first, last, covers, body in self._db.execute(query, (start, records)):
+        for first, last, covers, body in self._db.execute(query, (start, self._end, records)):
             size -= len(body) + len(covers)
             if segments and size < 0:
                 break
@@ -47,9 +54,8 @@ class Outbox:
         """Return the oldest number that is held; what a policy has given up is not."""
         if life != self.stream:
             return None
-        query = "SELECT first FROM outbox WHERE last > ? ORDER BY last LIMIT 1"
-        row = self._db.execute(query, (self.acknowledged,)).fetchone()
-        return max(row[0], self.acknowledged + 1) if row else self.acknowledged + 1
+        oldest = self._oldest(self.acknowledged)
+        return self.acknowledged + 1 if oldest is None else max(oldest, self.acknowledged + 1)
 
     def discard(self, life: bytes, seq: int) -> int:
         """Take all up to seq as acknowledged."""
@@ -60,11 +66,68 @@ class Outbox:
 
     def waiting(self) -> int:
         """Return how many records wait for the cloud, those that were given up among others included."""
-        query = "SELECT coalesce(max(last) - max(min(first) - 1, ?1), 0) FROM outbox WHERE last > ?1"
-        return int(self._one(query, self.acknowledged))
+        oldest = self._oldest(self.acknowledged)
+        if oldest is None:
+            return 0
+        query = "SELECT last FROM outbox WHERE last <= ? ORDER BY last DESC LIMIT 1"
+        newest: int = self._db.execute(query, (self._end,)).fetchone()[0]
+        return newest - max(oldest - 1, self.acknowledged)
 
-    def _one(self, query: str, *values: int) -> Any:
-        return self._db.execute(query, values).fetchone()[0]
+    @property
+    def is_through(self) -> bool:
+        """Whether it was sealed and all of it is acknowledged."""
+        return self.acknowledged == self.last
+
+    @property
+    def _end(self) -> int:
+        return MAX_NUMBER if self.last is None else self.last
+
+    def _oldest(self, after: int) -> int | None:
+        query = "SELECT first FROM outbox WHERE last > ? AND last <= ? ORDER BY last LIMIT 1"
+        row = self._db.execute(query, (after, self._end)).fetchone()
+        return row[0] if row else None
+
+    def _newest(self) -> Any:
+        """Return the last number that was ever given in this lane."""
+        if self.last is not None:
+            return self.last
+        return self._db.execute("SELECT value FROM meta WHERE key = 'numbered'").fetchone()[0]
+
+
+class Outbox:
+    """The lanes of the table `outbox`: those that were sealed, the oldest first, and the live one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self.sealed: list[Lane] = []
+        self.live: Lane
+        self.read()
+
+    def read(self) -> None:
+        """Find the lanes, after one was sealed."""
+        after = 0
+        self.sealed = []
+        for last, stream in self._db.execute("SELECT last, stream FROM lane ORDER BY last").fetchall():
+            self.sealed.append(Lane(self._db, stream, after, last))
+            after = last
+        stream = self._db.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()[0]
+        self.live = Lane(self._db, stream, after)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """All lanes, in the order in which they are sent: the live one first, then the oldest."""
+        return [self.live, *self.sealed]
+
+    def settle(self) -> None:
+        """Take sealed lanes of which nothing is left as acknowledged, and forget those that are deleted too."""
+        for lane in self.sealed:
+            if lane.last is not None and not lane.waiting():  # a policy may have given up the rest
+                lane.acknowledged = lane.last
+        self.sealed = [lane for lane in self.sealed if lane.trimmed != lane.last]
+
+    def waiting(self) -> int:
+        """Return how many records wait for the cloud, those that were given up among others included."""
+        return sum(lane.waiting() for lane in self.lanes)
 
 
 def encode(segments: list[Segment], first: int) -> bytes:

@@ -7,6 +7,9 @@ CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT N
 CREATE TABLE IF NOT EXISTS outbox (
   first INTEGER NOT NULL, last INTEGER PRIMARY KEY, covers TEXT NOT NULL, body BLOB NOT NULL
 );
+-- Streams that were sealed: the records up to `last`, above the lane before, go up under `stream`; what follows the newest
+-- of them goes up under the stream in meta.
+CREATE TABLE IF NOT EXISTS lane (last INTEGER PRIMARY KEY, stream BLOB NOT NULL);
 -- Seqs that were received and that no record of the outbox carries yet, since a chain left their records out: spans as JSON.
 CREATE TABLE IF NOT EXISTS uncarried (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
 -- The open windows of chains, with what they have taken so far.
@@ -15,9 +18,10 @@ CREATE TABLE IF NOT EXISTS open_window (
 ) WITHOUT ROWID;
 -- What a device tells of itself, by which chains choose: its type, and its tags as JSON.
 CREATE TABLE IF NOT EXISTS described (device TEXT PRIMARY KEY, type TEXT, tags TEXT NOT NULL) WITHOUT ROWID;
+-- When it started, when it was heard last, and since when its session lasts, in Unix ms.
 CREATE TABLE IF NOT EXISTS device (
   device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,
-  started_at INTEGER, seen INTEGER NOT NULL
+  started_at INTEGER, seen INTEGER NOT NULL, began INTEGER
 ) WITHOUT ROWID;
 -- Devices that sleep: ms between wakes, and by when one that has left has to be back.
 CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT NULL, wakes_by INTEGER) WITHOUT ROWID;

@@ -59,12 +59,14 @@ class Segments:
         self._touched.clear()
         self._read()
 
-    def trim(self, number: int) -> None:
-        """Forget what the cloud has: segments up to a number."""
-        query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last <= ?"
-        freed = self._db.execute(query, (number,)).fetchone()[0]
-        self._db.execute("DELETE FROM outbox WHERE last <= ?", (number,))
+    def trim(self, number: int, after: int) -> None:
+        """Forget what the cloud has: segments above `after`, up to a number, and with the last of them their lane."""
+        span = (after, number)
+        query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last > ? AND last <= ?"
+        freed = self._db.execute(query, span).fetchone()[0]
+        self._db.execute("DELETE FROM outbox WHERE last > ? AND last <= ?", span)
         self.bytes -= freed
+        self._db.execute("DELETE FROM lane WHERE last > ? AND last <= ?", span)
 
     def _write_segment(self, records: list[Record], lines: list[bytes]) -> None:
         first, self._numbered = self._numbered + 1, self._numbered + len(lines)

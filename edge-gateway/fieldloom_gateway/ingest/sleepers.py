@@ -29,9 +29,9 @@ class Sleepers:
         self._db.execute("UPDATE sleeper SET wakes_by = ? WHERE device = ?", (wakes_by, device))
         return wakes_by
 
-    def late(self, now: int) -> list[tuple[str, int, str]]:
-        """Return (device, boot, session) of those that should be back by now."""
-        query = "SELECT device, boot, session FROM sleeper JOIN device USING (device) WHERE wakes_by <= ?"
+    def late(self, now: int) -> list[tuple[str, int, str, int | None]]:
+        """Return (device, boot, session, when that began) of those that should be back by now."""
+        query = "SELECT device, boot, session, began FROM sleeper JOIN device USING (device) WHERE wakes_by <= ?"
         return self._db.execute(query, (now,)).fetchall()
 
     def miss(self, device: str) -> None:

@@ -34,6 +34,7 @@ from fieldloom_gateway.ingest.readings import Reading
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.room import Room
+from fieldloom_gateway.ingest.sealing import seal
 from fieldloom_gateway.ingest.segments import Segments
 from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
@@ -236,8 +237,8 @@ class Store:
         late = self._sleepers.late(now)
         if late:
             with self._transaction():
-                for device, boot, session in late:
-                    self._segments.add(State(device, now, now, boot, online=False, session=session))
+                for device, boot, session, began in late:
+                    self._segments.add(State(device, now, now, boot, online=False, session=session, began=began))
                     self._sleepers.miss(device)
         return len(late)
 
@@ -310,16 +311,27 @@ class Store:
         self._ballast = ballast
         ballast.hold()
 
-    def trim(self, number: int) -> None:
-        """Forget what the cloud has: the outbox up to a number. Raises sqlite3.Error; then it is all there."""
+    def seal(self, least: int, drawn: bytes) -> bool:
+        """Seal the stream that is written to, if so many bytes of it wait at least, and begin another one.
+
+        `drawn` are random bytes for its name. Say whether it was done. Raises sqlite3.Error. (ADR 32)
+        """
+        with self._transaction():
+            return seal(self._db, least, drawn)
+
+    def trim(self, number: int, after: int = 0) -> None:
+        """Forget what the cloud has: the records above `after`, up to a number.
+
+        Raises sqlite3.Error; what it has not forgotten then it forgets when it is told again.
+        """
         try:
-            self._segments.trim(number)
+            self._segments.trim(number, after)
         except sqlite3.OperationalError:
             if self._ballast is None:
                 raise
             self._ballast.let_go()
             self._write_back()
-            self._segments.trim(number)
+            self._segments.trim(number, after)
         if self._ballast is not None:
             self._ballast.hold()
 
@@ -503,9 +515,11 @@ class Store:
 
     def _take_state(self, arrival: Arrival, now: int, taken: Taken) -> None:
         state = messages.parse_state(arrival.payload)
-        known = self._db.execute("SELECT session FROM device WHERE device = ?", (arrival.device,)).fetchone()
-        if not state["online"] and known is not None and known[0] != state["session"]:
+        known = self._db.execute("SELECT session, began FROM device WHERE device = ?", (arrival.device,)).fetchone()
+        is_same = known is not None and known[0] == state["session"]
+        if not state["online"] and known is not None and not is_same:
             return  # the last will of an earlier session says nothing about this one
+        began = known[1] if is_same else now if state["online"] else None
         up = state.get("up")
         row = (
             arrival.device,
@@ -514,15 +528,16 @@ class Store:
             state["session"],
             now - up if up is not None else self._started_at(arrival.device, state["boot"]),
             now,
+            began,
         )
-        self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         facts = {name: value for name, value in state.items() if name not in ("online", "boot", "session")}
         if state["online"]:
             self._sleepers.awake(arrival.device, state.get("sleep"))
         elif (wakes_by := self._sleepers.gone(arrival.device, state.get("sleep"), now)) is not None:
             facts["wakes_by"] = wakes_by
         told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
-        told.facts = facts
+        told.facts, told.began = facts, began
         self._segments.add(told)
         if state["online"]:
             self.twins.meet(arrival.device, state.get("twin") or 0, now)

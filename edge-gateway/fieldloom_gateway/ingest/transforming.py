@@ -66,7 +66,9 @@ class Transforming:
         if became.values:
             record.values, record.tags = became.values, became.tags or None
             self._add(record)
-        elif record.boot is not None and record.seq is not None:
+        elif (
+            not became.failures and record.boot is not None and record.seq is not None
+        ):  # else its letter has the number
             self._cover(record.device, record.boot, record.seq)
         if became.failures:
             self._bury(_failed(record, became.failures, numbered=not became.values))

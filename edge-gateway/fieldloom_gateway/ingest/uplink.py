@@ -1,7 +1,8 @@
-"""The two acknowledged streams between gateway and cloud, over one MQTT 5 connection."""
+"""The acknowledged streams between gateway and cloud, both ways over one MQTT 5 connection."""
 
 import asyncio
 import json
+import os
 import random
 import sqlite3
 import ssl
@@ -13,9 +14,9 @@ import structlog
 
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.stream import Sender
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
-from fieldloom_gateway.ingest.outbox import Outbox, encode
+from fieldloom_gateway.ingest.lanes import BATCH_BYTES, Lanes
+from fieldloom_gateway.ingest.outbox import Lane, Outbox
 from fieldloom_gateway.ingest.store import Downward, Store
 from fieldloom_runtime.down import (
     ANSWERED,
@@ -34,10 +35,8 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
-BATCH_BYTES = 128 * 1024  # any segment fits, and the broker takes 256 KiB
 LEAST_BATCH_BYTES = 4096
-WINDOW_SEGMENTS = 1000
-WINDOW_BYTES = 4 * 1024 * 1024
+SEALED_FROM_BATCHES = 4  # less that waits is through before anybody notices
 TICK_S = 0.25
 GATHER_MS = 50  # a batch costs the cloud two transactions, however little is in it
 NEWS = 1000
@@ -76,7 +75,8 @@ class Uplink:
         self._sent = -GATHER_MS  # when the last batch was
         self._gathering: asyncio.TimerHandle | None = None
         self._hearers: dict[str, Callable[[bytes], None]] = {}
-        self._sender = Sender(outbox, encode, random.random, BATCH_BYTES, WINDOW_SEGMENTS, WINDOW_BYTES)
+        self._batch_bytes = BATCH_BYTES
+        self._lanes = Lanes(outbox, random.random)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
         self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
         self.news: asyncio.Queue[Downward] = asyncio.Queue(NEWS)  # what devices are to be told
@@ -90,8 +90,8 @@ class Uplink:
     def limit(self, bytes_per_s: int) -> None:
         """Send no more than so much of the outbox; to be called before `run`."""
         self._bandwidth = Bandwidth(bytes_per_s)
-        size = min(BATCH_BYTES, max(bytes_per_s, LEAST_BATCH_BYTES))
-        self._sender = Sender(self._outbox, encode, random.random, size, WINDOW_SEGMENTS, WINDOW_BYTES)
+        self._batch_bytes = min(BATCH_BYTES, max(bytes_per_s, LEAST_BATCH_BYTES))
+        self._lanes = Lanes(self._outbox, random.random, self._batch_bytes)
 
     def listen(self, verb: str, hear: Callable[[bytes], None]) -> None:
         """Hear the cloud on one more verb of this gateway; to be called before `run`."""
@@ -121,11 +121,11 @@ class Uplink:
             tasks.create_task(self._pump(), name="uplink-pump")
 
     async def _pump(self) -> None:
-        trimmed = self._outbox.acknowledged
         while True:
             await self._send_all()
-            if self._outbox.acknowledged > trimmed:
-                trimmed = await self._trim(trimmed)
+            self._outbox.settle()
+            for lane in self._outbox.lanes:
+                await self._trim(lane)
             self._wake.clear()
             try:
                 async with asyncio.timeout(TICK_S):
@@ -135,10 +135,10 @@ class Uplink:
 
     async def _send_all(self) -> None:
         if not self._link.is_connected:
-            self._sender.disconnected()
+            self._lanes.disconnected()
             return
         while self._bandwidth is None or self._bandwidth.has_room(self._steady()):
-            message = self._sender.poll(self._steady())
+            message = self._lanes.poll(self._steady())
             if message is None:
                 return
             self._sent = self._steady()
@@ -147,22 +147,34 @@ class Uplink:
             if self._bandwidth is not None:
                 self._bandwidth.spend(len(message.payload))
 
-    async def _trim(self, trimmed: int) -> int:
-        """Delete what the cloud has, and return up to where that is done."""
-        acknowledged = self._outbox.acknowledged
+    async def _trim(self, lane: Lane) -> None:
+        """Delete what the cloud has."""
+        acknowledged = lane.acknowledged
+        if acknowledged == lane.trimmed:
+            return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._store.trim, acknowledged)
+            await self._on_disk(self._store.trim, acknowledged, lane.after)
         except sqlite3.Error as error:
             # A full disk has no room for a deletion either; the next turn tries it again.
             log.error("disk_refused_trim", error=str(error))  # noqa: TRY400
-            return trimmed
-        return acknowledged
+            return
+        lane.trimmed = acknowledged
 
     async def _on_connected(self) -> None:
-        self._sender.connected(self._steady())
+        self._lanes.disconnected()  # no record may go up under two streams
+        least = SEALED_FROM_BATCHES * self._batch_bytes
+        try:
+            await self._on_disk(self._store.seal, least, os.urandom(batch.LANE_BYTES))
+        except sqlite3.Error as error:
+            # Then what has waited goes first, as it came.
+            log.error("disk_refused_seal", error=str(error))  # noqa: TRY400
+        self._lanes.connected(self._steady())
         self.wake()
         # What the cloud has for this gateway need not wait for its next resend.
         await self._link.publish(topics.gateway(self._gateway, "state"), messages.dumps({"online": True}))
+
+    async def _on_disk(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
 
     async def _hear(self, topic: str, payload: bytes) -> None:
         try:
@@ -171,7 +183,7 @@ class Uplink:
                 self._hearers[verb](payload)
             elif verb == "ack":
                 stream, number = batch.unpack_ack(payload)
-                self._sender.acknowledge(stream, number, self._steady())
+                self._lanes.acknowledge(stream, number, self._steady())
                 self.wake()
             else:
                 await self._take_down(batch.unpack(payload))
@@ -182,14 +194,12 @@ class Uplink:
             log.error("disk_refused_commands", error=str(error))  # noqa: TRY400
 
     async def _take_down(self, sent: batch.Batch) -> None:
-        loop = asyncio.get_running_loop()
-        had = max(await loop.run_in_executor(self._writer, self._store.downstream, sent.stream), sent.first - 1)
+        had = max(await self._on_disk(self._store.downstream, sent.stream), sent.first - 1)
         if sent.offset <= had + 1:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
-            take_down, now = self._store.take_down, self._now()
-            news = await loop.run_in_executor(self._writer, take_down, sent.stream, last, known, now)
+            news = await self._on_disk(self._store.take_down, sent.stream, last, known, self._now())
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
