@@ -23,7 +23,6 @@ from fixtures import sabotage
 from powercut import script
 from powercut.trace import mark
 
-RECONNECTS = 4  # every so many batches
 PAGES = 20  # SQLite checkpoints after 1,000; so many let a short run do it several times
 WAIT_S = 20
 
@@ -52,7 +51,10 @@ class Board:
 
 
 class Cloud:
-    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands and patches."""
+    """Stands for the uplink's MqttLink: takes every batch, acknowledges every other, sends commands and patches.
+
+    The link is new after each answer, so that what waits is sealed.
+    """
 
     is_connected = True
 
@@ -71,13 +73,12 @@ class Cloud:
             await self.answer()
         while True:
             await self.answer()
-            if self.batches % RECONNECTS == 0:
-                await self.connected()  # what waits is sealed
 
     async def answer(self) -> None:
         stream, last = await self.answers.get()
         mark("cloud-has", stream.hex(), last)  # the gateway may forget it from now on
         await self.hear(topics.gateway(script.GATEWAY, "ack"), batch.pack_ack(stream, last))
+        await self.connected()
 
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
         if topic == topics.up(script.GATEWAY):
