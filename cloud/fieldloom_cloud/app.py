@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
+from fieldloom_cloud.completeness.routes import router as completeness
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.credentials.routes import router as credentials
 from fieldloom_cloud.database import Database, migrate
@@ -92,7 +93,7 @@ def interface() -> FastAPI:
     describe_problems(app)
     registered = (transfer, registry, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
-    fleet = (*registered, *proofs, telemetry, ingest, commands, twins, releases, updates)
+    fleet = (*registered, *proofs, telemetry, completeness, ingest, commands, twins, releases, updates)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app

@@ -10,6 +10,7 @@ import pytest
 from fieldloom_contract import batch, messages, topics
 from fieldloom_gateway.ingest.outbox import Segment, encode
 from fieldloom_runtime.broker import Listener, Rights, write
+from fieldloom_runtime.gateway_state import decode
 from fixtures.processes import mosquitto, wait_for_port, wait_until_ready
 from gateway.conftest import GATEWAY, hear
 from gateway.test_ingest import reading, report
@@ -51,6 +52,15 @@ async def next_batch(client, seconds=20.0):
     raise AssertionError("the connection ended")
 
 
+async def next_state(client, *, online, seconds=20.0):
+    """Return the next word of the gateway that it is there, or gone. (T8)"""
+    async with asyncio.timeout(seconds):
+        async for message in client.messages:
+            if str(message.topic).endswith("/state") and (told := decode(message.payload)).online == online:
+                return told
+    raise AssertionError("the connection ended")
+
+
 async def acknowledge(client, sent):
     last = sent.offset + len(sent.records) - 1
     await client.publish(topics.gateway(GATEWAY, "ack"), batch.pack_ack(sent.stream, last))
@@ -59,13 +69,18 @@ async def acknowledge(client, sent):
 async def test_what_the_cloud_does_not_acknowledge_is_sent_again_after_kill_9(site, cloud_broker):
     async with cloud_client(site) as cloud, site.device("dev-1") as device:
         await cloud.subscribe(topics.up(GATEWAY))
+        await cloud.subscribe(topics.gateway(GATEWAY, "state"))
         await device.subscribe("fl/v1/d/dev-1/ack")
         await report(device, "dev-1", reading(1), reading(2))
         first = await next_batch(cloud)
         assert first.covers == [["dev-1", 7, 1, 2]]
 
         site.gateway.kill()
+        await next_state(cloud, online=False)
         site.gateway.start()
+        told = await next_state(cloud, online=True)
+        assert (told.connected, told.stream, told.numbered, told.waiting) == (True, first.stream, 2, 2)
+        assert told.holds == [("dev-1", 7, 1, 2)]
         again = await next_batch(cloud)
 
         assert again == first

@@ -1,19 +1,19 @@
-"""`fieldloom telemetry`: what the devices measured."""
+"""`fieldloom telemetry`: what the devices measured, and whether all of it is there."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from fieldloom_cli.api import Api
+from fieldloom_cli.errors import CommandFailed
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="Telemetry: query what the devices measured.")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-
-@app.callback()
-def telemetry() -> None:
-    """Keep `query` a command of its own while the group has no other."""
+app = typer.Typer(no_args_is_help=True, help="Telemetry: query what the devices measured, and prove that all is there.")
 
 
 @app.command(
@@ -48,3 +48,56 @@ def query(
         return
     rows = ((one["device"], one["metric"], ts, value) for one in answer["series"] for ts, value in one["points"])
     show_table(["DEVICE", "METRIC", "TIME", "VALUE"], rows)
+
+
+@app.command(epilog="Example: fieldloom telemetry completeness pump-7 --since 1h")
+def completeness(
+    device: Annotated[str, typer.Argument(help="The device's id.")],
+    since: Annotated[str, typer.Option(help="How far back: a number and one of s, m, h, d, as 1h.")] = "1d",
+    until: Annotated[str | None, typer.Option(help="RFC 3339; by default now.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether all records of a device are stored, or which are missing and where they are.
+
+    Exit code 1 if some were dropped or lost for good.
+    """
+    end = _moment(until) if until else datetime.now(UTC)
+    asked = {"device": device, "start": (end - _duration(since)).isoformat(), "end": end.isoformat()}
+    answer = Api(data).call("GET", "/completeness", params=asked)
+    if as_json:
+        show_json(answer)
+    else:
+        _show_verdict(answer)
+    if answer["status"] == "incomplete":
+        raise typer.Exit(1)
+
+
+def _show_verdict(answer: dict[str, Any]) -> None:
+    print(f"{answer['device']}: {answer['status']} from {answer['start']} to {answer['end']}")
+    if answer["status"] == "open" and answer["settled"]:
+        print(f"complete until {answer['settled']}" if not answer["missing"] else f"final until {answer['settled']}")
+    for reason in answer["reasons"]:
+        print(f"  {reason}")
+    if answer["unnumbered"]:
+        print(f"  {answer['unnumbered']} records without a number were dropped")
+    if answer["missing"]:
+        columns = ("where", "boot", "first", "last", "records", "gateway", "reason")
+        show_table([name.upper() for name in columns], ([one[name] for name in columns] for one in answer["missing"]))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise CommandFailed(f"--until {text} is no time with its zone: write it as 2026-11-26T10:00:00Z")
+    return moment
+
+
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
+    if found is None:
+        raise CommandFailed(f"--since {text} is no duration: write it as 30m, 1h or 7d")
+    return int(found[1]) * timedelta(**{UNITS[found[2]]: 1})

@@ -27,6 +27,26 @@ class Received(Base):
     spans: Mapped[list[list[int]]] = mapped_column(JSON)
 
 
+class GatewayState(Base):
+    """What a gateway told last of itself, and how far that is stored. Times in Unix ms. (T8)"""
+
+    __tablename__ = "gateway_state"
+
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    online: Mapped[bool]
+    heard: Mapped[int] = mapped_column(BigInteger)
+    """By the cloud's clock; the other times are by the gateway's."""
+    at: Mapped[int] = mapped_column(BigInteger)
+    stream: Mapped[bytes] = mapped_column(LargeBinary(16))
+    numbered: Mapped[int] = mapped_column(BigInteger)
+    holds: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """[device, boot, first seq, last seq] each."""
+    settled: Mapped[int | None] = mapped_column(BigInteger)
+    """The `at` of an earlier word whose number the cloud had reached when the newest came."""
+    since: Mapped[int | None] = mapped_column(BigInteger)
+    """When it began its stream, if it had another one before."""
+
+
 class Event(Base):
     """An event of a device; results of commands and reports of twins are events too. (E1)"""
 

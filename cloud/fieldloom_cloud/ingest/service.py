@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
@@ -24,6 +24,7 @@ from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.timeseries.store import Seen
 from fieldloom_cloud.twins import service as twins
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
@@ -44,6 +45,7 @@ from fieldloom_runtime.records import (
 )
 
 UNFIT = "reading.unfit"
+DROPPED = "records.dropped"
 
 
 class Records:
@@ -225,6 +227,43 @@ async def events(
     found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "boot", "seq", "type", "ts", "gateway", "data")
     return [{name: getattr(row, name) for name in names} for row in found], following
+
+
+async def seen_events(session: AsyncSession, device: str, start: int, end: int) -> Seen:
+    """Return what the numbered events of a device say of a window, Unix ms, `end` excluded. (T8)"""
+    of_device = (EventRow.device == device, EventRow.boot.is_not(None), EventRow.seq.is_not(None))
+    one = select(EventRow.boot, EventRow.seq, EventRow.ts).where(*of_device).limit(1)
+    before = (await session.execute(one.where(EventRow.ts < start).order_by(EventRow.ts.desc(), EventRow.id))).first()
+    after = (await session.execute(one.where(EventRow.ts >= end).order_by(EventRow.ts, EventRow.id))).first()
+    figures = [call(column) for column in (EventRow.seq, EventRow.ts) for call in (func.min, func.max)]
+    query = select(EventRow.boot, *figures).where(*of_device, EventRow.ts >= start, EventRow.ts < end)
+    inside = [tuple(row) for row in await session.execute(query.group_by(EventRow.boot))]
+    return Seen(_whole(before), inside, _whole(after))
+
+
+def _whole(row: Row[int | None, int | None, int] | None) -> tuple[int, int, int] | None:
+    """Return (boot, seq, ts) of a row that has all three, as the query has asked for."""
+    if row is None or row.boot is None or row.seq is None:
+        return None
+    return row.boot, row.seq, row.ts
+
+
+async def boots_of_events(session: AsyncSession, device: str, boots: set[int]) -> set[int]:
+    """Return those of some boots of a device of which there is a numbered event."""
+    query = select(EventRow.boot).where(EventRow.device == device, EventRow.boot.in_(boots), EventRow.seq.is_not(None))
+    return {boot for boot in await session.scalars(query.distinct()) if boot is not None}
+
+
+async def received(session: AsyncSession, device: str) -> dict[int, list[list[int]]]:
+    """Return which seqs of a device are stored: spans by boot."""
+    return {row.boot: row.spans for row in await session.scalars(select(Received).where(Received.device == device))}
+
+
+async def reports_of_drops(session: AsyncSession, device: str, since: int) -> list[tuple[int, bool, dict[str, Any]]]:
+    """Return (ts, whether its gateway says so, data) of a device's reports of drops since a time, Unix ms."""
+    query = select(EventRow).where(EventRow.device == device, EventRow.type == DROPPED, EventRow.ts >= since)
+    rows = await session.scalars(query.order_by(EventRow.id))
+    return [(row.ts, row.seq is None and row.data.get("by") == "gateway", row.data) for row in rows]
 
 
 async def dead_letters(

@@ -18,6 +18,7 @@ from fieldloom_cloud.database import Database
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
+from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest.checked import allowed, letter, opened
 from fieldloom_cloud.ingest.service import Records, keep
 from fieldloom_cloud.pki.authority import Authority
@@ -84,13 +85,20 @@ class Worker:
             elif verb == topics.RELEASE_REQUEST:
                 self.pieces.hear(gateway, payload)
             else:
-                self.downlink.greet(gateway)
+                await self._hear_state(gateway, payload)
         except Rejected as error:
             self.counts["unreadable"] += 1
             log.warning("unreadable_from_gateway", topic=topic, field=error.field, reason=error.reason)
             await self._keep(topic, payload, str(error))
         except SQLAlchemyError as error:
             self._count_refusal(error)
+
+    async def _hear_state(self, gateway: str, payload: bytes) -> None:
+        told = gateways.parse(payload)
+        if told.connected:
+            self.downlink.greet(gateway)
+        async with self._database.transaction() as session:
+            await gateways.hear(session, gateway, told, _now())
 
     async def _write(self, records: Records) -> None:
         while True:

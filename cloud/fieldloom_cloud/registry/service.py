@@ -118,6 +118,8 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> Non
         state = DeviceState(device=device_id, session=told.session, at=told.at, facts={})
         session.add(state)
     state.session, state.at = told.session, told.at
+    if told.status == "online" and told.facts.get("waiting") == 0:
+        state.quiet_at = told.at
     state.facts = told.facts if told.status == "online" else {**state.facts, **told.facts}  # a last will tells little
     found.status = told.status
     news = {name: str(told.facts[name])[:64] for name in ("firmware", "board") if told.facts.get(name)}
@@ -139,6 +141,26 @@ async def state(session: AsyncSession, device_id: str) -> dict[str, Any] | None:
     """Return what a device told last of itself and when, None if it never did."""
     found = await session.get(DeviceState, device_id)
     return None if found is None else {**found.facts, "at": from_ms(found.at)}
+
+
+class Held(NamedTuple):
+    """What a device has told of the records that wait with it; times in Unix ms."""
+
+    at: int
+    waiting: int
+    quiet_at: int | None
+    """When none waited."""
+
+
+async def held(session: AsyncSession, device_id: str) -> Held | None:
+    """Return what a device told last of its buffer, None if it never did."""
+    found = await session.get(DeviceState, device_id)
+    return None if found is None else Held(found.at, found.facts.get("waiting") or 0, found.quiet_at)
+
+
+async def gateways_of(session: AsyncSession, site: str) -> list[str]:
+    """Return the names of a site's gateways."""
+    return list(await session.scalars(select(Gateway.id).where(Gateway.site == site).order_by(Gateway.id)))
 
 
 async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,15 @@ class Query(NamedTuple):
     limit: int = 1000
 
 
+class Seen(NamedTuple):
+    """Numbered records about a window: the last before it and the first after it, as (boot, seq, ts)."""
+
+    before: tuple[int, int, int] | None
+    inside: list[tuple[int, int, int, int, int]]
+    """(boot, lowest seq, highest seq, first ts, last ts) of each boot in it."""
+    after: tuple[int, int, int] | None
+
+
 class TimeSeries:
     """Points on disk. Writing is one thread's; each query has a cursor of its own."""
 
@@ -121,6 +130,23 @@ class TimeSeries:
             for device, metric, ts, value in cursor.execute(sql, values).fetchall():
                 series.setdefault((device, metric), []).append([ts, value])
         return [{"device": device, "metric": metric, "points": points} for (device, metric), points in series.items()]
+
+    def seen(self, device: str, start: int, end: int) -> Seen:
+        """Return what the numbered points of a device say of a window, Unix ms, `end` excluded. (T8)"""
+        numbered = "FROM point WHERE device = ? AND boot IS NOT NULL AND seq IS NOT NULL"
+        before = f"SELECT boot, seq, ts {numbered} AND ts < ? ORDER BY ts DESC LIMIT 1"
+        after = f"SELECT boot, seq, ts {numbered} AND ts >= ? ORDER BY ts LIMIT 1"
+        inside = f"SELECT boot, min(seq), max(seq), min(ts), max(ts) {numbered} AND ts >= ? AND ts < ? GROUP BY boot"
+        with self._db.cursor() as cursor:
+            first = cursor.execute(before, [device, start]).fetchone()
+            last = cursor.execute(after, [device, end]).fetchone()
+            return Seen(first, cursor.execute(inside, [device, start, end]).fetchall(), last)
+
+    def boots_of(self, device: str, boots: set[int]) -> set[int]:
+        """Return those of some boots of a device of which there is a numbered point."""
+        query = "SELECT DISTINCT boot FROM point WHERE device = ? AND list_contains(?, boot)"
+        with self._db.cursor() as cursor:
+            return {boot for (boot,) in cursor.execute(query, [device, sorted(boots)]).fetchall()}
 
     def _stored_guard(self) -> Guard:
         positions = {bytes(stream): number for stream, number in self._db.execute("FROM stream").fetchall()}

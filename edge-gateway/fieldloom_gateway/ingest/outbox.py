@@ -2,11 +2,15 @@
 
 import json
 import sqlite3
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from fieldloom_contract import batch
 from fieldloom_contract.limits import MAX_NUMBER
 from fieldloom_contract.ranges import Ranges
+
+HELD_ROWS = 1000  # so many are looked through to tell what waits
+HELD_SPANS = 2000  # in a message of some 100 KB
 
 
 class Segment(NamedTuple):
@@ -34,7 +38,7 @@ class Lane:
         self.after = after
         self.last = last
         oldest = self._oldest(after)
-        self.acknowledged: int = self._newest() if oldest is None else oldest - 1
+        self.acknowledged: int = self.numbered() if oldest is None else oldest - 1
         self.trimmed = after
         """Up to where what is acknowledged is deleted, as far as this process knows."""
 
@@ -87,11 +91,11 @@ class Lane:
         row = self._db.execute(query, (after, self._end)).fetchone()
         return row[0] if row else None
 
-    def _newest(self) -> Any:
+    def numbered(self) -> int:
         """Return the last number that was ever given in this lane."""
         if self.last is not None:
             return self.last
-        return self._db.execute("SELECT value FROM meta WHERE key = 'numbered'").fetchone()[0]
+        return int(self._db.execute("SELECT value FROM meta WHERE key = 'numbered'").fetchone()[0])
 
 
 class Outbox:
@@ -129,16 +133,38 @@ class Outbox:
         """Return how many records wait for the cloud, those that were given up among others included."""
         return sum(lane.waiting() for lane in self.lanes)
 
+    def unsettled(self) -> int | None:
+        """Return up to where the live stream has to be stored for all that is numbered now to be.
+
+        0 if all of it is, None while a sealed lane waits, of which that says nothing.
+        """
+        if any(lane.waiting() for lane in self.sealed):
+            return None
+        return self.live.numbered() if self.live.waiting() else 0
+
+    def held(self) -> list[tuple[str, int, int, int]]:
+        """Return (device, boot, first seq, last seq) of the oldest of what waits for the cloud."""
+        query = "SELECT covers FROM outbox WHERE last > ? ORDER BY last LIMIT ?"
+        after = min(lane.acknowledged for lane in self.lanes)
+        found = _covered(row[0] for row in self._db.execute(query, (after, HELD_ROWS)))
+        spans = [(*life, first, last) for life, ranges in found.items() for first, last in ranges.spans]
+        return spans[:HELD_SPANS]
+
 
 def encode(segments: list[Segment], first: int) -> bytes:
     """Return the batch of these segments, with the ranges of seq that they cover."""
-    covered: dict[tuple[str, int], Ranges] = {}
-    for segment in segments:
-        for device, boot, low, high in json.loads(segment.covers):
-            covered.setdefault((device, boot), Ranges()).add(low, high)
+    covered = _covered(segment.covers for segment in segments)
     covers: list[list[object]] = [
         [device, boot, *span] for (device, boot), ranges in covered.items() for span in ranges.spans
     ]
     lines = b"\n".join([segment.body for segment in segments]).split(b"\n")
     offset = segments[0].first
     return batch.pack(segments[0].life, offset, min(first, offset), covers, lines)
+
+
+def _covered(texts: Iterable[str]) -> dict[tuple[str, int], Ranges]:
+    covered: dict[tuple[str, int], Ranges] = {}
+    for text in texts:
+        for device, boot, low, high in json.loads(text):
+            covered.setdefault((device, boot), Ranges()).add(low, high)
+    return covered

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
+import aiomqtt
 import structlog
 
 from fieldloom_contract import batch, messages, topics
@@ -31,6 +32,8 @@ from fieldloom_runtime.down import (
     Withdrawn,
     decode,
 )
+from fieldloom_runtime.gateway_state import TELL_EVERY_S, GatewayState
+from fieldloom_runtime.gateway_state import encode as encode_state
 from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
@@ -78,7 +81,8 @@ class Uplink:
         self._batch_bytes = BATCH_BYTES
         self._lanes = Lanes(outbox, random.random)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
-        self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected)
+        will = aiomqtt.Will(topics.gateway(gateway, "state"), encode_state(GatewayState(online=False)))
+        self._link = MqttLink(*address, gateway, tls, reads, self._hear, self._on_connected, will)
         self.news: asyncio.Queue[Downward] = asyncio.Queue(NEWS)  # what devices are to be told
         self.new_list = asyncio.Event()  # of revoked certificates
 
@@ -119,6 +123,7 @@ class Uplink:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="uplink-link")
             tasks.create_task(self._pump(), name="uplink-pump")
+            tasks.create_task(self._tell_often(), name="uplink-state")
 
     async def _pump(self) -> None:
         while True:
@@ -171,7 +176,20 @@ class Uplink:
         self._lanes.connected(self._steady())
         self.wake()
         # What the cloud has for this gateway need not wait for its next resend.
-        await self._link.publish(topics.gateway(self._gateway, "state"), messages.dumps({"online": True}))
+        await self._tell_state(connected=True)
+
+    async def _tell_often(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            if self._link.is_connected:
+                await self._tell_state(connected=False)
+
+    async def _tell_state(self, *, connected: bool) -> None:
+        told = GatewayState(online=True, connected=connected, at=self._now(), stream=self._outbox.stream)
+        told.numbered = self._outbox.numbered()  # after the clock: what was taken until then has its number
+        told.waiting = self._outbox.waiting()
+        told.holds = self._outbox.held() if told.waiting else []
+        await self._link.publish(topics.gateway(self._gateway, "state"), encode_state(told))
 
     async def _on_disk(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)

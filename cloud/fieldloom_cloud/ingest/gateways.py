@@ -1,0 +1,80 @@
+"""What gateways tell of themselves: how far each is stored, and what it still holds. (T8, ADR 31)"""
+
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fieldloom_cloud.ingest.models import GatewayState as Row
+from fieldloom_cloud.ingest.models import IngestStream
+from fieldloom_contract.errors import Rejected
+from fieldloom_runtime import gateway_state
+from fieldloom_runtime.gateway_state import TELL_EVERY_S, GatewayState
+
+SILENT_MS = int(3 * TELL_EVERY_S * 1000)
+
+
+class Standing(NamedTuple):
+    """How a gateway stands. Times in Unix ms of its own clock."""
+
+    id: str
+    is_online: bool
+    settled: int | None
+    """All that it took before this time is stored; None if that is not known of any time."""
+    since: int | None
+    """When it began its stream, if it had another one before."""
+    is_behind: bool
+    """Whether it has told of records that are not stored yet."""
+    holds: list[tuple[int, int, int]]
+    """(boot, first seq, last seq) of what it holds of one device."""
+
+
+def parse(payload: bytes) -> GatewayState:
+    """Return a gateway's word on itself. Raises Rejected."""
+    try:
+        return gateway_state.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected("state", str(error)) from None
+
+
+async def hear(session: AsyncSession, gateway: str, told: GatewayState, now: int) -> None:
+    """Take a gateway's word; a last will changes nothing but its presence."""
+    row = await session.get(Row, gateway)
+    if row is None:
+        row = Row(gateway=gateway, at=0, stream=b"", numbered=0, holds=[])
+        session.add(row)
+    row.online, row.heard = told.online, now
+    if not told.online or not told.stream:
+        return
+    if row.stream not in (b"", told.stream):
+        row.settled, row.since = None, told.at
+    elif await _is_reached(session, row):
+        row.settled = row.at
+    row.at, row.stream, row.numbered = told.at, told.stream, told.numbered
+    row.holds = [list(one) for one in told.holds]
+
+
+async def standing(session: AsyncSession, gateways: list[str], device: str, now: int) -> list[Standing]:
+    """Return how gateways stand, and what they hold of a device; of one that never told, nothing is known."""
+    rows = {row.gateway: row for row in await session.scalars(select(Row).where(Row.gateway.in_(gateways)))}
+    return [
+        await _standing(session, rows[one], device, now) if one in rows else Standing(one, False, None, None, False, [])
+        for one in gateways
+    ]
+
+
+async def _standing(session: AsyncSession, row: Row, device: str, now: int) -> Standing:
+    is_online = row.online and now - row.heard < SILENT_MS
+    if await _is_reached(session, row):
+        return Standing(row.gateway, is_online, row.at, row.since, is_behind=False, holds=[])
+    holds = [(boot, first, last) for held, boot, first, last in row.holds if held == device]
+    return Standing(row.gateway, is_online, row.settled, row.since, is_behind=bool(row.stream), holds=holds)
+
+
+async def _is_reached(session: AsyncSession, row: Row) -> bool:
+    """Whether all that a gateway had numbered when it told is stored."""
+    if not row.stream:
+        return False
+    stored = await session.get(IngestStream, row.stream)
+    return row.numbered <= (stored.number if stored else 0)
