@@ -83,5 +83,5 @@ def _drops(reports: list[tuple[int, bool, dict[str, Any]]], start: int, end: int
             span = (number(data, "boot", 1, MAX_BOOT), first, number(data, "to", first))
         except Rejected:
             continue
-        drops.append(Drop(*span, str(data.get("reason", "")), by_gateway))
+        drops.append(Drop(*span, str(data.get("reason", "")), ts, by_gateway))
     return drops, unnumbered

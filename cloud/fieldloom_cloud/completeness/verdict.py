@@ -42,6 +42,8 @@ class Drop(NamedTuple):
     first: int
     last: int
     reason: str
+    at: int
+    """When it was told."""
     by_gateway: bool = False
 
 
@@ -119,7 +121,7 @@ class _Stretch(NamedTuple):
 def judge(known: Known, start: int, end: int) -> Verdict:
     """Return what is proven of the records from `start` to before `end`."""
     stretches = list(_stretches(known))
-    missing = [one for stretch in stretches for one in _missing(known, stretch, start, end)]
+    missing = [one for stretch in stretches for one in _missing(known, stretch, start)]
     reasons = list(_unproven(known, start, end))
     if known.after is None and (tail := _tail(known)) is not None:
         missing.append(tail)
@@ -168,7 +170,7 @@ def _highest(known: Known, boot: int) -> int:
     return max(ends, default=0)
 
 
-def _missing(known: Known, stretch: _Stretch, start: int, end: int) -> Iterator[Missing]:
+def _missing(known: Known, stretch: _Stretch, start: int) -> Iterator[Missing]:
     """Yield what of a stretch is not stored."""
     boot, low, high = stretch
     given_up = [drop for drop in known.drops if drop.boot == boot]
@@ -189,13 +191,13 @@ def _missing(known: Known, stretch: _Stretch, start: int, end: int) -> Iterator[
         for span in taken:
             yield Missing(boot, *span, IN_GATEWAY, gateway=keeper.id)
     for span in rest:
-        yield _located(known, boot, span, start, end)
+        yield _located(known, boot, span, start)
 
 
-def _located(known: Known, boot: int, span: Span, start: int, end: int) -> Missing:
+def _located(known: Known, boot: int, span: Span, start: int) -> Missing:
     """Return where numbers are that nobody has named: they were given before a later record that is known."""
-    until = _numbered_before(known, boot, span[1], end)
-    if _delivered(known, start) >= until:
+    until = _numbered_before(known, boot, span[1])
+    if until is not None and _delivered(known, start) >= until:
         return Missing(boot, *span, LOST, "the device holds it no more, and no gateway has it")
     for keeper in known.keepers:
         if not keeper.is_online:
@@ -207,8 +209,8 @@ def _located(known: Known, boot: int, span: Span, start: int, end: int) -> Missi
     return Missing(boot, *span, UNKNOWN, "the device is away")
 
 
-def _numbered_before(known: Known, boot: int, seq: int, end: int) -> int:
-    """Return a time by which a number had been given: that of a record after it."""
+def _numbered_before(known: Known, boot: int, seq: int) -> int | None:
+    """Return a time by which a number had been given: that of a record or of a report after it, None without one."""
     chain = [*([known.before] if known.before else []), *(one for pair in known.inside for one in pair)]
     chain += [known.after] if known.after else []
     is_passed = False
@@ -216,7 +218,7 @@ def _numbered_before(known: Known, boot: int, seq: int, end: int) -> int:
         if (one.boot == boot and one.seq > seq) or (is_passed and one.boot != boot):
             return one.ts
         is_passed = is_passed or one.boot == boot
-    return end if known.after is None else known.after.ts
+    return min((drop.at for drop in known.drops if drop.boot == boot and drop.last > seq), default=None)
 
 
 def _delivered(known: Known, start: int) -> int:
