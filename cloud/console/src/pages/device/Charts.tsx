@@ -11,6 +11,7 @@ import { ProblemNote } from "../../components/ProblemNote";
 import { Moment, useNow } from "../../components/Time";
 import { shownValue } from "../../components/values";
 import styles from "./Charts.module.css";
+import { Completeness } from "./Completeness";
 import { DEFAULT_RANGE, type Range, RANGES } from "./ranges";
 
 const WINDOWS_EVERY_MS = 10_000;
@@ -67,6 +68,7 @@ function Readings({ device, range, isTable }: { device: string; range: Range; is
   return (
     <div className="body">
       <ProblemNote error={telemetry.error} onRetry={telemetry.refetch} />
+      <Completeness device={device} start={start} />
       {telemetry.isPending && <Skeleton height={300} />}
       {telemetry.isSuccess && series.length === 0 && <Empty title={t("telemetry.empty")} />}
       {isTable ? <Points series={series} /> : <Lines series={series} ms={ms} isMean={window !== undefined} />}
