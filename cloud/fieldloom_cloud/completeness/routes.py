@@ -11,7 +11,7 @@ from fieldloom_cloud.auth.dependencies import Transaction, Viewer
 from fieldloom_cloud.completeness import service
 from fieldloom_cloud.completeness.verdict import Status, Where
 from fieldloom_cloud.database import from_ms
-from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.errors import BadContent, described
 from fieldloom_cloud.strict import Instant, StrictRoute
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"], route_class=StrictRoute)
@@ -43,7 +43,7 @@ class Completeness(BaseModel):
     unnumbered: int = Field(description="Records without a number that a gateway told in the window to have dropped.")
 
 
-@router.get("/completeness")
+@router.get("/completeness", responses={404: described(404)})
 async def show_completeness(
     request: Request,
     transaction: Transaction,
