@@ -24,8 +24,8 @@ class GatewayState(Struct, omit_defaults=True):
     at: Moment = 0
     """When it looked, Unix ms; what it had taken before is at most `numbered`."""
     stream: Annotated[bytes, Meta(max_length=16)] = b""
-    numbered: Count = 0
-    """The last number of its stream."""
+    numbered: Count | None = 0
+    """The last number of its stream; 0 if the cloud has acknowledged all, null while an older lane waits (ADR 32)."""
     waiting: Count = 0
     """Records that the cloud has not acknowledged."""
     holds: list[tuple[Name, Boot, Number, Number]] = []

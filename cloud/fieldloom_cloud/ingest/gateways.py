@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.ingest.models import GatewayState as Row
 from fieldloom_cloud.ingest.models import IngestStream
+from fieldloom_contract.batch import DISK_BYTES
 from fieldloom_contract.errors import Rejected
 from fieldloom_runtime import gateway_state
 from fieldloom_runtime.gateway_state import TELL_EVERY_S, GatewayState
@@ -47,7 +48,7 @@ async def hear(session: AsyncSession, gateway: str, told: GatewayState, now: int
     row.online, row.heard = told.online, now
     if not told.online or not told.stream:
         return
-    if row.stream not in (b"", told.stream):
+    if row.stream and row.stream[:DISK_BYTES] != told.stream[:DISK_BYTES]:
         row.settled, row.since = None, told.at
     elif await _is_reached(session, row):
         row.settled = row.at
@@ -74,7 +75,7 @@ async def _standing(session: AsyncSession, row: Row, device: str, now: int) -> S
 
 async def _is_reached(session: AsyncSession, row: Row) -> bool:
     """Whether all that a gateway had numbered when it told is stored."""
-    if not row.stream:
+    if not row.stream or row.numbered is None:
         return False
     stored = await session.get(IngestStream, row.stream)
     return row.numbered <= (stored.number if stored else 0)

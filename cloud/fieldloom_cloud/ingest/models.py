@@ -38,7 +38,7 @@ class GatewayState(Base):
     """By the cloud's clock; the other times are by the gateway's."""
     at: Mapped[int] = mapped_column(BigInteger)
     stream: Mapped[bytes] = mapped_column(LargeBinary(16))
-    numbered: Mapped[int] = mapped_column(BigInteger)
+    numbered: Mapped[int | None] = mapped_column(BigInteger)
     holds: Mapped[list[list[Any]]] = mapped_column(JSON)
     """[device, boot, first seq, last seq] each."""
     settled: Mapped[int | None] = mapped_column(BigInteger)

@@ -185,8 +185,8 @@ class Uplink:
                 await self._tell_state(connected=False)
 
     async def _tell_state(self, *, connected: bool) -> None:
-        told = GatewayState(online=True, connected=connected, at=self._now(), stream=self._outbox.stream)
-        told.numbered = self._outbox.numbered()  # after the clock: what was taken until then has its number
+        told = GatewayState(online=True, connected=connected, at=self._now(), stream=self._outbox.live.stream)
+        told.numbered = self._outbox.unsettled()  # after the clock: what was taken until then has its number
         told.waiting = self._outbox.waiting()
         told.holds = self._outbox.held() if told.waiting else []
         await self._link.publish(topics.gateway(self._gateway, "state"), encode_state(told))

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("heard", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("stream", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("numbered", sa.BigInteger(), nullable=False),
+        sa.Column("numbered", sa.BigInteger(), nullable=True),
         sa.Column("holds", sa.JSON(), nullable=False),
         sa.Column("settled", sa.BigInteger(), nullable=True),
         sa.Column("since", sa.BigInteger(), nullable=True),
