@@ -1,7 +1,8 @@
 """Durations in definitions: `"250ms"`, `"5s"`, `"10m"`, `"2h"`, `"1d"`, or a number of seconds."""
 
-import math
 import re
+
+from fieldloom_contract.fields import is_finite
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 366 * UNITS_MS["d"]
@@ -16,7 +17,7 @@ def milliseconds(told: object) -> int:
         if written is None:
             raise ValueError('must be a duration such as "250ms", "5s", "10m", "2h", or a number of seconds')
         length = float(written[1]) * UNITS_MS[written[2]]
-    elif isinstance(told, (int, float)) and not isinstance(told, bool) and math.isfinite(told):
+    elif isinstance(told, (int, float)) and not isinstance(told, bool) and is_finite(told):
         length = told * 1000
     else:
         raise ValueError('must be a duration such as "5s", or a number of seconds')

@@ -6,6 +6,7 @@ import yaml
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+MAX_DIGITS = 32  # of a whole number: no definition has a longer one, and Python refuses to show it
 
 Path = tuple[str | int, ...]
 
@@ -44,6 +45,8 @@ def read(text: str) -> Read:
         raise Unreadable(f"line {line}: {error.problem or error}") from error
     except RecursionError as error:
         raise Unreadable("is nested too deeply") from error
+    except (KeyError, AttributeError, IndexError, TypeError) as error:  # of PyYAML, over `!!bool red`
+        raise Unreadable("a value is not of the kind that its tag (!!) tells") from error
     except (yaml.YAMLError, ValueError) as error:
         raise Unreadable(str(error).splitlines()[0]) from error
     finally:
@@ -56,6 +59,8 @@ def _walk(node: Any, path: Path, lines: dict[Path, int], seen: set[int]) -> None
     lines[path] = line
     if id(node) in seen:
         raise Unreadable(f"line {line}: an alias can't be taken, write the value out")
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        raise Unreadable(f"line {line}: a whole number has at most {MAX_DIGITS} digits")
     if len(path) > MAX_DEPTH:
         raise Unreadable(f"line {line}: is nested too deeply")
     seen.add(id(node))

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fieldloom_runtime.records import Whole
+
 WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
 ANSWERED = "answered"
@@ -20,11 +22,11 @@ class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
 class Revoked(Struct, tag_field="kind", tag=REVOKED):
     """A part of the CA's list of revoked certificates, and whom to cut off once all of it is there. (P3)"""
 
-    number: int
+    number: Whole
     """Of the list; a higher one takes the place of a lower one."""
-    part: int
+    part: Whole
     """From 1 to `parts`."""
-    parts: int
+    parts: Whole
     der: bytes
     cut: list[str] = []
     """Identities that have another certificate, and come back with it."""
@@ -65,7 +67,7 @@ class Credential(Struct, tag_field="kind", tag=CREDENTIAL):
     """`http`, `psk`, `oscore` or `amqp`."""
     secret: bytes
     """A token's SHA-256 (http), RabbitMQ's hash of a password (amqp), else the key itself; empty once it is revoked."""
-    ends: int | None = None
+    ends: Whole | None = None
     """In Unix ms; from then on it is good for nothing."""
 
 

@@ -11,6 +11,7 @@ from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
 from fieldloom_contract.plain import plain
+from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Discovered, Telemetry, decode
 
 FOREIGN = "the device is not registered at the site of this gateway"
@@ -28,7 +29,7 @@ def parsed(text: bytes, now: int) -> AnyRecord:
             topics.device_id(record.device)
         if not isinstance(record, Telemetry):
             plain(msgspec.to_builtins(record), "record", MAX_DEPTH + 1)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Rejected) as error:
+    except (*UNREADABLE, Rejected) as error:
         return letter(text, f"unreadable: {error}", now)
     return record
 

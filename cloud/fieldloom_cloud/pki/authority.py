@@ -29,6 +29,7 @@ VALID_DAYS = 365
 RSA_BITS, RSA_MAX_BITS = 2048, 8192
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 PEM = serialization.Encoding.PEM
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)  # what cryptography raises over a CSR
 
 
 class BadRequest(Exception):  # noqa: N818 - PKCS#10's word: a certificate request that can't be granted
@@ -150,7 +151,7 @@ def read_request(csr: str) -> x509.CertificateSigningRequest:
         request = x509.load_pem_x509_csr(csr.encode())
         is_signed = request.is_signature_valid
         request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)  # read late, and refused late
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"the request can't be read ({error})") from None
     if not is_signed:
         raise BadRequest("the request is not signed by its own key")
@@ -161,7 +162,7 @@ def request_from_der(der: bytes) -> str:
     """Return a PKCS#10 request, PEM, of which nothing has been checked. Raises BadRequest."""
     try:
         return x509.load_der_x509_csr(der).public_bytes(PEM).decode()
-    except ValueError as error:
+    except UNREADABLE as error:
         raise BadRequest(f"the request can't be read ({error})") from None
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,6 +11,7 @@ from fieldloom_cloud.database import Database
 from fieldloom_cloud.releases import service
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
+from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.pieces import Wanted, decode_question, encode
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Pieces:
         """Take a question. Raises Rejected."""
         try:
             wanted = decode_question(payload)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise Rejected("release/request", str(error)) from None
         self.counts["replaced"] += gateway in self._waiting
         self._waiting[gateway] = wanted

@@ -4,11 +4,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fieldloom_gateway.adapters.base import AdapterSettings, Kind, Site
 from fieldloom_gateway.adapters.kept import Kept
+from fieldloom_runtime import definitions
 from fieldloom_runtime.errors import StartFailed
 
 FILE = "adapters.yaml"
@@ -44,11 +44,10 @@ def load(data: Path) -> list[Configured]:
 def read(path: Path) -> list[Configured]:
     """Return the adapters of a file. Raises StartFailed with the path of the first field that is at fault."""
     try:
-        told = _File.model_validate(yaml.safe_load(path.read_text()))
+        told = _File.model_validate(definitions.read(path.read_text()).value)
         return _configured(told.adapters)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise StartFailed(f"{path} can't be read ({reason})", "correct the file") from None
+    except (OSError, UnicodeDecodeError, definitions.Unreadable) as error:
+        raise StartFailed(f"{path} can't be read ({error})", "correct the file") from None
     except ValidationError as error:
         field, reason = _first(error)
         raise _refused(path, field or "the file", reason) from None

@@ -12,7 +12,7 @@ from typing import Any
 from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import decode
-from fieldloom_contract.limits import MAX_UP_BYTES
+from fieldloom_contract.limits import MAX_UP_BYTES, MAX_WHOLE
 
 MEDIA_TYPE = "application/senml+json"
 VERSION = 10
@@ -138,6 +138,8 @@ def _number(record: dict[str, Any], field: str, otherwise: Number) -> Number:
         return otherwise
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Rejected(field, "must be a number")
+    if isinstance(value, int) and abs(value) > MAX_WHOLE:  # which no float may hold, and no store
+        raise Rejected(field, "must be a number of at most 64 bits")
     return value
 
 

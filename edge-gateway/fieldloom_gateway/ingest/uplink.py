@@ -19,6 +19,7 @@ from fieldloom_gateway.ingest.bandwidth import Bandwidth
 from fieldloom_gateway.ingest.lanes import BATCH_BYTES, Lanes
 from fieldloom_gateway.ingest.outbox import Lane, Outbox
 from fieldloom_gateway.ingest.store import Downward, Store
+from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.down import (
     ANSWERED,
     CREDENTIAL,
@@ -242,7 +243,7 @@ def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Cred
             return None if isinstance(read, Withdrawn) else read
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-    except (ValueError, AttributeError, KeyError, TypeError, Rejected) as error:  # msgspec's are ValueErrors
+    except (*UNREADABLE, ValueError, AttributeError, KeyError, TypeError, Rejected) as error:
         log.warning("unusable_from_cloud", error=str(error))
         return None
     return dict(record)

@@ -11,8 +11,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
+from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.pieces import Entry, Index, decode_index
 
 MEMORY_BYTES = 2 * 1024 * 1024  # two of the largest releases
@@ -37,13 +36,13 @@ class Cache:
                 self._indexes[release] = decode_index(self._path(release + INDEX).read_bytes())
             except FileNotFoundError:
                 return None
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 self._discard(release + INDEX)
                 return None
         return self._indexes[release]
 
     def keep_index(self, release: str, body: bytes) -> None:
-        """Take an index in place of an older one. Raises msgspec.MsgspecError."""
+        """Take an index in place of an older one. Raises one of decoding.UNREADABLE."""
         self._indexes[release] = decode_index(body)
         fresh = self._path(release + PART)
         fresh.write_bytes(body)

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 import structlog
 
 from fieldloom_gateway.releases.cache import Cache
+from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.pieces import INDEX, Entry, Piece, Unknown, Wanted, decode_answer, encode
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Fetcher:
         """Take an answer of the cloud; one that nobody waits for any more says nothing."""
         try:
             told = decode_answer(payload)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("unreadable_piece", error=str(error))
             return
         asked, answer = self._asked, self._answer
@@ -88,7 +88,7 @@ class Fetcher:
                 break
         try:
             await self._on_disk(self._cache.keep_index, release, body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise NotFetched(f"the index of {release} can't be read: {error}") from None
         return list(await self._on_disk(self._cache.index, release))
 
