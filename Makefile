@@ -1,5 +1,5 @@
 # Every target works from a clean clone; the work is done by scripts/.
-.PHONY: setup demo test lint bench bench-setup chaos screenshots
+.PHONY: setup demo test lint bench bench-setup chaos fuzz screenshots
 
 setup:
 	@scripts/setup
@@ -18,11 +18,16 @@ lint: setup
 chaos: setup
 	@scripts/uv run pytest -m chaos $(ARGS)
 
+# Each parser at a boundary, guided by coverage; arguments by ARGS, as in: make fuzz ARGS="--seconds 600 batches"
+fuzz: setup
+	@scripts/uv run python tests/fuzz/run.py $(ARGS)
+
 # The pictures of the README, of a running system.
 screenshots: setup
 	@scripts/uv run pytest tests/console/screenshots.py
 
 bench-setup: setup
+	@scripts/uv run python benchmarks/ingest.py --setup
 
 bench: bench-setup
-	@for path in stream spine transformers firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
+	@for path in stream ingest spine transformers firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
