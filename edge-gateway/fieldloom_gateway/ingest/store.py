@@ -106,6 +106,8 @@ class Ack(NamedTuple):
 class Taken:
     """What became of a group of messages."""
 
+    heard: set[tuple[str, int]] = field(default_factory=set)
+    """(device, boot) of the records that came: each is acknowledged once, before what was refused."""
     acks: list[Ack] = field(default_factory=list)
     greeted: set[str] = field(default_factory=set)
     """Devices that came online, or told that they are there: they get time, acknowledgement and waiting commands."""
@@ -153,6 +155,8 @@ class Store:
                 taken.counts["lost"] += given_up
             for arrival in group:
                 self._take_one(arrival, now, taken)
+            lives = sorted(taken.heard)
+            taken.acks[:0] = [Ack(device, boot, self._ranges(device, boot).end) for device, boot in lives]
             self._write_ranges()
         self.room.look(now)
         if len(self._received) > LIVES_IN_MEMORY:
@@ -444,7 +448,7 @@ class Store:
         for fault in faults:
             if fault.seq is not None:
                 self._take_fault(arrival, fault, now, taken)
-        self._acknowledge(arrival.device, lives - {None}, taken)
+        taken.heard.update((arrival.device, boot) for boot in lives - {None})
         unreadable = [fault for fault in faults if fault.seq is None]
         if unreadable:
             reason = f"{unreadable[0].field}: {unreadable[0].reason}"
@@ -458,6 +462,7 @@ class Store:
         """Take telemetry that is plainly right: the hot path of the gateway."""
         device, newest = arrival.device, now + MAX_AHEAD_MS
         for reading in plain:
+            taken.heard.add((device, reading.boot))
             outcome = self._receive(device, reading.boot, reading.seq, reading.first)
             taken.counts[outcome] += 1
             if outcome != TAKEN:
@@ -471,11 +476,6 @@ class Store:
                 self._segments.add(told)
             else:
                 self._transform(told, now)
-        self._acknowledge(device, {reading.boot for reading in plain}, taken)
-
-    def _acknowledge(self, device: str, boots: set[int], taken: Taken) -> None:
-        for boot in sorted(boots):
-            taken.acks.append(Ack(device, boot, self._ranges(device, boot).end))
 
     def _take_record(self, arrival: Arrival, record: dict[str, Any], now: int, taken: Taken) -> None:
         boot, seq = record["boot"], record["seq"]
