@@ -11,12 +11,13 @@ import structlog
 # The folder of the tests in place of this one, whose files have names of everybody's.
 sys.path[0] = str(Path(__file__).parents[1])
 
-SEEN = [f"fieldloom_{part}" for part in ("contract", "runtime", "engine", "gateway", "cloud")]
-"""Whose branches guide the fuzzer; beside ours, the one other parser in pure Python."""
+OURS = [f"fieldloom_{part}" for part in ("contract", "runtime", "engine", "gateway", "cloud")]
+SEEN = [*OURS, "fuzz", "yaml"]
+"""Whose branches guide the fuzzer: ours, what the targets ask of them, and the one other parser in pure Python."""
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 name = sys.argv.pop(1)
-with atheris.instrument_imports(include=[*SEEN, "yaml"]):
+with atheris.instrument_imports(include=SEEN):
     target = importlib.import_module(f"fuzz.{name}").TARGET
 atheris.Setup(sys.argv, target.try_one)
 atheris.Fuzz()

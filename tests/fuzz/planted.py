@@ -4,7 +4,7 @@ from fuzz.target import Target
 
 
 def parse(data: bytes) -> None:
-    if data.startswith(b"FL") and data[2:3] == b"\x01":
+    if len(data) > 3 and data[2] == 1 and data[3] == ord("B"):
         raise KeyError("planted")
 
 

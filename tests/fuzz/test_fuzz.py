@@ -40,7 +40,6 @@ def test_a_quarter_of_a_minute_of_fuzzing_finds_no_crash(tmp_path, name):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.chaos
 @needs_atheris
 def test_the_fuzzer_finds_a_fault_that_is_there(tmp_path):
     done = fuzz("planted", tmp_path, seconds=60)
