@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from fieldloom_gateway.ingest.database import VERSION
 from fixtures.processes import Process
 from gateway.conftest import Site
 
@@ -60,7 +61,7 @@ def test_a_database_newer_than_the_code(stopped):
     with contextlib.closing(sqlite3.connect(stopped.data / "gateway.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
 
-    assert "has version 99, this gateway knows 3" in last_line(stopped)
+    assert f"has version 99, this gateway knows {VERSION}" in last_line(stopped)
 
 
 def test_a_damaged_database(stopped):

@@ -58,7 +58,7 @@ class Cloud:
 
     is_connected = True
 
-    def __init__(self, host, port, identity, tls, reads, on_message, on_connected=None) -> None:
+    def __init__(self, host, port, identity, tls, reads, on_message, on_connected=None, will=None) -> None:
         self.hear, self.connected = on_message, on_connected
         self.batches = 0
         self.answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()

@@ -65,6 +65,7 @@ RIGHTS = {
     ("GET", "/api/v1/releases/{release_id}/sbom"): VIEWER,
     ("DELETE", "/api/v1/releases/{release_id}"): OPERATOR,
     ("GET", "/crl.pem"): OPEN,  # so that anybody can refuse who is on it
+    ("GET", "/api/v1/completeness"): VIEWER,
     ("GET", "/api/v1/telemetry"): VIEWER,
     ("GET", "/api/v1/events"): VIEWER,
     ("GET", "/api/v1/dead-letters"): VIEWER,
