@@ -58,8 +58,8 @@ class Cloud:
 
     is_connected = True
 
-    def __init__(self, host, port, identity, tls, reads, on_message, on_connected=None, will=None) -> None:
-        self.hear, self.connected = on_message, on_connected
+    def __init__(self, *named) -> None:
+        self.hear, self.connected = named[5:7]
         self.batches = 0
         self.answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
