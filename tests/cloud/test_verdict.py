@@ -18,20 +18,20 @@ from fieldloom_cloud.completeness.verdict import (
     SLACK_MS,
     UNKNOWN,
     Drop,
-    Keeper,
     Known,
     Missing,
     Sighting,
     Word,
     judge,
 )
+from fieldloom_cloud.ingest.standing import Standing
 from fieldloom_contract.ranges import Ranges
 
 START = 1_790_000_000_000
 HOUR = 3_600_000
 OFFSETS = (-4000, 4000)  # of the gateways' clocks
 
-HERE = Keeper("gw.one", is_online=True, settled=START + 10 * HOUR, since=None, is_behind=False, holds=[])
+HERE = Standing("gw.one", is_online=True, settled=START + 10 * HOUR, since=None, is_behind=False, holds=[])
 
 
 def known(**fields):
@@ -214,10 +214,10 @@ class World:
     def keeper(self, gateway):
         told = self.told[gateway]
         if told is None:
-            return Keeper(f"gw.{gateway}", False, None, None, False, [])
+            return Standing(f"gw.{gateway}", False, None, None, False, [])
         if self.stored_up_to[gateway] >= told[1]:
-            return Keeper(f"gw.{gateway}", True, told[0], None, False, [])
-        return Keeper(f"gw.{gateway}", True, self.settled[gateway], None, True, told[2])
+            return Standing(f"gw.{gateway}", True, told[0], None, False, [])
+        return Standing(f"gw.{gateway}", True, self.settled[gateway], None, True, told[2])
 
     def known(self, start, end):
         by_time = sorted(self.sightings, key=lambda one: one.ts)

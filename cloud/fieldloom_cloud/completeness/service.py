@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fieldloom_cloud.completeness.verdict import Drop, Keeper, Known, Sighting, Verdict, Word, judge
+from fieldloom_cloud.completeness.verdict import Drop, Known, Sighting, Verdict, Word, judge
 from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest import service as ingest
 from fieldloom_cloud.registry import service as registry
@@ -41,7 +41,7 @@ async def prove(session: AsyncSession, series: TimeSeries, asked: Asked) -> Answ
     before, inside, after = _joined(of_points, await ingest.seen_events(session, device, start, end))
     drops, unnumbered = _drops(await ingest.reports_of_drops(session, device, start - MAX_AHEAD_MS), start, end)
     standing = await gateways.standing(session, await registry.gateways_of(session, shown["site"]), device, asked.now)
-    keepers = [Keeper(*one)._replace(is_online=one.is_online and asked.is_connected) for one in standing]
+    keepers = [one._replace(is_online=one.is_online and asked.is_connected) for one in standing]
     named = {*received, *(drop.boot for drop in drops), *(held[0] for one in keepers for held in one.holds)}
     unseen = named - {one.boot for one in (before, after, *(pair[0] for pair in inside)) if one is not None}
     dated = await asyncio.to_thread(series.boots_of, device, unseen) if unseen else set()

@@ -6,6 +6,7 @@ Times in Unix ms. A record is known by (boot, seq); within a boot, ts grows with
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from fieldloom_cloud.ingest.standing import Standing
 from fieldloom_contract.ranges import Ranges
 
 Status = Literal["complete", "incomplete", "open"]
@@ -59,21 +60,6 @@ class Word(NamedTuple):
     """When it held none, as far as it has told."""
 
 
-class Keeper(NamedTuple):
-    """A gateway of the device's site."""
-
-    id: str
-    is_online: bool
-    settled: int | None
-    """All that it took before this time is stored."""
-    since: int | None
-    """When it began its stream, if it had another one before: what it held of that is lost."""
-    is_behind: bool
-    """Whether records wait in its outbox."""
-    holds: list[tuple[int, int, int]]
-    """(boot, first seq, last seq) of what waits, of this device."""
-
-
 class Known(NamedTuple):
     """All that is known of a device about a window."""
 
@@ -89,7 +75,7 @@ class Known(NamedTuple):
     """Of the boots that were not seen about the window, those of which any record's time is known."""
     drops: list[Drop]
     word: Word | None
-    keepers: list[Keeper]
+    keepers: list[Standing]
 
 
 class Missing(NamedTuple):

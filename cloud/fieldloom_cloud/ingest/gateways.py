@@ -1,34 +1,18 @@
 """What gateways tell of themselves: how far each is stored, and what it still holds. (T8, ADR 31)"""
 
-from typing import NamedTuple
-
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.ingest.models import GatewayState as Row
 from fieldloom_cloud.ingest.models import IngestStream
+from fieldloom_cloud.ingest.standing import Standing
 from fieldloom_contract.batch import DISK_BYTES
 from fieldloom_contract.errors import Rejected
 from fieldloom_runtime import gateway_state
 from fieldloom_runtime.gateway_state import TELL_EVERY_S, GatewayState
 
 SILENT_MS = int(3 * TELL_EVERY_S * 1000)
-
-
-class Standing(NamedTuple):
-    """How a gateway stands. Times in Unix ms of its own clock."""
-
-    id: str
-    is_online: bool
-    settled: int | None
-    """All that it took before this time is stored; None if that is not known of any time."""
-    since: int | None
-    """When it began its stream, if it had another one before."""
-    is_behind: bool
-    """Whether it has told of records that are not stored yet."""
-    holds: list[tuple[int, int, int]]
-    """(boot, first seq, last seq) of what it holds of one device."""
 
 
 def parse(payload: bytes) -> GatewayState:

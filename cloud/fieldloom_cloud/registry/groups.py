@@ -34,7 +34,7 @@ async def add_group(session: AsyncSession, fields: dict[str, Any]) -> dict[str, 
 
 async def group(session: AsyncSession, group_id: str) -> dict[str, Any]:
     """Return a group. Raises NotFound."""
-    return _shown(await _group(session, group_id))
+    return _shown(await registry.of_version(session, Group, group_id))
 
 
 async def change_group(
@@ -44,7 +44,7 @@ async def change_group(
 
     Raises NotFound, StaleVersion, and BadContent for a query where members are listed.
     """
-    found = await _group(session, group_id, version)
+    found = await registry.of_version(session, Group, group_id, version)
     if "query" in fields and found.query is None:
         raise _fault("query", f"group {group_id} lists its members")
     await _count_version(session, group_id, version, fields)
@@ -55,7 +55,7 @@ async def change_group(
 
 async def remove_group(session: AsyncSession, group_id: str, version: int | None) -> None:
     """Remove a group; its devices stay. Raises NotFound and StaleVersion."""
-    found = await _group(session, group_id, version)
+    found = await registry.of_version(session, Group, group_id, version)
     outbox.leave(session, "group.removed", {"id": group_id, "version": found.version})
     await session.delete(found)
 
@@ -95,18 +95,9 @@ async def _count_version(session: AsyncSession, group_id: str, version: int | No
 
 
 async def _listing(session: AsyncSession, group_id: str) -> None:
-    found = await _group(session, group_id)
+    found = await registry.of_version(session, Group, group_id)
     if found.query is not None:
         raise _fault("group_id", f"group {group_id} has the members that its query finds")
-
-
-async def _group(session: AsyncSession, group_id: str, version: int | None = None) -> Group:
-    found = await session.get(Group, group_id)
-    if found is None:
-        raise NotFound(f"there is no group {group_id}")
-    if version is not None and found.version != version:
-        raise StaleVersion(f"group {group_id} is at version {found.version}, not {version}")
-    return found
 
 
 def _fault(path: str, reason: str) -> BadContent:

@@ -1,6 +1,6 @@
 """The registry: sites, gateways and devices. Every call is part of the caller's transaction. (R1)"""
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import CursorResult, Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,7 +10,19 @@ from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
-from fieldloom_cloud.registry.models import Capability, Device, DeviceState, DeviceText, Gateway, Site, Tag, public
+from fieldloom_cloud.registry.models import (
+    Capability,
+    Device,
+    DeviceState,
+    DeviceText,
+    Gateway,
+    Group,
+    Site,
+    Tag,
+    public,
+)
+
+Versioned = TypeVar("Versioned", Device, Group)
 
 
 async def add_site(session: AsyncSession, site_id: str, name: str) -> dict[str, Any]:
@@ -177,7 +189,7 @@ async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str,
 
 async def device(session: AsyncSession, device_id: str) -> dict[str, Any]:
     """Return a device. Raises NotFound."""
-    found = await _device(session, device_id)
+    found = await of_version(session, Device, device_id)
     return shown(found, (await tags_of(session, [device_id])).get(device_id, {}))
 
 
@@ -192,7 +204,7 @@ async def change_device(
     session: AsyncSession, device_id: str, fields: dict[str, Any], version: int | None
 ) -> dict[str, Any]:
     """Change the given fields; with a version only if it is the present one. Raises NotFound and StaleVersion."""
-    found = await _device(session, device_id, version)
+    found = await of_version(session, Device, device_id, version)
     changes = dict(fields)
     tags = fields.pop("tags", None)
     # Compared by the database, in the change itself: two callers with one version must not both win.
@@ -216,7 +228,7 @@ async def change_device(
 
 async def remove_device(session: AsyncSession, device_id: str, version: int | None) -> None:
     """Remove a device with its twin; its telemetry stays. Raises NotFound and StaleVersion."""
-    found = await _device(session, device_id, version)
+    found = await of_version(session, Device, device_id, version)
     outbox.leave(session, "device.removed", {"version": found.version, "site": found.site}, device_id)
     await session.delete(found)
 
@@ -251,12 +263,15 @@ async def _add(session: AsyncSession, row: Site | Gateway | Device, otherwise: s
         raise Duplicate(otherwise) from None
 
 
-async def _device(session: AsyncSession, device_id: str, version: int | None = None) -> Device:
-    found = await session.get(Device, device_id)
+async def of_version(
+    session: AsyncSession, table: type[Versioned], row_id: str, version: int | None = None
+) -> Versioned:
+    """Return a device or group, with a version only if that is the present one. Raises NotFound and StaleVersion."""
+    found, named = await session.get(table, row_id), f"{table.__name__.lower()} {row_id}"
     if found is None:
-        raise NotFound(f"there is no device {device_id}")
+        raise NotFound(f"there is no {named}")
     if version is not None and found.version != version:
-        raise StaleVersion(f"device {device_id} is at version {found.version}, not {version}")
+        raise StaleVersion(f"{named} is at version {found.version}, not {version}")
     return found
 
 

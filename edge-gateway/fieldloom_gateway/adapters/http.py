@@ -15,10 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME, MAX_UP_BYTES
 from fieldloom_contract.topics import EVENT, RESULT, TELEMETRY, device
-from fieldloom_gateway.adapters import senml
+from fieldloom_gateway.adapters import formats
 from fieldloom_gateway.adapters.base import (
     BUSY,
     AdapterMetrics,
@@ -32,13 +31,14 @@ from fieldloom_gateway.adapters.base import (
     key_of,
 )
 from fieldloom_gateway.adapters.callers import Callers
+from fieldloom_gateway.adapters.formats import JSON
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_gateway.rate import Rate
 from fieldloom_runtime.door import LIST
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import server_context
 
-JSON = "application/json"
+CONTENT_TYPE = "Content-Type"
 LOOPBACK = ("127.0.0.1", "localhost")
 PATHS = {"": TELEMETRY, "/event": EVENT, "/command/result": RESULT}
 STOP_GRACE_S = 2
@@ -229,16 +229,11 @@ def _read(request: Request, verb: str, body: bytes) -> tuple[int, bytes, Fault |
     """Return a message in the contract's form, or what is wrong with it, and the status of a refusal."""
     if len(body) > MAX_UP_BYTES:
         return 413, body, Fault("payload", f"has more than {MAX_UP_BYTES} bytes")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media == senml.MEDIA_TYPE and verb == TELEMETRY:
-        try:
-            return 422, senml.telemetry(body, time.time_ns() // 1_000_000), None
-        except Rejected as error:
-            return 422, body, Fault(error.field, error.reason)
-    if media != JSON:
-        known = f"{JSON} or {senml.MEDIA_TYPE}" if verb == TELEMETRY else JSON
-        return 415, body, Fault("Content-Type", f"must be {known}, not {media[:MAX_NAME] or 'missing'}")
-    return 422, body, None
+    media = request.headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    payload, fault = formats.read(verb, media, body, CONTENT_TYPE)
+    if fault is None or fault.path != CONTENT_TYPE:
+        return 422, payload, fault
+    return 415, body, fault._replace(reason=f"{fault.reason}, not {media[:MAX_NAME] or 'missing'}")
 
 
 async def _refused(_: Request, error: Refused) -> JSONResponse:
