@@ -65,8 +65,8 @@ class Owner:
                     async for message in gateway.messages:
                         sent = batch.unpack(message.payload)
                         heard |= {sent.offset + at: json.loads(one) for at, one in enumerate(sent.records)}
-                        ack = batch.pack_ack(sent.stream, max(heard))
-                        await gateway.publish(topics.gateway(GATEWAY, "down/ack"), ack)
+                        last = next(number for number in itertools.count(sent.first) if number not in heard) - 1
+                        await gateway.publish(topics.gateway(GATEWAY, "down/ack"), batch.pack_ack(sent.stream, last))
             except TimeoutError:
                 pass
         return [one for _, one in sorted(heard.items()) if one.get("kind") == "twin" and one["device"] == device]

@@ -25,6 +25,10 @@ def test_a_sleeping_board_keeps_its_boot_obeys_at_its_wakes_and_is_asleep_until_
         def status():
             return api.get("/api/v1/devices/sleeper").json()["status"]
 
+        def at_the_site():
+            site = httpx2.get(system.status_pages[0].replace("/status", "/devices")).json()["items"]
+            return next(one["status"] for one in site if one["id"] == "sleeper")
+
         wait_for(lambda: status() == "asleep", 40, "the first sleep")
         state = api.get("/api/v1/devices/sleeper").json()["state"]
         assert state["sleep"]["every"] == 4000
@@ -46,10 +50,11 @@ def test_a_sleeping_board_keeps_its_boot_obeys_at_its_wakes_and_is_asleep_until_
         assert len(system.stored("sleeper")) >= 6  # of two metrics
         assert api.get("/api/v1/events", params={"device": "sleeper", "type": "crash"}).json()["items"] == []
 
-        wait_for(lambda: status() == "asleep", 40, "a sleep")
+        # At the gateway, and from the beginning of a sleep, so that the board has no time to wake before it is off.
+        wait_for(lambda: at_the_site() == "online", 40, "a wake")
+        wait_for(lambda: at_the_site() == "asleep", 40, "a sleep")
         fleet.off("sleeper")
-        site = httpx2.get(system.status_pages[0].replace("/status", "/devices")).json()["items"]
-        assert {one["id"]: one["status"] for one in site}["sleeper"] == "asleep"
+        assert at_the_site() == "asleep"
         wait_for(lambda: status() == "offline", 40, "the missed wake")
 
 
