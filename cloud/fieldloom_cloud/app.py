@@ -9,6 +9,8 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fieldloom_cloud import settings as configuration
+from fieldloom_cloud.alarms.escalation import keep_escalating
+from fieldloom_cloud.alarms.routes import router as alarms
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.completeness.routes import router as completeness
@@ -93,7 +95,7 @@ def interface() -> FastAPI:
     describe_problems(app)
     registered = (transfer, registry, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
-    fleet = (*registered, *proofs, telemetry, completeness, ingest, commands, twins, releases, updates)
+    fleet = (*registered, *proofs, telemetry, completeness, ingest, commands, twins, releases, updates, alarms)
     for router in (tokens, sessions, *fleet, live, health, published):
         app.include_router(router)
     return app
@@ -119,6 +121,7 @@ async def serve(data: Path) -> None:
         ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
         ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
         ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
+        ("escalation", parts.Background("escalation", lambda: keep_escalating(database), stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
         ("api", _api(app, hub, settings)),
     ]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -288,3 +289,35 @@ def test_a_group_is_made_of_a_filter(cloud, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert asked[0][2] == {"id": "pumps", "query": {"type": "pump", "tag": ["floor:2", "a:b=c"]}}
+
+
+def test_alarms_are_listed_acknowledged_and_muted(cloud, tmp_path):
+    answers, asked = cloud
+    alarm = {"id": 17, "device": "pump-7", "name": "overheat", "severity": "major", "state": "active", "count": 2}
+    alarm |= {"raised_at": "2026-11-26T10:00:00.000Z", "message": "81 degrees"}
+    change = {"at": "2026-11-26T10:01:00.000Z", "what": "acknowledged", "by": "token-1", "note": "on my way"}
+    mute = {"id": 3, "site": "barn", "device": None, "group": None, "reason": "painting"}
+    mute |= {"starts": "2026-11-26T10:00:00.000Z", "ends": "2026-11-26T12:00:00.000Z"}
+    answers["GET /api/v1/alarms"] = (200, {"items": [alarm], "next": None})
+    answers["GET /api/v1/alarms/17"] = (200, {**alarm, "history": [change]})
+    answers["POST /api/v1/alarms/17/acknowledge"] = (200, {**alarm, "state": "acknowledged"})
+    answers["POST /api/v1/mutes"] = (201, mute)
+    answers["GET /api/v1/mutes"] = (200, {"items": [mute], "next": None})
+
+    def alarms(*arguments):
+        done = fieldloom("alarm", *arguments, "--data", tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "overheat" in alarms("list", "--site", "barn")
+    assert asked[-1][1].endswith("?site=barn&state=active&state=acknowledged")
+    assert "on my way" in alarms("show", 17)
+    assert "overheat of pump-7: major, acknowledged" in alarms("acknowledge", 17, "--note", "on my way")
+    assert asked[-1][2] == {"note": "on my way"}
+    assert "Mute 3 holds" in alarms("mute", "--site", "barn", "--for", "2h", "--reason", "painting")
+    told = asked[-1][2]
+    assert (told["site"], told["reason"]) == ("barn", "painting")
+    assert datetime.fromisoformat(told["ends"]) - datetime.fromisoformat(told["starts"]) == timedelta(hours=2)
+    assert "site barn" in alarms("mutes")
+    wrong = fieldloom("alarm", "mute", "--site", "barn", "--for", "ever", "--reason", "x", "--data", tmp_path)
+    assert (wrong.returncode, "write it as 30m, 1h or 7d" in wrong.stderr) == (1, True)

@@ -16,6 +16,7 @@ from fieldloom_contract.errors import Rejected
 GROUP = "fieldloom.commands"
 # Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
 OWN = {
+    "alarm": ("fieldloom_cli.alarm", "Alarms: list, acknowledge, clear and mute them."),
     "certificate": ("fieldloom_cli.certificate", "Certificates: list and revoke them."),
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
     "dead-letters": ("fieldloom_cli.dead_letters", "Dead letters: what could not be used, with the reason."),

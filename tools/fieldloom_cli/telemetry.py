@@ -1,17 +1,14 @@
 """`fieldloom telemetry`: what the devices measured, and whether all of it is there."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from fieldloom_cli.api import Api
-from fieldloom_cli.errors import CommandFailed
+from fieldloom_cli.moments import duration, moment
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
-
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 app = typer.Typer(no_args_is_help=True, help="Telemetry: query what the devices measured, and prove that all is there.")
 
@@ -62,8 +59,8 @@ def completeness(
 
     Exit code 1 if some were dropped or lost for good.
     """
-    end = _moment(until) if until else datetime.now(UTC)
-    asked = {"device": device, "start": (end - _duration(since)).isoformat(), "end": end.isoformat()}
+    end = moment("--until", until) if until else datetime.now(UTC)
+    asked = {"device": device, "start": (end - duration("--since", since)).isoformat(), "end": end.isoformat()}
     answer = Api(data).call("GET", "/completeness", params=asked)
     if as_json:
         show_json(answer)
@@ -84,20 +81,3 @@ def _show_verdict(answer: dict[str, Any]) -> None:
     if answer["missing"]:
         columns = ("where", "boot", "first", "last", "records", "gateway", "reason")
         show_table([name.upper() for name in columns], ([one[name] for name in columns] for one in answer["missing"]))
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise CommandFailed(f"--until {text} is no time with its zone: write it as 2026-11-26T10:00:00Z")
-    return moment
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
-    if found is None:
-        raise CommandFailed(f"--since {text} is no duration: write it as 30m, 1h or 7d")
-    return int(found[1]) * timedelta(**{UNITS[found[2]]: 1})

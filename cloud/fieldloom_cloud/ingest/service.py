@@ -10,6 +10,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
+from fieldloom_cloud.alarms import service as alarms
 from fieldloom_cloud.changes import Change, announce, announce_all
 from fieldloom_cloud.credentials import service as credentials
 from fieldloom_cloud.database import Database, insert
@@ -167,6 +168,10 @@ async def _store_event(
 ) -> None:
     if isinstance(record, Event):
         kind, data = record.type, record.data
+        fault = await alarms.told(session, record.device, data) if kind in alarms.TOLD else None
+        if fault is not None:
+            was = msgspec.to_builtins(record)
+            keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=f"{kind}: {fault}", was=was))
     elif isinstance(record, Result):
         kind, data = "command.result", {name: getattr(record, name) for name in ("id", "status", "result", "error")}
         await dispatch.hear(session, record.id, record.device, record.status, data)

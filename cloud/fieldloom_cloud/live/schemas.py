@@ -58,7 +58,19 @@ class DeadLetterKept(BaseModel):
     reason: str
 
 
-Told = Ready | Lagged | TelemetryStored | EventStored | PresenceChanged | CommandMoved | DeadLetterKept
+class AlarmMoved(BaseModel):
+    kind: Literal["alarm"]
+    device: str
+    ts: str
+    id: int
+    alarm: str
+    state: str
+    severity: str
+    message: str
+    muted: bool
+
+
+Told = Ready | Lagged | TelemetryStored | EventStored | PresenceChanged | CommandMoved | DeadLetterKept | AlarmMoved
 
 
 class StreamEvent(RootModel[Annotated[Told, Field(discriminator="kind")]]):

@@ -100,6 +100,19 @@ async def members(session: AsyncSession, group: str, limit: int) -> list[str]:
     return list(await session.scalars(query))
 
 
+async def ids_of(session: AsyncSession, wanted: DeviceQuery) -> Select[tuple[str]]:
+    """Return what selects the ids of devices, for another query. Raises BadContent."""
+    return (await select_devices(session, wanted, "id")).order_by(None).with_only_columns(Device.id)
+
+
+async def is_member(session: AsyncSession, group: str, device: str) -> bool:
+    """Whether a device is in a group; in none that is not there."""
+    if await session.get(Group, group) is None:
+        return False
+    query = select(Device.id).where(Device.id == device, *await _in_group(session, group))
+    return await session.scalar(query) is not None
+
+
 async def _in_group(session: AsyncSession, group: str) -> list[ColumnElement[bool]]:
     found = await session.get(Group, group)
     if found is None:

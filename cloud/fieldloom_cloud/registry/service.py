@@ -41,19 +41,29 @@ async def sites(session: AsyncSession) -> list[dict[str, Any]]:
 
 async def change_site(session: AsyncSession, site_id: str, *, automatic_entry: bool) -> dict[str, Any]:
     """Say whether devices that are found at a site are registered at once. Raises NotFound."""
-    site = await session.get(Site, site_id)
-    if site is None:
-        raise NotFound(f"there is no site {site_id}")
+    site = await _known_site(session, site_id)
     if site.automatic_entry != automatic_entry:
         site.automatic_entry = automatic_entry
         outbox.leave(session, "site.updated", {"id": site_id, "changes": {"automatic_entry": automatic_entry}})
     return _shown_site(site)
 
 
+async def site(session: AsyncSession, site_id: str) -> dict[str, Any]:
+    """Return a site. Raises NotFound."""
+    return _shown_site(await _known_site(session, site_id))
+
+
+async def _known_site(session: AsyncSession, site_id: str) -> Site:
+    found = await session.get(Site, site_id)
+    if found is None:
+        raise NotFound(f"there is no site {site_id}")
+    return found
+
+
 async def site_of(session: AsyncSession, gateway_id: str) -> dict[str, Any] | None:
     """Return the site of a gateway, None for a gateway that is not known."""
-    site = await session.scalar(select(Site).join(Gateway, Gateway.site == Site.id).where(Gateway.id == gateway_id))
-    return None if site is None else _shown_site(site)
+    found = await session.scalar(select(Site).join(Gateway, Gateway.site == Site.id).where(Gateway.id == gateway_id))
+    return None if found is None else _shown_site(found)
 
 
 async def add_gateway(session: AsyncSession, gateway_id: str, site: str | None) -> dict[str, Any]:
