@@ -4,13 +4,19 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
 
+from fieldloom_cloud import broker
 from fieldloom_cloud import settings as configuration
 from fieldloom_cloud.alarms.escalation import keep_escalating
 from fieldloom_cloud.alarms.routes import router as alarms
+from fieldloom_cloud.audit.keeper import Keeper
+from fieldloom_cloud.audit.routes import router as audit
+from fieldloom_cloud.auth.dependencies import count_refusal
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.completeness.routes import router as completeness
@@ -38,17 +44,21 @@ from fieldloom_cloud.registry.statistics import keep_statistics
 from fieldloom_cloud.registry.transfer_routes import router as transfer
 from fieldloom_cloud.releases.package import load_root
 from fieldloom_cloud.releases.routes import router as releases
+from fieldloom_cloud.removal.routes import router as removal
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
 from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
 from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.trail.refusals import Refusals
 from fieldloom_cloud.twins.routes import router as twins
 from fieldloom_cloud.updates.routes import router as updates
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import server_context
+
+log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
@@ -74,7 +84,7 @@ def create_app(
     app.state.worker = worker
     app.state.wake_downlink = worker.downlink.wake
     app.state.wake_enforcement = enforcement.wake
-    app.state.figures = registry_of(worker)
+    app.state.figures = registry_of(worker, app.state.refusals)
     app.state.hub = hub
     app.state.release_root = release_root
     add_console(app)
@@ -91,12 +101,13 @@ def interface() -> FastAPI:
         max_body_size=MAX_BODY_BYTES,
         generate_unique_id_function=lambda route: route.name,
     )
-    answer_problems(app)
+    app.state.refusals = Refusals()
+    answer_problems(app, partial(count_refusal, app.state.refusals))
     describe_problems(app)
-    registered = (transfer, registry, groups, types, discoveries)
+    registered = (transfer, registry, removal, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
     fleet = (*registered, *proofs, telemetry, completeness, ingest, commands, twins, releases, updates, alarms)
-    for router in (tokens, sessions, *fleet, live, health, published):
+    for router in (tokens, sessions, audit, *fleet, live, health, published):
         app.include_router(router)
     return app
 
@@ -105,6 +116,9 @@ async def serve(data: Path) -> None:
     """Run the cloud of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
     settings = configuration.load(data)
     await asyncio.to_thread(migrate, settings.sql(data))
+    told = await asyncio.to_thread(broker.renew, data)
+    if told is not None:
+        log.info("broker_rights_renewed", told=told)
     hub = Hub()
     database = Database(settings.sql(data), hub.tell)
     authority = Authority(data / "pki")
@@ -113,6 +127,8 @@ async def serve(data: Path) -> None:
     worker = open_worker(data, configuration.IDENTITY, address, database, series, authority)
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     app = create_app(database, authority, series, worker, hub, enforcement, load_root(settings.release_root))
+    refusals: Refusals = app.state.refusals
+    keeper = Keeper(database, refusals, settings.audit_days)
     stop = parts.stop_on_signals()
     ordered: list[parts.Part] = [
         ("stores", _stores(database, series)),
@@ -123,9 +139,10 @@ async def serve(data: Path) -> None:
         ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
         ("escalation", parts.Background("escalation", lambda: keep_escalating(database), stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
+        ("audit", parts.Background("audit", keeper.run, stop)),
         ("api", _api(app, hub, settings)),
     ]
-    ordered.append(("est", _est(est_app(database, authority), settings, data / "pki")))
+    ordered.append(("est", _est(est_app(database, authority, refusals), settings, data / "pki")))
     await parts.run(ordered, stop)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from fieldloom_cloud import setup
+from fieldloom_cloud import broker, setup
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
@@ -69,11 +69,15 @@ def serve(data: Data) -> None:
 
 @app.command(epilog="Example: fieldloom cloud migrate --data cloud")
 def migrate(data: Data) -> None:
-    """Bring the database to this version; `serve` does it too."""
+    """Bring the database and the rights at the broker to this version; `serve` does it too."""
     try:
         migrate_database(load(data).sql(data))
+        told = broker.renew(data)
     except StartFailed as error:
         _end(str(error))
+    if told is not None:
+        way_out = "" if told else " It reads them when it starts; if it runs as another user, send it a SIGHUP."
+        typer.echo(f"The broker's rights were written anew.{way_out}")
 
 
 @app.command(epilog="Example: fieldloom cloud login-link --data cloud --role operator")

@@ -12,7 +12,7 @@ Problem
 FastAPI's own are answered in the same form: 400, 404, 405, 413, 415 and 422.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -111,21 +111,30 @@ PROBLEM: dict[str, Any] = {
 }
 
 
-def answer_problems(app: FastAPI) -> None:
-    """Make every refusal of an application `application/problem+json`; an unforeseen error tells nothing of itself."""
+Refused = Callable[[Request, int, str], None]
+
+
+def answer_problems(app: FastAPI, refused: Refused) -> None:
+    """Make every refusal of an application `application/problem+json`; an unforeseen error tells nothing of itself.
+
+    `refused(request, status, reason)` hears of each.
+    """
     build = app.build_middleware_stack
     # Outside of FastAPI's own limit of bodies, where `add_middleware` does not reach.
     app.build_middleware_stack = lambda: _TooLong(build())  # type: ignore[method-assign]
 
     @app.exception_handler(Problem)
-    async def _problem(_: Request, error: Problem) -> JSONResponse:
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        refused(request, error.status, error.detail)
         return _answer(error.status, error.title, error.detail, error.errors)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
         if _is_unread(error):
             told = request.headers.get("content-type") or "no content type"
-            return _answer(415, "Unsupported media type", f"send application/json, not {told}", None)
+            reason = f"send application/json, not {told}"
+            refused(request, 415, reason)
+            return _answer(415, "Unsupported media type", reason, None)
         faults = [
             {
                 "path": _path(fault["loc"]),
@@ -133,10 +142,13 @@ def answer_problems(app: FastAPI) -> None:
             }
             for fault in error.errors()
         ]
-        return _answer(422, BadContent.title, "The request does not fit its schema.", faults)
+        reason = "The request does not fit its schema."
+        refused(request, 422, reason)
+        return _answer(422, BadContent.title, reason, faults)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        refused(request, error.status_code, str(error.detail))
         answer = _answer(error.status_code, str(error.detail), None, None)
         answer.headers.update(error.headers or {})
         if error.status_code == 405:

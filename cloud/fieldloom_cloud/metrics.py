@@ -5,20 +5,22 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fieldloom_cloud.ingest.worker import Worker
+from fieldloom_cloud.trail.refusals import Refusals
 
 
-def registry_of(worker: Worker) -> CollectorRegistry:
-    """Return a registry of the ingest's figures."""
+def registry_of(worker: Worker, refusals: Refusals) -> CollectorRegistry:
+    """Return a registry of the ingest's figures, and of what the interfaces have refused."""
     registry = CollectorRegistry()
-    registry.register(_Figures(worker))
+    registry.register(_Figures(worker, refusals))
     return registry
 
 
 class _Figures(Collector):
     """Reads the worker's counts when it is scraped, so that nothing is counted twice."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, refusals: Refusals) -> None:
         self._worker = worker
+        self._refusals = refusals
 
     def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         ingest = CounterMetricFamily(
@@ -37,4 +39,11 @@ class _Figures(Collector):
         waiting = GaugeMetricFamily(
             "fieldloom_cloud_downlink_records", "What gateways have not acknowledged.", self._worker.downlink.waiting
         )
-        return [ingest, pieces, connected, waiting]
+        refused = CounterMetricFamily(
+            "fieldloom_cloud_requests_refused",
+            "Requests without the right to them, and changes that were refused.",
+            labels=["status"],
+        )
+        for status, count in sorted(self._refusals.counts.items()):
+            refused.add_metric([str(status)], count)
+        return [ingest, pieces, connected, waiting, refused]

@@ -41,6 +41,8 @@ class Settings(BaseModel):
         description="The public part of the offline root that signs release keys; with it every upload is verified.",
     )
 
+    audit_days: int = Field(default=730, ge=1, le=36_500, description="How long the audit log is kept.")
+
     @field_validator("database")
     @classmethod
     def _database(cls, url: str | None) -> str | None:

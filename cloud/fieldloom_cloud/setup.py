@@ -1,11 +1,12 @@
 """What `fieldloom cloud init` prepares: settings, database, CA, the broker's configuration, a token. (P1, A2)"""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fieldloom_cloud import broker
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.auth.sessions import link
 from fieldloom_cloud.database import Database, iso, migrate
@@ -13,10 +14,9 @@ from fieldloom_cloud.pki import service as pki
 from fieldloom_cloud.pki.authority import Authority, new_request, write_key
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.settings import FILE, IDENTITY, Settings, load
-from fieldloom_contract import topics
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import of_command
 from fieldloom_runtime import files
-from fieldloom_runtime.broker import Listener, Rights, write
-from fieldloom_runtime.door import LIST
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
 
@@ -43,7 +43,7 @@ def init(data: Path, wanted: Settings, site: str) -> Prepared:
         token = asyncio.run(_first_rows(settings.sql(data), site))
         files.write(data / TOKEN_FILE, token + "\n")
     crl = asyncio.run(_current_list(settings.sql(data), authority))
-    return Prepared(data / TOKEN_FILE, _write_broker(data, settings, authority.ca, crl))
+    return Prepared(data / TOKEN_FILE, broker.prepare(data, settings, authority.ca, crl))
 
 
 def login_link(data: Path, role: str) -> tuple[str, str]:
@@ -61,6 +61,7 @@ async def _new_link(where: Path | str, role: str) -> tuple[str, str]:
     database = Database(where)
     try:
         async with database.transaction() as session:
+            trail.begin(session, of_command("login-link"))
             secret, expires = await auth.add_login_link(session, role)
             return secret, iso(expires)
     finally:
@@ -79,6 +80,7 @@ async def _first_rows(where: Path | str, site: str) -> str:
     database = Database(where)
     try:
         async with database.transaction() as session:
+            trail.begin(session, of_command("init"))
             if not await registry.sites(session):
                 await registry.add_site(session, site, site)
             return str((await auth.add_token(session, "first admin", "admin"))["token"])
@@ -93,17 +95,3 @@ async def _current_list(where: Path | str, authority: Authority) -> str:
             return await pki.current_list(session, authority)
     finally:
         await database.close()
-
-
-def _write_broker(data: Path, settings: Settings, ca: Path, crl: str) -> Path:
-    folder = data / "broker"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    files.write(folder / LIST, crl)
-    cert, key = data / "pki" / f"{IDENTITY}.pem", data / "pki" / f"{IDENTITY}.key"
-    local = Listener("127.0.0.1", settings.local_port, ca, cert, key, crl=folder / LIST)
-    gateways = replace(local, host=settings.mqtt_host, port=settings.mqtt_port, client_id_is_identity=True)
-    writes = tuple(
-        ("write", topics.gateway("%u", verb)) for verb in ("up/+", "down/ack", "state", topics.RELEASE_REQUEST)
-    )
-    reads = tuple(("read", topics.gateway("%u", verb)) for verb in ("ack", "down", topics.RELEASE_PIECE))
-    return write(folder, [gateways, local], Rights((*writes, *reads), {IDENTITY: (("readwrite", "fl/v1/g/#"),)}))

@@ -13,6 +13,7 @@ from fieldloom_contract.limits import BROKER_PACKET_BYTES
 from fieldloom_runtime import files
 
 CONFIGURATION = "mosquitto.conf"
+RIGHTS_FILE = "rights.acl"
 PID_FILE = "mosquitto.pid"
 
 
@@ -46,11 +47,27 @@ class Rights:
 def write(folder: Path, listeners: list[Listener], rights: Rights) -> Path:
     """Write mosquitto.conf and its rights into a folder, 0600 each, and return the path of mosquitto.conf."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    acl = folder / "rights.acl"
+    acl = folder / RIGHTS_FILE
     files.write(acl, _rights(rights))
     configuration = folder / CONFIGURATION
     files.write(configuration, _configuration(listeners, acl, folder / PID_FILE))
     return configuration
+
+
+def renew_rights(folder: Path, rights: Rights) -> bool | None:
+    """Write the rights of a folder's broker anew if they differ, as after an upgrade.
+
+    Return None where they do not, else whether the broker was told; one that does not run reads them at its start.
+    """
+    acl = folder / RIGHTS_FILE
+    if not folder.is_dir() or (acl.exists() and acl.read_text() == _rights(rights)):
+        return None
+    files.write(acl, _rights(rights))
+    pid = process_of(folder)
+    try:
+        return pid is not None and reload(pid)
+    except PermissionError:
+        return False
 
 
 def process_of(folder: Path) -> int | None:

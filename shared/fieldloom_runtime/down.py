@@ -13,6 +13,7 @@ REVOKED = "revoked"
 ANSWERED = "answered"
 TWIN = "twin"
 CREDENTIAL = "credential"
+REMOVED = "removed"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -71,7 +72,13 @@ class Credential(Struct, tag_field="kind", tag=CREDENTIAL):
     """In Unix ms; from then on it is good for nothing."""
 
 
-Down = Withdrawn | Revoked | Answered | TwinPatch | Credential
+class Removed(Struct, tag_field="kind", tag=REMOVED):
+    """A device is no longer of this site: its commands that wait have ended. (R1)"""
+
+    device: str
+
+
+Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

@@ -2,7 +2,7 @@
 
 from fieldloom_contract.limits import MAX_WHOLE
 from fieldloom_gateway.ingest import uplink
-from fieldloom_runtime.down import Answered, Credential, Revoked, TwinPatch, encode
+from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, TwinPatch, encode
 from fuzz.target import Target
 
 
@@ -21,6 +21,7 @@ TARGET = Target(
         encode(Revoked(3, 1, 2, b"0", ["dev-1"], ["dev-2"])),
         encode(Answered("dev-1", "0" * 64, b"0", None)),
         encode(TwinPatch("dev-1", 4, {"interval": 1000}, "p", {"led": None})),
+        encode(Removed("dev-1")),
         encode(Credential("dev-1.0123456789ab", "dev-1", "psk", b"secret", 1732380000123)),
         b'{"kind":"withdrawn"}',
     ],

@@ -86,6 +86,8 @@ RIGHTS = {
     ("GET", "/api/v1/session"): VIEWER,
     ("DELETE", "/api/v1/session"): VIEWER,
     ("POST", "/api/v1/login-links"): ADMIN,
+    ("GET", "/api/v1/audit"): ADMIN,
+    ("GET", "/api/v1/audit/verification"): ADMIN,
     ("GET", "/api/v1/tokens"): ADMIN,
     ("POST", "/api/v1/tokens"): ADMIN,
     ("DELETE", "/api/v1/tokens/{token_id}"): ADMIN,

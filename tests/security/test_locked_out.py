@@ -120,25 +120,13 @@ async def test_may_not_publish(ground, identity, listener, topic):
         before = ground.counts()
         async with ground.client(identity, listener, "attacker") as attacker:
             await attacker.publish(topic, LIE, qos=0)
-            codes = answers_of(attacker)
+            codes = raw_mqtt.answers_of(attacker)
             await attacker.publish(topic, LIE, qos=1)
             heard = await ground.witness(victim)
 
         assert codes == [NOT_AUTHORIZED]
         assert heard == []
     assert ground.counts()["received"] == before["received"] + 1
-
-
-def answers_of(client):
-    """The reason codes of the PUBACKs that a client will get, which aiomqtt keeps for itself."""
-    codes, hear = [], client._client.on_publish
-
-    def listen(paho, user, mid, code, properties):
-        codes.append(code.value)
-        hear(paho, user, mid, code, properties)
-
-    client._client.on_publish = listen
-    return codes
 
 
 SPIES = [

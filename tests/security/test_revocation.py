@@ -15,6 +15,7 @@ import zlib
 from urllib.request import urlopen
 
 import aiomqtt
+import httpx2
 import pytest
 
 from e2e.system import System
@@ -40,6 +41,10 @@ class Fleet(System):
             for one in self.certificates(name):
                 answer = api.post(f"/api/v1/certificates/{one['serial']}/revoke", json={"reason": reason})
                 assert (answer.status_code, answer.json()["reason"]) == (200, reason)
+
+    def remove(self, name):
+        with self.api() as api:
+            api.delete(f"/api/v1/devices/{name}").raise_for_status()
 
     def is_linked(self, number):
         """Whether a gateway runs and has its link to the cloud."""
@@ -96,6 +101,15 @@ async def is_heard(client, name, boot):
     return False
 
 
+def post(fleet, device, token):
+    """Return the status of a reading that a device sends over HTTP."""
+    trust = ssl.create_default_context(cafile=fleet.folder / "gw.site1" / "ca.pem")
+    with httpx2.Client(verify=trust, headers={"Authorization": f"Bearer {token}"}, timeout=20) as client:
+        return client.post(
+            f"https://127.0.0.1:{fleet.http_ports[0]}/ingest/{device}", json={"values": {"t": 1}}
+        ).status_code
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), gateways=2)
@@ -127,6 +141,21 @@ async def test_a_live_device_is_cut_off_in_time_everywhere_and_its_neighbour_is_
         await fleet.shut(thief, gateway=0)
         await fleet.shut(thief, gateway=1)
         assert await is_heard(beside, neighbour, 1)
+
+
+async def test_a_removed_device_is_cut_off_in_time_with_all_that_it_has(fleet, thief):
+    with fleet.api() as api:
+        token = api.post("/api/v1/credentials", json={"device": thief, "kind": "http"}).json()["secret"]
+    await until(lambda: post(fleet, thief, token) == 202)
+
+    async with fleet.client(thief) as stolen:
+        assert await is_heard(stolen, thief, 1)
+        seconds = await cut_after(stolen, lambda: fleet.remove(thief))
+
+    assert seconds < IN_TIME_S, seconds
+    await until(lambda: post(fleet, thief, token) == 401, IN_TIME_S)
+    for gateway in (0, 1):
+        await fleet.shut(thief, gateway)
 
 
 async def test_neither_a_resumed_session_nor_a_connection_that_kept_silent_is_a_way_in(fleet, thief):

@@ -80,6 +80,18 @@ def revoke(
     revoke_all(api, name, reason, as_json=as_json, others=others)
 
 
+@app.command(epilog="Example: fieldloom device remove pump-7")
+def remove(
+    name: Annotated[str, typer.Argument(help="The device's id.")],
+    data: Data = None,
+) -> None:
+    """Remove a device with all its rights: it is revoked and cut off, and its waiting commands end.
+
+    Its telemetry stays, and no site enters it again by itself.
+    """
+    Api(data).call("DELETE", f"/devices/{topics.device_id(name)}")
+
+
 @app.command(epilog="Example: fieldloom device claim pump-7 --hours 2")
 def claim(
     name: Annotated[str, typer.Argument(help="A device that is registered.")],

@@ -17,6 +17,7 @@ GROUP = "fieldloom.commands"
 # Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
 OWN = {
     "alarm": ("fieldloom_cli.alarm", "Alarms: list, acknowledge, clear and mute them."),
+    "audit": ("fieldloom_cli.audit", "The audit log: list it, and verify that nothing is missing."),
     "certificate": ("fieldloom_cli.certificate", "Certificates: list and revoke them."),
     "command": ("fieldloom_cli.command", "Commands: send one, see what became of it."),
     "dead-letters": ("fieldloom_cli.dead_letters", "Dead letters: what could not be used, with the reason."),

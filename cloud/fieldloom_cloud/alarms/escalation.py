@@ -20,6 +20,7 @@ from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import groups, search
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.registry.search import DeviceQuery
+from fieldloom_cloud.trail import service as trail
 
 log = structlog.get_logger()
 
@@ -83,7 +84,10 @@ async def put(session: AsyncSession, escalation_id: str, fields: dict[str, Any])
         await registry.site(session, fields["site"])
     if fields["group"] is not None:
         await groups.group(session, fields["group"])
+    had = await session.get(Escalation, escalation_id)
+    before = None if had is None else _shown(had)
     row = await session.merge(Escalation(id=escalation_id, **fields))
+    trail.note(session, "escalation", escalation_id, before, _shown(row))
     outbox.leave(session, "escalation.changed", _shown(row))
     return _shown(row)
 
@@ -93,6 +97,7 @@ async def remove(session: AsyncSession, escalation_id: str) -> None:
     row = await session.get(Escalation, escalation_id)
     if row is None:
         raise NotFound(f"there is no escalation {escalation_id}")
+    trail.note(session, "escalation", escalation_id, _shown(row), None)
     await session.delete(row)
     outbox.leave(session, "escalation.removed", {"id": escalation_id})
 

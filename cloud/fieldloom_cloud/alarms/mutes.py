@@ -13,6 +13,7 @@ from fieldloom_cloud.errors import BadContent, NotFound
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import groups, search
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
 
 KINDS = ("device", "group", "site")
 
@@ -32,7 +33,9 @@ async def mute(
     row = Mute(kind=kind, target=target, starts=starts, ends=ends, reason=reason, by=by)
     session.add(row)
     await session.flush()
-    outbox.leave(session, "mute.created", _shown(row), target if kind == "device" else "")
+    device = target if kind == "device" else ""
+    outbox.leave(session, "mute.created", _shown(row), device)
+    trail.note(session, "mute", str(row.id), None, _shown(row), device)
     return _shown(row)
 
 
@@ -50,8 +53,10 @@ async def unmute(session: AsyncSession, mute_id: int) -> None:
     row = await session.get(Mute, mute_id)
     if row is None or _aware(row.ends) <= now():
         raise NotFound(f"there is no mute {mute_id} that holds or will")
+    before, device = _shown(row), row.target if row.kind == "device" else ""
     row.ends = now()
-    outbox.leave(session, "mute.ended", _shown(row), row.target if row.kind == "device" else "")
+    outbox.leave(session, "mute.ended", _shown(row), device)
+    trail.note(session, "mute", str(mute_id), before, _shown(row), device)
 
 
 async def covers(session: AsyncSession, device: str) -> bool:

@@ -18,6 +18,7 @@ from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import InUse, NotFound
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.registry.search import DeviceQuery
+from fieldloom_cloud.trail import service as trail
 
 TOLD = hearing.TOLD
 told = hearing.told
@@ -83,6 +84,8 @@ async def acknowledge(session: AsyncSession, alarm_id: int, by: str, note: str) 
     if row.state == "withdrawn":
         raise InUse(f"alarm {alarm_id} was withdrawn: it should never have been")
     if row.acknowledged_by is None:
+        before, after = {"acknowledged_by": None}, {"acknowledged_by": by, "note": note}
+        trail.note(session, "alarm", str(alarm_id), before, after, row.device)
         row.acknowledged_by = by
         row.state = "acknowledged" if row.state == "active" else row.state
         record(session, row, "acknowledged", by, note)
@@ -94,6 +97,8 @@ async def clear(session: AsyncSession, alarm_id: int, by: str, note: str) -> dic
     row = await _row(session, alarm_id)
     if row.state not in OPEN:
         raise InUse(f"alarm {alarm_id} is {row.state} already")
+    before, after = {"state": row.state}, {"state": "cleared", "note": note}
+    trail.note(session, "alarm", str(alarm_id), before, after, row.device)
     at = max(time.time_ns() // 1_000_000, row.last)
     kept = {"device": row.device, "alarm": row.name, "severity": row.severity, "message": note}
     session.add(AlarmMark(**kept, effect=f"hand-{uuid.uuid4().hex}", at=at, begins=False, withdrawn=False))

@@ -4,11 +4,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.auth import service
 from fieldloom_cloud.errors import Forbidden, Unauthorized
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import SESSION, TOKEN, Origin, of_request
+from fieldloom_cloud.trail.refusals import Refusals
 
 COOKIE = "fieldloom_session"
 READS = ("GET", "HEAD", "OPTIONS")
@@ -19,6 +23,7 @@ cookie = APIKeyCookie(name=COOKIE, auto_error=False)
 
 async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
     async with request.app.state.database.transaction() as session:
+        trail.begin(session, origin(request))
         yield session
 
 
@@ -40,7 +45,22 @@ async def _caller(
         known = await service.person(transaction, session)
     if known is None:
         raise Unauthorized("send a token as `Authorization: Bearer TOKEN`, or log in by a link")
+    kind = TOKEN if known.expires is None else SESSION
+    request.state.origin = trail.identify(transaction, kind, known.id, known.name)
     return known
+
+
+def origin(request: Request) -> Origin:
+    """Return where a request comes from, its caller included as soon as he is known."""
+    known: Origin | None = getattr(request.state, "origin", None)
+    return known or of_request(request)
+
+
+def count_refusal(refusals: Refusals, request: Request, status: int, reason: str) -> None:
+    """Count a request that was refused: every one for want of a right, and of the others those that would change."""
+    is_ours = isinstance(request.scope.get("route"), APIRoute)
+    if is_ours and (status in (401, 403) or request.method not in READS):
+        refusals.add(origin(request), "/".join(request.path_params.values()), status, reason)
 
 
 def refuse_other_sites(request: Request) -> None:

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud.auth.models import LoginLink, LoginSession, Token
 from fieldloom_cloud.database import iso, now
 from fieldloom_cloud.errors import NotFound, Unauthorized
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import SESSION
 
 ROLES = ("viewer", "operator", "admin")
 PREFIX = "fl_"
@@ -24,11 +26,12 @@ SESSION_LIFE = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request: the holder of a token, or of a session, which ends at `expires`."""
+    """Who makes a request: the holder of a token, which has a name, or of a session, which ends at `expires`."""
 
     id: str
     role: str
     expires: str | None = None
+    name: str = ""
 
     def may(self, role: str) -> bool:
         """Whether the caller's role includes another."""
@@ -41,6 +44,7 @@ async def add_token(session: AsyncSession, name: str, role: str) -> dict[str, An
     row = Token(id=_id(), name=name, role=role, sha256=_hash(secret))
     session.add(row)
     await session.flush()
+    trail.note(session, "token", row.id, None, {"name": name, "role": role})
     return {**_shown(row), "token": secret}
 
 
@@ -54,14 +58,16 @@ async def revoke_token(session: AsyncSession, token_id: str) -> None:
     row = await session.get(Token, token_id)
     if row is None:
         raise NotFound(f"there is no token {token_id}")
-    row.revoked = row.revoked or now()
+    if row.revoked is None:
+        row.revoked = now()
+        trail.note(session, "token", token_id, {"revoked": None}, {"revoked": iso(row.revoked)})
 
 
 async def caller(session: AsyncSession, secret: str) -> Caller | None:
     """Return who holds a token's secret, None for one that is unknown or revoked."""
     query = select(Token).where(Token.sha256 == _hash(secret), Token.revoked.is_(None))
     token = await session.scalar(query)
-    return Caller(token.id, token.role) if token else None
+    return Caller(token.id, token.role, name=token.name) if token else None
 
 
 async def add_login_link(session: AsyncSession, role: str) -> tuple[str, datetime]:
@@ -69,6 +75,7 @@ async def add_login_link(session: AsyncSession, role: str) -> tuple[str, datetim
     await session.execute(delete(LoginLink).where(LoginLink.expires <= now()))
     secret, expires = _secret(), now() + LINK_LIFE
     session.add(LoginLink(sha256=_hash(secret), role=role, expires=expires))
+    trail.note(session, "login_link", "", None, {"role": role, "expires": iso(expires)})
     return secret, expires
 
 
@@ -83,12 +90,17 @@ async def log_in(session: AsyncSession, secret: str) -> tuple[str, Caller]:
     cookie = _secret()
     row = LoginSession(id=_id(), role=role, sha256=_hash(cookie), expires=now() + SESSION_LIFE)
     session.add(row)
+    trail.identify(session, SESSION, row.id)
+    trail.note(session, "session", row.id, None, {"role": role, "expires": iso(row.expires)})
     return cookie, _person(row)
 
 
 async def log_out(session: AsyncSession, session_id: str) -> None:
     """End a session; a token's id ends nothing."""
-    await session.execute(delete(LoginSession).where(LoginSession.id == session_id))
+    ended = delete(LoginSession).where(LoginSession.id == session_id).returning(LoginSession.role)
+    role = await session.scalar(ended)
+    if role is not None:
+        trail.note(session, "session", session_id, {"role": role}, None)
 
 
 async def person(session: AsyncSession, cookie: str) -> Caller | None:

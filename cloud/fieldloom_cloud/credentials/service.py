@@ -21,6 +21,7 @@ from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import BadContent, NotFound
 from fieldloom_cloud.pki.sealing import Sealer
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
 from fieldloom_runtime import down
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ async def issue(session: AsyncSession, sealer: Sealer, wish: Wish) -> dict[str, 
     ended = await _end_others(session, wish, int(row.created.timestamp() * 1000) + wish.overlap_hours * HOUR_MS)
     session.add(row)
     await session.flush()
+    trail.note(session, "credential", credential_id, None, {"protocol": wish.kind}, wish.device)
     await _tell_site(session, device["site"], [*ended, row])
     return {**_shown(row), "secret": fresh.shown}
 
@@ -72,17 +74,26 @@ async def revoke(session: AsyncSession, credential_id: str, reason: str) -> dict
     if row is None:
         raise NotFound(f"there is no credential {credential_id}")
     if row.revoked is None:
-        row.revoked, row.reason, row.secret = now(), reason, b""
-        device = await registry.device(session, row.device) if await registry.is_known(session, row.device) else None
-        await _tell_site(session, device["site"] if device else None, [row])
+        await _revoke(session, row.device, [row], reason)
     return _shown(row)
 
 
+async def revoke_all(session: AsyncSession, device: str, reason: str) -> None:
+    """Revoke all credentials of a device for a reason."""
+    query = select(Credential).where(Credential.device == device, Credential.revoked.is_(None))
+    await _revoke(session, device, list(await session.scalars(query.order_by(Credential.id))), reason)
+
+
 async def restore(session: AsyncSession, gateway: str) -> None:
-    """Send a gateway whose stream is new all that it may have lost, what was revoked too: it may have an old disk."""
+    """Send a gateway whose stream is new all that it may have lost, what was revoked too: it may have an old disk.
+
+    Of a device that was removed every gateway is told.
+    """
     known = list(await session.scalars(select(Credential.device).distinct().order_by(Credential.device)))
     for start in range(0, len(known), AT_ONCE):
-        own = await registry.of_same_site(session, gateway, set(known[start : start + AT_ONCE]))
+        some = set(known[start : start + AT_ONCE])
+        own = await registry.of_same_site(session, gateway, some)
+        own |= some - await registry.registered(session, some)
         query = select(Credential).where(Credential.device.in_(own)).order_by(Credential.created, Credential.id)
         for row in await session.scalars(query):
             await dispatch.queue(session, gateway, down.CREDENTIAL, row.id.encode())
@@ -115,12 +126,23 @@ async def _device(session: AsyncSession, device: str) -> dict[str, Any]:
         raise BadContent("No credential for this.", [{"path": "device", "reason": reason}]) from None
 
 
+async def _revoke(session: AsyncSession, device: str, rows: list[Credential], reason: str) -> None:
+    for row in rows:
+        row.revoked, row.reason, row.secret = now(), reason, b""
+        before, after = {"revoked": None, "reason": None}, {"revoked": iso(row.revoked), "reason": reason}
+        trail.note(session, "credential", row.id, before, after, device)
+    known = await registry.device(session, device) if await registry.is_known(session, device) else None
+    await _tell_site(session, known["site"] if known else None, rows)
+
+
 async def _end_others(session: AsyncSession, wish: Wish, ends: int) -> list[Credential]:
     """Let a device's credentials of a kind end at a time, in Unix ms, and return those that would have gone on."""
     same = (Credential.device == wish.device, Credential.kind == wish.kind, Credential.revoked.is_(None))
     goes_on = or_(Credential.ends.is_(None), Credential.ends > ends)
     rows = list(await session.scalars(select(Credential).where(*same, goes_on)))
     for row in rows:
+        before = None if row.ends is None else from_ms(row.ends)
+        trail.note(session, "credential", row.id, {"ends": before}, {"ends": from_ms(ends)}, row.device)
         row.ends = ends
     return rows
 

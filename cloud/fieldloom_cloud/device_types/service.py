@@ -14,6 +14,7 @@ from fieldloom_cloud.device_types.models import DeviceType, Misfit
 from fieldloom_cloud.errors import BadContent, InUse, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
 from fieldloom_runtime.records import Telemetry, Value
 
 TELL_EVERY_MS = 3_600_000
@@ -63,6 +64,8 @@ async def put(session: AsyncSession, type_id: str, definition: Definition, versi
     except IntegrityError:
         raise StaleVersion(f"type {type_id} was changed meanwhile") from None
     outbox.leave(session, "type.published", {"id": type_id, "version": row.version})
+    before = None if newest is None else _noted(newest)
+    trail.note(session, "type", type_id, before, _noted(row))
     return _shown(row)
 
 
@@ -73,6 +76,7 @@ async def remove(session: AsyncSession, type_id: str) -> None:
         raise InUse(f"devices have type {type_id}")
     await session.execute(delete(DeviceType).where(DeviceType.id == type_id))
     outbox.leave(session, "type.removed", {"id": type_id, "version": shown["version"]})
+    trail.note(session, "type", type_id, {name: shown[name] for name in ("version", "definition")}, None)
 
 
 async def check_command(session: AsyncSession, type_id: str, kind: str, parameters: dict[str, Any]) -> None:
@@ -148,6 +152,10 @@ async def _count(session: AsyncSession, record: Telemetry, metric: str, reason: 
 async def _definitions(session: AsyncSession, type_ids: set[str]) -> dict[str, Definition]:
     query = select(DeviceType).where(DeviceType.id.in_(type_ids), DeviceType.version == _newest())
     return {row.id: parse(row.definition) for row in await session.scalars(query)}
+
+
+def _noted(row: DeviceType) -> dict[str, Any]:
+    return {"version": row.version, "definition": json.loads(row.definition)}
 
 
 def _newest() -> Any:

@@ -1,5 +1,6 @@
 """Devices that gateways have found and that the registry does not know: listed, approved, dismissed. (C8)"""
 
+import time
 from typing import Any
 
 import structlog
@@ -12,6 +13,8 @@ from fieldloom_cloud.discoveries.models import Discovery
 from fieldloom_cloud.errors import NotFound
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import GATEWAY, Origin
 from fieldloom_runtime.records import Discovered
 
 log = structlog.get_logger()
@@ -34,6 +37,7 @@ async def meet(session: AsyncSession, gateway: str, found: list[Discovered]) -> 
     for one in found:
         known = None if one.device in registered else await _meet(session, site["id"], gateway, one)
         if known is not None and site["automatic_entry"] and known.dismissed is None:
+            trail.begin(session, Origin(GATEWAY, gateway, action="automatic_entry"))
             await _register(session, known)
             registered.add(one.device)
 
@@ -82,7 +86,17 @@ async def dismiss(session: AsyncSession, device: str) -> dict[str, Any]:
     found = await _discovery(session, device)
     if found.dismissed is None:
         found.dismissed = now()
+        trail.note(session, "discovery", device, {"dismissed": None}, {"dismissed": iso(found.dismissed)}, device)
     return _shown(found)
+
+
+async def keep_off(session: AsyncSession, device: dict[str, Any]) -> None:
+    """Keep a device that is being removed off the list, as if it was found and dismissed."""
+    at = time.time_ns() // 1_000_000
+    said = {name: device[name] for name in SAID}
+    row = Discovery(device=device["id"], site=device["site"], gateway="", adapter="", first=at, last=at, **said)
+    row.dismissed = now()
+    await session.merge(row)
 
 
 async def _register(session: AsyncSession, found: Discovery) -> dict[str, Any]:
@@ -99,8 +113,8 @@ async def _discovery(session: AsyncSession, device: str) -> Discovery:
 
 
 async def _count(session: AsyncSession, site: str) -> int:
-    counted = await session.scalar(select(func.count()).select_from(Discovery).where(Discovery.site == site))
-    return counted or 0
+    waiting = (Discovery.site == site, Discovery.dismissed.is_(None))  # the others are a person's doing
+    return await session.scalar(select(func.count()).select_from(Discovery).where(*waiting)) or 0
 
 
 def _said(found: Discovery | Discovered) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.releases import service as releases
+from fieldloom_cloud.trail import service as trail
 from fieldloom_contract import messages
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine import commands
-from fieldloom_runtime.down import WITHDRAWN, Withdrawn, encode
+from fieldloom_runtime.down import REMOVED, WITHDRAWN, Removed, Withdrawn, encode
 
 EXPIRES_MS = 300_000
 UPDATE = "update"
@@ -92,6 +93,7 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     except IntegrityError:
         raise Duplicate("a request with this Idempotency-Key is being answered at this moment") from None
     _announce(session, command)
+    trail.note(session, "command", command.id, None, {**fields, "expires": from_ms(expires)}, wish.device)
     return _shown(command)
 
 
@@ -138,14 +140,31 @@ async def queue(session: AsyncSession, gateway: str, kind: str, body: bytes, com
     session.add(DownRecord(gateway=gateway, number=number, kind=kind, command=command_id, body=body))
 
 
+async def end_commands(session: AsyncSession, device: str, site: str) -> None:
+    """Let the commands of a device that is being removed expire, wherever they wait."""
+    query = select(Command).where(Command.device == device, Command.status.not_in(commands.FINAL))
+    for row in await session.scalars(query):
+        row.status, row.error = commands.EXPIRED, "the device was removed"
+        _announce(session, row)
+    ended = select(Command.id).where(Command.device == device)
+    for record in await session.scalars(select(DownRecord).where(DownRecord.command.in_(ended))):
+        _empty(record)
+    for gateway in await registry.gateways_of(session, site):
+        await queue(session, gateway, REMOVED, encode(Removed(device)))
+
+
 async def withdraw(session: AsyncSession, gateway: str, kind: str) -> list[bytes]:
     """Return the records of a kind that wait, and leave only their numbers, which the stream can't do without."""
     query = select(DownRecord).where(DownRecord.gateway == gateway, DownRecord.kind == kind)
     rows = list(await session.scalars(query.order_by(DownRecord.number)))
     told = [row.body for row in rows]
     for row in rows:
-        row.kind, row.body = WITHDRAWN, encode(Withdrawn())
+        _empty(row)
     return told
+
+
+def _empty(row: DownRecord) -> None:
+    row.kind, row.body, row.command = WITHDRAWN, encode(Withdrawn()), None
 
 
 async def waiting(session: AsyncSession) -> list[Waiting]:

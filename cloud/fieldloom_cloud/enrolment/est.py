@@ -20,6 +20,9 @@ from fieldloom_cloud.database import Database
 from fieldloom_cloud.enrolment import service
 from fieldloom_cloud.errors import BadContent, Problem, TooManyRequests, Unauthorized
 from fieldloom_cloud.pki.authority import Authority, BadRequest, certs_only, request_from_der
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import of_request
+from fieldloom_cloud.trail.refusals import Refusals
 
 log = structlog.get_logger()
 
@@ -53,8 +56,11 @@ class Failures:
             self._times.popitem(last=False)
 
 
-def est_app(database: Database, authority: Authority) -> FastAPI:
-    """Return the interface; its server puts the client's certificate, DER, into `request.state.certificate`."""
+def est_app(database: Database, authority: Authority, refusals: Refusals) -> FastAPI:
+    """Return the interface; its server puts the client's certificate, DER, into `request.state.certificate`.
+
+    `refusals` counts what it refuses.
+    """
     app = FastAPI(title="Fieldloom EST", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=MAX_BODY_BYTES)
     failures = Failures()
 
@@ -62,6 +68,7 @@ def est_app(database: Database, authority: Authority) -> FastAPI:
     async def _refuse(request: Request, error: Problem) -> PlainTextResponse:
         why = "; ".join([error.detail, *(fault["reason"] for fault in error.errors or ())])
         log.warning("enrolment_refused", path=request.url.path, status=error.status, reason=why)
+        refusals.add(of_request(request), "", error.status, why)
         # RFC 7030, 4.2.3: a request that is at fault is a 400, and the text is for people.
         status = 400 if error.status == 422 else error.status
         headers = {401: {"WWW-Authenticate": 'Basic realm="EST"'}, 429: {"Retry-After": str(int(FAILURES_S))}}
@@ -80,6 +87,7 @@ def est_app(database: Database, authority: Authority) -> FastAPI:
         csr = _request(await request.body())
         try:
             async with database.transaction() as session:
+                trail.begin(session, of_request(request))
                 issued = await service.enrol(session, authority, shown.username, shown.password, csr)
         except Unauthorized:
             failures.add(address)
@@ -94,6 +102,7 @@ def est_app(database: Database, authority: Authority) -> FastAPI:
             raise Unauthorized("show the present certificate in the handshake (curl: --cert FILE --key FILE)")
         csr = _request(await request.body())
         async with database.transaction() as session:
+            trail.begin(session, of_request(request))
             issued = await service.enrol_again(session, authority, certificate, csr)
         return _issued(issued)
 

@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.database import iso, now
@@ -14,6 +14,8 @@ from fieldloom_cloud.errors import BadContent, Forbidden, NotFound, Unauthorized
 from fieldloom_cloud.pki import service as pki
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import EST
 
 
 async def add_claim(session: AsyncSession, subject: str, hosts: list[str], life: timedelta) -> dict[str, Any]:
@@ -30,6 +32,7 @@ async def add_claim(session: AsyncSession, subject: str, hosts: list[str], life:
     secret = secrets.token_urlsafe(18)
     row = Claim(subject=subject, sha256=_hash(secret), hosts=hosts, created=now(), expires=now() + life, used=None)
     await session.merge(row)
+    trail.note(session, "claim", subject, None, {"hosts": hosts, "expires": iso(row.expires)})
     return {"id": subject, "claim": secret, "hosts": hosts, "expires": iso(row.expires)}
 
 
@@ -43,6 +46,7 @@ async def enrol(session: AsyncSession, authority: Authority, subject: str, secre
     hosts = await session.scalar(update(Claim).where(*open_).values(used=moment).returning(Claim.hosts))
     if hosts is None:
         raise Unauthorized(await _why(session, subject, secret, moment))
+    trail.identify(session, EST, subject)
     issued = await pki.issue(session, authority, csr, tuple(hosts), subject=subject)
     return str(issued["certificate"])
 
@@ -59,8 +63,14 @@ async def enrol_again(session: AsyncSession, authority: Authority, shown: bytes,
         raise Forbidden(f"certificate {serial} was not issued to a device or gateway of this cloud") from None
     if before["revoked"] is not None:
         raise Forbidden(f"certificate {serial} was revoked ({before['reason']})")
+    trail.identify(session, EST, before["subject"])
     issued = await pki.issue(session, authority, csr, hosts, subject=before["subject"])
     return str(issued["certificate"])
+
+
+async def forget_claim(session: AsyncSession, subject: str) -> None:
+    """Let a subject's claim, if it has one, open nothing any more."""
+    await session.execute(delete(Claim).where(Claim.subject == subject))
 
 
 async def _why(session: AsyncSession, subject: str, secret: str, moment: datetime) -> str:

@@ -26,6 +26,8 @@ from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import Seen
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import GATEWAY, Origin
 from fieldloom_cloud.twins import service as twins
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine import commands
@@ -149,6 +151,7 @@ def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]
 
 async def _answer(session: AsyncSession, authority: Authority, gateway: str, record: CertificateRequest) -> None:
     """Answer a device's request for a certificate over the gateway that brought it. (P4)"""
+    trail.begin(session, Origin(GATEWAY, gateway, action="renew_certificate"))
     answered = await renewal.answer(session, authority, record.device, record.csr)
     if answered.error is not None:
         was = msgspec.to_builtins(record)

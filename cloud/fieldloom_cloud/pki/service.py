@@ -21,6 +21,7 @@ from fieldloom_cloud.pki.authority import (
 )
 from fieldloom_cloud.pki.models import Certificate, RevocationList
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
 
 LISTED_PAST_END = timedelta(days=365)  # a broker whose clock is behind would take a certificate that has ended
 
@@ -57,6 +58,8 @@ async def issue(
     row = Certificate(subject=subject, key=key, request=request, **fields)
     session.add(row)
     await session.flush()
+    told = {"not_after": iso(row.not_after), "hosts": list(hosts)}
+    trail.note(session, "certificate", issued.serial, None, told, subject)
     return {**_shown(row), "ca": authority.ca.read_text()}
 
 
@@ -95,7 +98,15 @@ async def revoke(session: AsyncSession, authority: Authority, serial: str, reaso
     is_new = row.revoked is not None and row.revoked.replace(tzinfo=None) == when.replace(tzinfo=None)
     if is_new:
         await _renew_list(session, authority)
+        before, after = {"revoked": None, "reason": None}, {"revoked": iso(when), "reason": reason}
+        trail.note(session, "certificate", serial, before, after, row.subject)
     return _shown(row), is_new
+
+
+async def unrevoked(session: AsyncSession, subject: str) -> list[str]:
+    """Return the serials of a subject's certificates that are not revoked, ended ones too: a clock may be behind."""
+    query = select(Certificate.serial).where(Certificate.subject == subject, Certificate.revoked.is_(None))
+    return list(await session.scalars(query.order_by(Certificate.issued, Certificate.serial)))
 
 
 async def has_valid(session: AsyncSession, subject: str) -> bool:

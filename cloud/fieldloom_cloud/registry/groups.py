@@ -12,6 +12,7 @@ from fieldloom_cloud.errors import BadContent, Duplicate, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.registry.models import Group, Member
+from fieldloom_cloud.trail import service as trail
 
 
 async def groups(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:
@@ -29,6 +30,7 @@ async def add_group(session: AsyncSession, fields: dict[str, Any]) -> dict[str, 
     except IntegrityError:
         raise Duplicate(f"group {group.id} is there already") from None
     outbox.leave(session, "group.created", {"id": group.id, "name": group.name, "query": group.query})
+    trail.note(session, "group", group.id, None, {"name": group.name, "query": group.query})
     return _shown(group)
 
 
@@ -47,8 +49,10 @@ async def change_group(
     found = await registry.of_version(session, Group, group_id, version)
     if "query" in fields and found.query is None:
         raise _fault("query", f"group {group_id} lists its members")
+    before = {name: getattr(found, name) for name in fields}
     await _count_version(session, group_id, version, fields)
     await session.refresh(found)
+    trail.note(session, "group", group_id, before, fields)
     outbox.leave(session, "group.updated", {"id": group_id, "version": found.version, "changes": fields})
     return _shown(found)
 
@@ -57,6 +61,7 @@ async def remove_group(session: AsyncSession, group_id: str, version: int | None
     """Remove a group; its devices stay. Raises NotFound and StaleVersion."""
     found = await registry.of_version(session, Group, group_id, version)
     outbox.leave(session, "group.removed", {"id": group_id, "version": found.version})
+    trail.note(session, "group", group_id, {"name": found.name, "query": found.query}, None)
     await session.delete(found)
 
 
@@ -67,6 +72,7 @@ async def add_member(session: AsyncSession, group_id: str, device_id: str) -> No
     if await session.get(Member, (group_id, device_id)) is None:
         session.add(Member(group=group_id, device=device_id))
         await _tell_members(session, group_id, {"added": device_id})
+        trail.note(session, "member", group_id, None, {"device": device_id}, device_id)
 
 
 async def remove_member(session: AsyncSession, group_id: str, device_id: str) -> None:
@@ -76,6 +82,7 @@ async def remove_member(session: AsyncSession, group_id: str, device_id: str) ->
     if not cast("CursorResult[Any]", gone).rowcount:
         raise NotFound(f"device {device_id} is not in group {group_id}")
     await _tell_members(session, group_id, {"removed": device_id})
+    trail.note(session, "member", group_id, {"device": device_id}, None, device_id)
 
 
 async def _tell_members(session: AsyncSession, group_id: str, changes: dict[str, Any]) -> None:

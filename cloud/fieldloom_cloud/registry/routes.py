@@ -1,4 +1,4 @@
-"""The registry over HTTP."""
+"""The registry over HTTP. Who removes a device takes its rights too: see `removal`."""
 
 from typing import Annotated, Any
 
@@ -90,11 +90,6 @@ async def change_device(
 ) -> DeviceOut:
     fields = body.model_dump(exclude_none=True)
     return _tagged(await service.change_device(transaction, device_id, fields, version_of(if_match)), response)
-
-
-@router.delete("/devices/{device_id}", status_code=204)
-async def remove_device(device_id: str, transaction: Transaction, _: Operator, if_match: IfMatch = None) -> None:
-    await service.remove_device(transaction, device_id, version_of(if_match))
 
 
 def _tagged(device: dict[str, Any], response: Response) -> DeviceOut:

@@ -21,6 +21,7 @@ from fieldloom_cloud.registry.models import (
     Tag,
     public,
 )
+from fieldloom_cloud.trail import service as trail
 
 Versioned = TypeVar("Versioned", Device, Group)
 
@@ -30,6 +31,7 @@ async def add_site(session: AsyncSession, site_id: str, name: str) -> dict[str, 
     site = Site(id=site_id, name=name or site_id)
     await _add(session, site, f"site {site_id} is there already")
     outbox.leave(session, "site.registered", {"id": site.id, "name": site.name})
+    trail.note(session, "site", site.id, None, {"name": site.name})
     return _shown_site(site)
 
 
@@ -43,8 +45,10 @@ async def change_site(session: AsyncSession, site_id: str, *, automatic_entry: b
     """Say whether devices that are found at a site are registered at once. Raises NotFound."""
     site = await _known_site(session, site_id)
     if site.automatic_entry != automatic_entry:
+        before, after = ({"automatic_entry": one} for one in (site.automatic_entry, automatic_entry))
         site.automatic_entry = automatic_entry
-        outbox.leave(session, "site.updated", {"id": site_id, "changes": {"automatic_entry": automatic_entry}})
+        trail.note(session, "site", site_id, before, after)
+        outbox.leave(session, "site.updated", {"id": site_id, "changes": after})
     return _shown_site(site)
 
 
@@ -71,6 +75,7 @@ async def add_gateway(session: AsyncSession, gateway_id: str, site: str | None) 
     gateway = Gateway(id=gateway_id, site=await _site(session, site))
     await _add(session, gateway, f"gateway {gateway_id} is there already")
     outbox.leave(session, "gateway.registered", {"id": gateway.id, "site": gateway.site})
+    trail.note(session, "gateway", gateway.id, None, {"site": gateway.site})
     return {"id": gateway.id, "site": gateway.site, "created": iso(gateway.created)}
 
 
@@ -193,6 +198,7 @@ async def add_device(session: AsyncSession, fields: dict[str, Any]) -> dict[str,
     session.add_all([*_tags(device.id, tags), *_capabilities(device.id, device.capabilities)])
     session.add(DeviceText(device=device.id, text=_text(device, tags)))
     outbox.leave(session, "device.registered", public(device, tags), device.id)
+    trail.note(session, "device", device.id, None, public(device, tags))
     _announce(session, device)
     return shown(device, tags)
 
@@ -215,6 +221,7 @@ async def change_device(
 ) -> dict[str, Any]:
     """Change the given fields; with a version only if it is the present one. Raises NotFound and StaleVersion."""
     found = await of_version(session, Device, device_id, version)
+    before = public(found, (await tags_of(session, [device_id])).get(device_id, {}))
     changes = dict(fields)
     tags = fields.pop("tags", None)
     # Compared by the database, in the change itself: two callers with one version must not both win.
@@ -230,6 +237,7 @@ async def change_device(
         await _set_capabilities(session, device_id, fields["capabilities"])
     await session.refresh(found)
     outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
+    trail.note(session, "device", device_id, {name: before[name] for name in changes}, changes)
     changed = await device(session, device_id)
     text = update(DeviceText).where(DeviceText.device == device_id)
     await session.execute(text.values(text=_text(found, changed["tags"])))
@@ -240,6 +248,8 @@ async def remove_device(session: AsyncSession, device_id: str, version: int | No
     """Remove a device with its twin; its telemetry stays. Raises NotFound and StaleVersion."""
     found = await of_version(session, Device, device_id, version)
     outbox.leave(session, "device.removed", {"version": found.version, "site": found.site}, device_id)
+    tags = (await tags_of(session, [device_id])).get(device_id, {})
+    trail.note(session, "device", device_id, public(found, tags), None)
     await session.delete(found)
 
 

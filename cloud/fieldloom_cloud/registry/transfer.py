@@ -16,6 +16,8 @@ from fieldloom_cloud.registry.models import Tag
 from fieldloom_cloud.registry.rows import Row, Unreadable
 from fieldloom_cloud.registry.schemas import DeviceIn
 from fieldloom_cloud.registry.search import DeviceQuery
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import Origin
 
 CREATED, UPDATED, UNCHANGED, REFUSED = "created", "updated", "unchanged", "refused"
 AT_ONCE = 100  # rows in one transaction: nobody else may write meanwhile
@@ -36,10 +38,10 @@ class _DryRun(Exception):  # noqa: N818 - it undoes what was only tried
     pass
 
 
-async def take_in(database: Database, read: AsyncIterator[Row], *, dry_run: bool) -> list[Outcome]:
+async def take_in(database: Database, origin: Origin, read: AsyncIterator[Row], *, dry_run: bool) -> list[Outcome]:
     """Register or change a device a row, and tell of each what became of it; a row that is refused stops no other.
 
-    What a file does not speak of stays. With `dry_run` nothing is changed.
+    What a file does not speak of stays. With `dry_run` nothing is changed. `origin` tells whose file it is.
     """
     outcomes: list[Outcome] = []
     waiting: list[Row] = []
@@ -48,17 +50,20 @@ async def take_in(database: Database, read: AsyncIterator[Row], *, dry_run: bool
         async for row in read:
             waiting.append(row)
             if len(waiting) == AT_ONCE:
-                outcomes += await _store(database, waiting, seen, dry_run=dry_run)
+                outcomes += await _store(database, origin, waiting, seen, dry_run=dry_run)
                 waiting = []
     except Unreadable as error:
         waiting.append(Row(error.number, {}, error))
-    return outcomes + await _store(database, waiting, seen, dry_run=dry_run)
+    return outcomes + await _store(database, origin, waiting, seen, dry_run=dry_run)
 
 
-async def _store(database: Database, waiting: list[Row], seen: dict[str, int], *, dry_run: bool) -> list[Outcome]:
+async def _store(
+    database: Database, origin: Origin, waiting: list[Row], seen: dict[str, int], *, dry_run: bool
+) -> list[Outcome]:
     outcomes = []
     try:
         async with database.transaction() as session:
+            trail.begin(session, origin)
             ids = [row.fields["id"] for row in waiting if isinstance(row.fields.get("id"), str)]
             known = await registry.known_of(session, ids)
             outcomes = [await _outcome(session, row, seen, known) for row in waiting]

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from fieldloom_cloud.auth.dependencies import Operator, Viewer
+from fieldloom_cloud.auth.dependencies import Operator, Viewer, origin
 from fieldloom_cloud.registry import rows, transfer
 from fieldloom_cloud.registry.search import DeviceQuery
 from fieldloom_cloud.strict import StrictRoute
@@ -62,7 +62,7 @@ async def import_devices(request: Request, _: Operator, dry_run: bool = False) -
     if told not in READERS:
         raise HTTPException(415, f"send {' or '.join(READERS)}, not {told or 'no content type'}")
     read = READERS[told](rows.lines(request.stream()))
-    outcomes = await transfer.take_in(request.app.state.database, read, dry_run=dry_run)
+    outcomes = await transfer.take_in(request.app.state.database, origin(request), read, dry_run=dry_run)
     counts = Counter(one.outcome for one in outcomes)
     kinds = (transfer.CREATED, transfer.UPDATED, transfer.UNCHANGED, transfer.REFUSED)
     report = {**{kind: counts[kind] for kind in kinds}, "dry_run": dry_run}

@@ -12,6 +12,7 @@ from fieldloom_cloud.database import insert, iso, now
 from fieldloom_cloud.errors import BadContent, Duplicate, NotFound
 from fieldloom_cloud.releases.models import Content, File, Release
 from fieldloom_cloud.releases.package import SBOM, Package
+from fieldloom_cloud.trail import service as trail
 from fieldloom_contract.release import shown
 from fieldloom_runtime.pieces import INDEX, Entry, Piece, Unknown, Wanted, encode_index
 
@@ -32,6 +33,7 @@ async def add(session: AsyncSession, package: Package) -> dict[str, Any]:
         File(release=package.id, path=file.path, sha256=file.sha256, size=len(file.body)) for file in package.files
     )
     await session.flush()
+    trail.note(session, "release", package.id, None, _shown(row))
     return await release(session, package.id)
 
 
@@ -64,6 +66,7 @@ async def remove(session: AsyncSession, release_id: str) -> None:
     """Forget a release, and what no other one has. Raises NotFound."""
     row = await _release(session, release_id)
     had = list(await session.scalars(select(File.sha256).where(File.release == release_id)))
+    trail.note(session, "release", release_id, _shown(row), None)
     await session.delete(row)
     await session.flush()
     unused = Content.sha256.in_(had) & Content.sha256.not_in(select(File.sha256))

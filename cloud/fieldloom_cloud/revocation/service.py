@@ -26,6 +26,12 @@ async def revoke(session: AsyncSession, authority: Authority, serial: str, reaso
     return shown
 
 
+async def revoke_all(session: AsyncSession, authority: Authority, subject: str, reason: str) -> None:
+    """Revoke every certificate of a device or gateway for a reason."""
+    for serial in await pki.unrevoked(session, subject):
+        await revoke(session, authority, serial, reason)
+
+
 async def _tell(session: AsyncSession, gateway: str, crl: str, cut: set[str], hold: set[str]) -> None:
     """Queue a list for a gateway, in place of those that it has not taken yet, whose names it has to be told too."""
     for body in await dispatch.withdraw(session, gateway, down.REVOKED):

@@ -11,6 +11,7 @@ from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import BadContent, StaleVersion, TooManyRequests
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.twins.models import Twin, TwinPatch
 from fieldloom_engine import twin
 from fieldloom_engine.twin import Desired, Patch
@@ -59,6 +60,8 @@ async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     patch = TwinPatch(id=secrets.token_hex(8), device=wish.device, number=row.patches, changes=wish.changes)
     patch.status, patch.token, patch.idempotency_key = PENDING, wish.token, wish.idempotency_key
     session.add(patch)
+    had = {name: row.desired[name] for name in wish.changes if name in row.desired}
+    trail.note(session, "twin", wish.device, {"desired": had}, {"desired": wish.changes, "patch": patch.id})
     for gateway in await registry.gateways(session):
         if gateway["site"] == device["site"]:
             await _queue(session, gateway["id"], row, patch)

@@ -40,7 +40,7 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
-from fieldloom_runtime.down import Answered, Credential, Revoked, TwinPatch
+from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
@@ -190,7 +190,7 @@ class Store:
         self,
         stream: bytes,
         number: int,
-        records: list[dict[str, Any] | Revoked | Answered | TwinPatch | Credential],
+        records: list[dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed],
         now: int,
     ) -> list[Downward]:
         """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
@@ -203,6 +203,9 @@ class Store:
                     continue
                 if isinstance(record, Credential):
                     credentials.keep(self._db, record)
+                    continue
+                if isinstance(record, Removed):
+                    self._db.execute("DELETE FROM command WHERE device = ?", (record.device,))
                     continue
                 if isinstance(record, Answered):
                     fresh.append(Downward(record.device, topics.CERTIFICATE, self._renewals.take(record)))

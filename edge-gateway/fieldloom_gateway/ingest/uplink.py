@@ -23,11 +23,13 @@ from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.down import (
     ANSWERED,
     CREDENTIAL,
+    REMOVED,
     REVOKED,
     TWIN,
     WITHDRAWN,
     Answered,
     Credential,
+    Removed,
     Revoked,
     TwinPatch,
     Withdrawn,
@@ -231,11 +233,11 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL):
+        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED):
             read = decode(text)
             if isinstance(read, TwinPatch):
                 topics.device_id(read.device)

@@ -11,6 +11,7 @@ from fieldloom_cloud.app import interface
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.ingest.registry_events import Publisher
+from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fixtures.postgresql import PostgreSql
 
@@ -18,11 +19,13 @@ from fixtures.postgresql import PostgreSql
 class Served:
     """One database with the routes over it."""
 
-    def __init__(self, database):
+    def __init__(self, database, pki):
         self.database = database
         self.app = interface()
         self.app.state.database = database
-        self.app.state.wake_downlink = lambda: None
+        self.app.state.authority = Authority.create(pki)
+        self.app.state.release_root = None
+        self.app.state.wake_downlink = self.app.state.wake_enforcement = lambda: None
         self.app.router.lifespan_context = self._running
         self.client = TestClient(self.app, base_url="http://cloud/api/v1")
 
@@ -73,8 +76,8 @@ def where(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(where):
-    served = Served(Database(where))
+def served(where, tmp_path_factory):
+    served = Served(Database(where), tmp_path_factory.mktemp("pki") / "pki")
     with served.client:
         yield served
 
