@@ -27,7 +27,7 @@ MAX_FAULTS = 100
 HIDDEN = "***"
 _ORIGIN, _NOTES = "origin", "notes"
 _SECRET_WORDS = ("password", "passphrase", "secret", "token")
-_SECRET_NAMES = ("key", "pin", "psk")
+_SECRET_NAMES = ("key", "psk")
 _TEXTS = ("actor_kind", "actor", "actor_name", "address", "action", "method", "route", "kind", "object", "subject")
 _HASHED = ("number", "at", *_TEXTS, "before", "after", "outcome", "status", "reason", "count")
 _SHOWN = ("number", "address", "action", "method", "route", "kind", "object", "subject")
@@ -120,7 +120,7 @@ async def rows(session: AsyncSession, wanted: Asked, asked: pages.Asked) -> tupl
 async def verify(session: AsyncSession, after: int = 0) -> Verified:
     """Hold the rows above `after` against the chain of their hashes, as many as are taken at once."""
     ends = (await session.scalars(select(AuditEnds).execution_options(populate_existing=True))).one()
-    start = max(after, ends.first - 1)
+    start = min(max(after, ends.first - 1), ends.number)
     chain = ends.before if start == ends.first - 1 else await _hash_of(session, start)
     query = select(AuditRow).where(AuditRow.number > start, AuditRow.number <= ends.number)
     found = list(await session.scalars(query.order_by(AuditRow.number).limit(AT_ONCE)))

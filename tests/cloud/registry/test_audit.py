@@ -423,6 +423,7 @@ def test_a_log_is_verified_in_pieces(served, api, monkeypatch):
         after = told["next"]
 
     assert seen == list(range(0, newest, 7))
+    assert api.get("/audit/verification", params={"after": newest + 7}).json()["faults"] == []
 
 
 def test_what_is_too_old_is_forgotten_from_the_oldest_on_and_the_rest_stays_verified(served, api, monkeypatch):
