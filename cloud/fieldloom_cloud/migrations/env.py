@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, event
 
+from fieldloom_cloud.alarms import models as alarms
 from fieldloom_cloud.auth import models as auth
 from fieldloom_cloud.credentials import models as credentials
 from fieldloom_cloud.database import Base
@@ -20,6 +21,7 @@ from fieldloom_cloud.twins import models as twins
 
 # Importing a capability's models is what makes its tables known.
 TABLES_OF = (
+    alarms,
     auth,
     credentials,
     device_types,
