@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.alarms import mutes
@@ -18,6 +18,8 @@ from fieldloom_runtime.records import Moment
 
 RAISED, CLEARED, AMENDED = "alarm.raised", "alarm.cleared", "alarm.amended"
 TOLD = (RAISED, CLEARED, AMENDED)
+LATEST = 50
+"""So many beginnings are looked at for one before a change; if none is, all that is known is worked out anew."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Text = Annotated[str, Meta(max_length=4096)]
@@ -48,16 +50,16 @@ async def told(session: AsyncSession, device: str, data: dict[str, Any]) -> str 
     given = [name for name in ("raised_at", "cleared_at", "withdrawn") if getattr(word, name) is not None]
     if len(given) != 1:
         return "must have one of raised_at, cleared_at and withdrawn"
-    at = await _take_back(session, device, word) if word.withdrawn else await _mark(session, device, word)
-    if at is not None:
-        await settle(session, device, word.alarm, at)
+    change = await _take_back(session, device, word) if word.withdrawn else await _mark(session, device, word)
+    if change is not None:
+        await settle(session, device, word.alarm, change)
     return None
 
 
-async def _mark(session: AsyncSession, device: str, word: Word) -> int | None:
-    """Keep what begins or ends an alarm, and return from when on that changes anything, None if it does not."""
+async def _mark(session: AsyncSession, device: str, word: Word) -> tuple[int, str] | None:
+    """Keep what begins or ends an alarm, and return from which (at, effect) on anything changes, None if nothing."""
     begins = word.raised_at is not None
-    at = word.raised_at if word.raised_at is not None else word.cleared_at
+    at = word.raised_at if word.raised_at is not None else word.cleared_at or 0
     known = await session.get(AlarmMark, (device, word.effect))
     if known is not None and known.at is not None:
         return None
@@ -67,10 +69,10 @@ async def _mark(session: AsyncSession, device: str, word: Word) -> int | None:
     known.alarm, known.at, known.begins, known.rule = word.alarm, at, begins, word.rule
     known.severity, known.message = word.severity, word.message
     await session.flush()
-    return None if known.withdrawn else at
+    return None if known.withdrawn else (at, word.effect)
 
 
-async def _take_back(session: AsyncSession, device: str, word: Word) -> int | None:
+async def _take_back(session: AsyncSession, device: str, word: Word) -> tuple[int, str] | None:
     known = await session.get(AlarmMark, (device, word.withdrawn))
     if known is None:
         told = {"alarm": word.alarm, "severity": word.severity, "message": "", "withdrawn": True}
@@ -80,23 +82,24 @@ async def _take_back(session: AsyncSession, device: str, word: Word) -> int | No
         return None
     known.withdrawn = True
     await session.flush()
-    return known.at
+    return None if known.at is None else (known.at, known.effect)
 
 
-async def settle(session: AsyncSession, device: str, alarm: str, since: int) -> None:
-    """Work out anew when an alarm was active from a time (Unix ms) on, and put its rows right."""
-    mine = (Alarm.device == device, Alarm.name == alarm)
-    earlier = select(func.max(Alarm.raised_at)).where(*mine, Alarm.raised_at <= since, Alarm.state != "withdrawn")
-    begin = await session.scalar(earlier)
-    begin = since if begin is None else begin
+async def settle(session: AsyncSession, device: str, alarm: str, change: tuple[int, str]) -> None:
+    """Work out anew when an alarm was active from a mark's (at, effect) on, and put its rows right."""
+    mine = (Alarm.device == device, Alarm.name == alarm, Alarm.state != "withdrawn")
+    begin = await _quiet_before(session, mine, change)
     marks = await session.scalars(
         select(AlarmMark).where(
-            AlarmMark.device == device, AlarmMark.alarm == alarm, AlarmMark.at >= begin, AlarmMark.withdrawn.is_(False)
+            AlarmMark.device == device,
+            AlarmMark.alarm == alarm,
+            AlarmMark.at >= begin[0],
+            AlarmMark.withdrawn.is_(False),
         )
     )
-    kept = {mark.effect: mark for mark in marks}
-    rows = select(Alarm).where(*mine, Alarm.raised_at >= begin, Alarm.state != "withdrawn").order_by(Alarm.id)
-    known = {row.opened_by: row for row in await session.scalars(rows.with_for_update())}
+    kept = {mark.effect: mark for mark in marks if (mark.at, mark.effect) >= begin}
+    rows = select(Alarm).where(*mine, Alarm.raised_at >= begin[0]).order_by(Alarm.id).with_for_update()
+    known = {row.opened_by: row for row in await session.scalars(rows) if _key(row) >= begin}
     for episode in episodes(map(_shown_mark, kept.values())):
         row = next((known[effect] for effect in episode.effects if effect in known), None)
         if row is None:
@@ -107,6 +110,21 @@ async def settle(session: AsyncSession, device: str, alarm: str, since: int) -> 
     for row in known.values():
         row.state = "withdrawn"
         record(session, row, "withdrawn")
+
+
+async def _quiet_before(
+    session: AsyncSession, mine: tuple[ColumnElement[bool], ...], change: tuple[int, str]
+) -> tuple[int, str]:
+    """Return the latest beginning up to a change: just before it the alarm was not active, whatever changes.
+
+    Effects of one time are in the order of their ids, which Python compares: a database's order is its own.
+    """
+    query = select(Alarm).where(*mine, Alarm.raised_at <= change[0]).order_by(Alarm.raised_at.desc()).limit(LATEST)
+    return max((key for row in await session.scalars(query) if (key := _key(row)) <= change), default=(0, ""))
+
+
+def _key(row: Alarm) -> tuple[int, str]:
+    return row.raised_at, row.opened_by
 
 
 def _shown_mark(mark: AlarmMark) -> Mark:

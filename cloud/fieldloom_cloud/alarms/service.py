@@ -100,11 +100,12 @@ async def clear(session: AsyncSession, alarm_id: int, by: str, note: str) -> dic
     before, after = {"state": row.state}, {"state": "cleared", "note": note}
     trail.note(session, "alarm", str(alarm_id), before, after, row.device)
     at = max(time.time_ns() // 1_000_000, row.last)
+    effect = f"hand-{uuid.uuid4().hex}"
     kept = {"device": row.device, "alarm": row.name, "severity": row.severity, "message": note}
-    session.add(AlarmMark(**kept, effect=f"hand-{uuid.uuid4().hex}", at=at, begins=False, withdrawn=False))
+    session.add(AlarmMark(**kept, effect=effect, at=at, begins=False, withdrawn=False))
     session.add(AlarmChange(alarm=row.id, at=at, what="by hand", by=by, note=note, data={}))
     await session.flush()
-    await settle(session, row.device, row.name, at)
+    await settle(session, row.device, row.name, (at, effect))
     return await alarm(session, alarm_id)
 
 

@@ -84,7 +84,7 @@ def test_what_comes_late_amends_or_withdraws(api, device, hear):
 WORDS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["raised_at", "cleared_at"])), max_size=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(words=WORDS, withdrawn=st.sets(st.integers(0, 7)), order=st.randoms(use_true_random=False))
 def test_in_whatever_order_they_come_the_end_is_the_same(served, api, words, withdrawn, order):
     device = f"shuffled-{next(numbers)}"
