@@ -5,6 +5,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,9 +13,12 @@ import typer
 from pydantic import ValidationError
 
 from fieldloom_contract.errors import Rejected
+from fieldloom_contract.topics import parse_device
 from fieldloom_gateway import command_discovery, command_letters, command_transformers
 from fieldloom_gateway.adapters import factory
+from fieldloom_gateway.adapters.foreign.definition import Mapping
 from fieldloom_gateway.adapters.foreign.reading import Canonical, Mappings
+from fieldloom_gateway.adapters.foreign.sparkplug.nodes import Nodes
 from fieldloom_gateway.app import serve
 from fieldloom_gateway.deploy.folder import prepare
 from fieldloom_gateway.settings import Settings, load
@@ -135,22 +139,41 @@ def check(data: Data) -> None:
 def show_mapped(
     file: Annotated[Path, typer.Argument(help="An adapters.yaml.")],
     topic: Annotated[str, typer.Option(help="Where a device sends.")],
-    payload: Annotated[str, typer.Option(help="What it sends.")],
+    payload: Annotated[str, typer.Option(help="What it sends.")] = "",
+    payload_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A file with it, as for Sparkplug B.")
+    ] = None,
 ) -> None:
     """Show what the mappings of a file make of a message; needs no running gateway."""
+    content = payload.encode() if payload_file is None else payload_file.read_bytes()
     try:
         mapped = {one.name: getattr(one.settings, "mappings", []) for one in factory.read(file)}
-        found = {name: Mappings(told).find(topic) for name, told in mapped.items()}
-        said = [(name, one, one.read(payload.encode())) for name, one in found.items() if one is not None]
+        said = {name: _mapped(told, topic, content) for name, told in mapped.items()}
     except StartFailed as error:
         _end(str(error))
     except Rejected as error:
         _end(f"refused, to the dead letters: {error}")
-    if not said:
+    if all(lines is None for lines in said.values()):
         _end(f"no mapping names {topic}: it would be counted and not kept")
-    for name, one, canonicals in said:
-        for canonical in canonicals or [Canonical("ignored", b"it holds nothing that is mapped")]:
-            typer.echo(f"{name:18}{one.device}  {canonical.verb}  {canonical.payload.decode()}")
+    for name, lines in said.items():
+        for line in lines or []:
+            typer.echo(f"{name:18}{line}")
+
+
+def _mapped(told: Sequence[Mapping], topic: str, payload: bytes) -> list[str] | None:
+    """Return what mappings make of a message, a line each, None if they name it not. Raises Rejected."""
+    heard = Nodes(told).hear(topic, payload, 0)
+    if heard is not None:
+        for one in heard.messages:
+            if one.fault is not None:
+                raise Rejected(*one.fault)
+        said = [(*parse_device(one.topic), one.payload) for one in heard.messages]
+        return [f"{name}  {verb}  {content.decode()}" for name, verb, content in said]
+    found = Mappings(told).find(topic)
+    if found is None:
+        return None
+    canonicals = found.read(payload) or [Canonical("ignored", b"it holds nothing that is mapped")]
+    return [f"{found.device}  {one.verb}  {one.payload.decode()}" for one in canonicals]
 
 
 def _told(data: Path) -> dict[str, Any]:

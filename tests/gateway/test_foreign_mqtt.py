@@ -22,6 +22,7 @@ from fieldloom_runtime.errors import StartFailed
 from fixtures.certificates import TestAuthority
 from fixtures.foreign import DEVICES, GATEWAY, ForeignBroker, old_broker
 from fixtures.processes import mosquitto, wait_for_port
+from fixtures.sparkplug_node import SparkplugNode
 from gateway.bench import WAIT_S, Bench, until
 from gateway.conftest import Site
 
@@ -340,3 +341,59 @@ async def test_a_killed_gateway_loses_no_message_of_qos_1_and_stores_none_twice(
         values = [one["values"]["n"] for one in next_life.told("ws-meter")]
     assert 0 < before < KEPT
     assert sorted(values) == list(range(KEPT))
+
+
+PRESS = [
+    {"name": "Force/kN", "alias": 1, "type": "Float", "value": 21.1},
+    {"name": "Cycles", "alias": 2, "type": "Int64", "value": 7},
+    {"name": "Running", "alias": 3, "type": "Boolean", "value": True},
+    {"name": "Job", "alias": 4, "type": "String", "value": "A-7"},
+    {"name": "Raw", "alias": 5, "type": "Bytes", "value": [1, 2]},
+]
+
+
+async def test_a_sparkplug_node_of_others_is_read_asked_for_its_births_and_written_to(tmp_path, authority, broker):
+    mappings = [{"preset": "sparkplug", "base": "spBv1.0/Plant", "prefix": "sp-"}]
+    bridge = Bridge(tmp_path, authority, broker, "sparkplug", mappings=mappings)
+
+    def values(device):
+        return [one["values"] for one in bridge.told(device) if one["kind"] == "telemetry"]
+
+    def states(device):
+        return [one["online"] for one in bridge.told(device) if one["kind"] == "state"]
+
+    async with SparkplugNode(broker.port, "Plant", "line") as node, bridge.bench.running():
+        await node.bear((None, [{"name": "load", "type": "Double", "value": 0.5}]), ("press", PRESS))
+        await until(lambda: values("sp-line-press"))
+        assert values("sp-line-press") == [{"Force/kN": 21.1, "Cycles": 7, "Running": True, "Job": "A-7"}]
+        assert bridge.metrics.left_out == 1
+        found = {one["device"]: one["capabilities"] for one in bridge.bench.found()}
+        assert found == {"sp-line": ["load"], "sp-line-press": [one["name"] for one in PRESS]}
+
+        bridge.cut()  # what was born meanwhile is not known
+        await until(lambda: bridge.metrics.reconnects or bridge.bench.kept[1]._restarts)
+        await until(lambda: bridge.adapter.is_connected)
+        by_alias = {"timestamp": 1_790_000_000_000, "metrics": [{"alias": 1, "type": "Float", "value": 22.5}]}
+        await node.call("publishDeviceData", "press", by_alias)
+        asked = await node.next()
+        assert asked["ncmd"]["metrics"][0]["name"] == "Node Control/Rebirth"
+        await until(lambda: len(values("sp-line-press")) == 2)
+        await node.call("publishDeviceData", "press", by_alias)
+        await until(lambda: {"Force/kN": 22.5} in values("sp-line-press"))
+        letters = [(topic, reason) for topic, _, reason in bridge.bench.letters()]
+        assert letters[0][0] == "fl/v1/d/sp-line-press/telemetry"
+        assert letters[0][1].startswith("metrics.0.alias: 1 is told by no birth")
+
+        expires = time.time_ns() // 1_000_000 + 60_000
+        wish = {"device": "sp-line-press", "type": "write", "expires": expires}
+        bridge.bench.hear({**wish, "id": "c1", "parameters": {"name": "Cycles", "value": -3}})
+        await bridge.bench.ingest.repeat()
+        command = await node.next()
+        assert command["device"] == "press"
+        assert [(one["name"], one["value"]) for one in command["dcmd"]["metrics"]] == [("Cycles", -3)]
+        await until(lambda: bridge.bench.store.commands("sp-line-press") == [])
+
+        await node.call("stop")
+        await until(lambda: states("sp-line") == [True, True, False])
+        assert states("sp-line-press") == [True, True, False]
+        assert bridge.metrics.gaps == 0

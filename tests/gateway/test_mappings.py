@@ -204,7 +204,7 @@ def test_a_command_becomes_what_the_device_understands(mapping, theirs, write, t
     ("kind", "parameters", "reason"),
     [
         ("reboot", {}, "type: reboot is not known"),
-        ("write", {"value": 1}, "name: must have 1 to 64 letters"),
+        ("write", {"value": 1}, "name: must be a text"),
         ("write", {"name": "a/b", "value": 1}, "name: must have 1 to 64 letters"),
         ("write", {"name": "#", "value": 1}, "name: must have 1 to 64 letters"),
         ("write", {"name": "POWER"}, "value: is missing"),
@@ -229,7 +229,7 @@ TOPIC = {"topic": "a/{device}", "values": "all"}
         ({"prefix": "p-"}, "", "needs a preset or topics"),
         ({"preset": "tasmota"}, "", "needs devices, a prefix, or both"),
         ({"preset": "tasmota", "prefix": "P"}, "", "may hold only a-z"),
-        ({"preset": "shelly", "prefix": "p-"}, "preset", "Input should be 'tasmota' or 'zigbee2mqtt'"),
+        ({"preset": "shelly", "prefix": "p-"}, "preset", "Input should be 'tasmota', 'zigbee2mqtt' or 'sparkplug'"),
         ({"preset": "tasmota", "devices": {"a": "A"}}, "devices.a", "may hold only a-z"),
         ({"preset": "tasmota", "devices": {"a": "x", "b": "x"}}, "", "two devices have one name"),
         ({"preset": "tasmota", "prefix": "p-", "zone": "Mars/North"}, "zone", "'Mars/North' is no time zone"),

@@ -101,6 +101,10 @@ class AdapterMetrics:
     """Found no room, of senders that send nothing again."""
     ignored: int = 0
     """Of topics that nobody has mapped, or without what is mapped: not kept."""
+    left_out: int = 0
+    """Values of messages that were taken which are no number, boolean or text, as a table: not kept."""
+    gaps: int = 0
+    """Times that messages were missing before one that came, by the number that its sender gave it."""
 
 
 class ProtocolAdapter(Protocol):

@@ -24,7 +24,6 @@ from fieldloom_gateway.adapters.base import AdapterMetrics, AdapterSettings, Kin
 from fieldloom_gateway.adapters.foreign.adapter import Broker, ForeignAdapter
 from fieldloom_gateway.adapters.foreign.announcing import Announcer
 from fieldloom_gateway.adapters.foreign.definition import HomeAssistant, Mapping
-from fieldloom_gateway.adapters.foreign.reading import Mappings
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_runtime.tls import client_context
 
@@ -206,7 +205,7 @@ def _build(settings: MqttSettings, site: Site) -> MqttAdapter | ForeignAdapter:
         broker = Broker(settings.host, settings.port, settings.client_id, tls, username, password)
         told = settings.home_assistant
         announcer = None if told is None else Announcer(told, site.gateway)
-        return ForeignAdapter(broker, settings.name or PROTOCOL, Mappings(settings.mappings), site, announcer)
+        return ForeignAdapter(broker, settings.name or PROTOCOL, settings.mappings, site, announcer)
     login = (settings.username, settings.password_file) if settings.username is not None else None
     return MqttAdapter((settings.host, settings.port), settings.client_id, tls, site.greet, login)
 

@@ -27,8 +27,9 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import COMMAND, RESULT, TELEMETRY, device, parse_device
 from fieldloom_gateway.adapters.base import AdapterMetrics, Fault, Message, Outcome, Site, Slot, Verdict, key_of
 from fieldloom_gateway.adapters.foreign.announcing import OFFLINE, ONLINE, Announcement, Announcer
-from fieldloom_gateway.adapters.foreign.definition import Command
-from fieldloom_gateway.adapters.foreign.reading import Found, Mappings
+from fieldloom_gateway.adapters.foreign.definition import Command, Mapping
+from fieldloom_gateway.adapters.foreign.reading import Mappings
+from fieldloom_gateway.adapters.foreign.sparkplug.nodes import Heard, Nodes
 from fieldloom_gateway.adapters.foreign.writing import Publication, publication
 from fieldloom_gateway.adapters.inbox import Inbox
 
@@ -82,12 +83,19 @@ class ForeignAdapter:
     """A ProtocolAdapter. Where the connection ends, so does `receive`, and `Kept` connects again."""
 
     def __init__(
-        self, broker: Broker, name: str, mappings: Mappings, site: Site, announcer: Announcer | None = None
+        self,
+        broker: Broker,
+        name: str,
+        mappings: Sequence[Mapping],
+        site: Site,
+        announcer: Announcer | None = None,
     ) -> None:
         self.metrics = AdapterMetrics()
         self._broker = broker
         self._name = name
-        self._mappings = mappings
+        self._mappings = Mappings(mappings)
+        self._nodes = Nodes(mappings)
+        self._filters = self._mappings.filters + self._nodes.filters
         self._site = site
         self._inbox = Inbox()
         self.pending = self._inbox.pending
@@ -95,7 +103,7 @@ class ForeignAdapter:
         self._client: paho.Client | None = None
         self._is_connected = False
         self._ended: asyncio.Future[str] | None = None
-        self._theirs = mappings.named()
+        self._theirs = self._mappings.named()
         """Of each device of ours that is known: its own name, and the commands that it knows."""
         self._met: set[str] = set()
         """The devices heard over this connection."""
@@ -165,9 +173,11 @@ class ForeignAdapter:
         known, client = self._theirs.get(name), self._client
         if verb != COMMAND or known is None or client is None or not self._is_connected:
             return False
+        if self._nodes.is_unborn(name):
+            return False
         command = messages.parse_command(payload)
         if command["expires"] > _unix_ms():
-            self._send(client, name, known, command)
+            self._send(client, name, command)
         return True
 
     async def close(self) -> None:
@@ -179,6 +189,7 @@ class ForeignAdapter:
             self._answers.pop(command, None)
         self._in_flight.clear()
         self._met.clear()
+        self._nodes.forget()
         self._announcements.clear()
         if client is not None:
             if self._announcer is not None:
@@ -239,13 +250,13 @@ class ForeignAdapter:
         if reason.is_failure:
             _fail(accepted, str(reason))
             return
-        if self._mappings.filters:
-            client.subscribe([(topic, 1) for topic in self._mappings.filters])
+        if self._filters:
+            client.subscribe([(topic, 1) for topic in self._filters])
         else:
             self._subscribed(accepted, ())
 
     def _subscribed(self, accepted: asyncio.Future[None], reasons: Sequence[ReasonCode]) -> None:
-        for topic, reason in zip(self._mappings.filters, reasons, strict=False):
+        for topic, reason in zip(self._filters, reasons, strict=False):
             if reason.is_failure:
                 _fail(accepted, f"{topic} may not be subscribed to: {reason}")
         if not accepted.done():
@@ -263,7 +274,12 @@ class ForeignAdapter:
         self.metrics.bytes_received += len(message.payload)
         if client is not self._client:
             return  # the broker sends it again over the next connection
-        said = self._said(message)
+        heard = (
+            None
+            if message.retain
+            else self._nodes.hear(message.topic, bytes(message.payload), _unix_ms(), is_repeat=message.dup)
+        )
+        said = self._said(message) if heard is None else self._said_of_node(client, heard)
         if not said:
             client.ack(message.mid, message.qos)
             return
@@ -283,7 +299,7 @@ class ForeignAdapter:
                 self.metrics.ignored += 1
                 return []
             address = device(found.device, TELEMETRY)
-            self._learn(found)
+            self._learn(found.device, found.name, found.commands)
             said = found.read(payload, is_retained=message.retain)
         except Rejected as error:
             return [Message(address, payload, fault=Fault(error.field, f"{error.reason} ({message.topic})"))]
@@ -292,16 +308,33 @@ class ForeignAdapter:
             self.metrics.ignored += not message.retain
         return [Message(device(found.device, one.verb), one.payload) for one in said]
 
-    def _learn(self, found: Found) -> None:
+    def _said_of_node(self, client: paho.Client, heard: Heard) -> list[Message]:
+        """Return what a node of Sparkplug B says, and ask it for its births where something of them is missing."""
+        self.metrics.gaps += heard.is_gap
+        self.metrics.left_out += heard.left_out
+        if heard.rebirth is not None:
+            self._count_sent(heard.rebirth)
+            client.publish(*heard.rebirth)
+        if not heard.messages:
+            self.metrics.ignored += 1
+        try:
+            if heard.device is not None:
+                self._learn(heard.device, heard.name, ())
+        except Rejected as error:
+            heard.messages.clear()
+            heard.refuse([Fault(error.field, error.reason)])
+        return heard.messages
+
+    def _learn(self, ours: str, name: str, commands: Sequence[Command]) -> None:
         """Take note of a device's own name. Raises Rejected where two devices would be one of ours."""
-        if found.device not in self._theirs and len(self._theirs) >= DEVICES_KNOWN:
+        if ours not in self._theirs and len(self._theirs) >= DEVICES_KNOWN:
             raise Rejected("device", f"is one more than the {DEVICES_KNOWN} that are taken of a broker")
-        theirs, _ = self._theirs.setdefault(found.device, (found.name, found.commands))
-        if theirs != found.name:
-            raise Rejected("device", f"{theirs!r} is {found.device} already: give {found.name!r} a name in devices")
-        if found.device not in self._met and found.commands:
-            self._met.add(found.device)
-            self._start(self._send_waiting(found.device))
+        theirs, _ = self._theirs.setdefault(ours, (name, commands))
+        if theirs != name:
+            raise Rejected("device", f"{theirs!r} is {ours} already: give {name!r} a name in devices")
+        if ours not in self._met and commands:
+            self._met.add(ours)
+            self._start(self._send_waiting(ours))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done until `close`."""
@@ -372,22 +405,30 @@ class ForeignAdapter:
             self._loss_told_at = now
             log.warning("foreign_messages_lost", adapter=self._name, so_far=self.metrics.lost, newest_topic=topic)
 
-    def _send(
-        self, client: paho.Client, name: str, known: tuple[str, Sequence[Command]], command: dict[str, Any]
-    ) -> None:
+    def _send(self, client: paho.Client, name: str, command: dict[str, Any]) -> None:
         """Send a command on, once; what was answered is answered again."""
         number = command["id"]
         if number in self._answers:
             self._answer(name, number, self._answers[number])
             return
         try:
-            told = publication(known[1], known[0], command["type"], command["parameters"])
+            told = self._publication(name, command["type"], command["parameters"])
         except Rejected as error:
             self._answer(name, number, _result(number, "rejected", error=str(error)))
             return
         self._remember(number, None)
         sent = client.publish(told.topic, told.payload, qos=1)
         self._in_flight[sent.mid] = (name, number, told)
+        self._count_sent(told)
+
+    def _publication(self, name: str, kind: str, parameters: dict[str, Any]) -> Publication:
+        """Return what a command is in the device's own words. Raises Rejected."""
+        if self._nodes.is_born(name):
+            return self._nodes.publication(name, kind, parameters, _unix_ms())
+        theirs, commands = self._theirs[name]
+        return publication(commands, theirs, kind, parameters)
+
+    def _count_sent(self, told: Publication) -> None:
         self.metrics.messages_sent += 1
         self.metrics.bytes_sent += len(told.payload)
 

@@ -14,6 +14,7 @@ from fieldloom_gateway.adapters.foreign.patterns import Pattern, names_in, patte
 DEVICE = "device"
 COMMAND_PARTS = {DEVICE, "name", "value"}
 AUTO, UNIX, UNIX_MS, ISO = "auto", "unix", "unix_ms", "iso"
+SPARKPLUG = "sparkplug"
 
 Path = tuple[str, ...]
 """The names on the way into a JSON value; empty for the whole of it."""
@@ -152,7 +153,7 @@ class HomeAssistant(Part):
 class Mapping(Part):
     """How a kind of devices speaks, and which of them are ours."""
 
-    preset: Literal["tasmota", "zigbee2mqtt"] | None = None
+    preset: Literal["tasmota", "zigbee2mqtt", "sparkplug"] | None = None
     base: str | None = Field(default=None, min_length=1, description="What a preset's topics begin with.")
     zone: Zone | None = Field(default=None, description="In which a preset's devices tell the time.")
     prefix: str | None = Field(default=None, description="Before the name of a device that `devices` does not name.")
@@ -168,6 +169,8 @@ class Mapping(Part):
             raise ValueError("base and zone are a preset's")
         if self.base is not None:
             pattern(self.base)
+        if self.preset == SPARKPLUG:
+            self._check_sparkplug()
         if self.prefix is None and not self.devices:
             raise ValueError("needs devices, a prefix, or both: else another broker could speak for our own devices")
         if self.prefix is not None:
@@ -175,3 +178,9 @@ class Mapping(Part):
         if len(set(self.devices.values())) != len(self.devices):
             raise ValueError("two devices have one name of ours")
         return self
+
+    def _check_sparkplug(self) -> None:
+        if self.topics or self.commands or self.zone is not None:
+            raise ValueError("sparkplug has topics, commands and times of its own")
+        if self.base is not None and ("{" in self.base or len(self.base.rstrip("/").split("/")) > 2):
+            raise ValueError("the base of sparkplug is spBv1.0, or spBv1.0/GROUP for one group alone")

@@ -3,12 +3,12 @@
 Tasmota: telemetry on `tele/NAME/SENSOR` and `tele/NAME/STATE`, what has changed on `stat/NAME/RESULT`, availability as
 `Online` and `Offline`, retained, on `tele/NAME/LWT`, commands on `cmnd/NAME/COMMAND`; its `Time` is local and names no
 zone. Zigbee2MQTT: all of a device as JSON on `zigbee2mqtt/NAME`, availability, retained, on `.../availability`, as JSON
-or, before 2.0, a word; commands as JSON on `.../set`.
+or, before 2.0, a word; commands as JSON on `.../set`. Sparkplug B is no mapping of topics: see `sparkplug/`.
 """
 
 from typing import Any
 
-from fieldloom_gateway.adapters.foreign.definition import Command, Mapping, Topic
+from fieldloom_gateway.adapters.foreign.definition import SPARKPLUG, Command, Mapping, Topic
 
 ON_OFF = {"ON": True, "OFF": False}
 RELAYS = ["POWER", *(f"POWER{number}" for number in range(1, 9))]
@@ -20,7 +20,7 @@ BASES = {"tasmota": "", "zigbee2mqtt": "zigbee2mqtt/"}
 
 def expanded(told: Mapping) -> tuple[list[Topic], list[Command]]:
     """Return the topics and commands of a mapping, its own before those of its preset."""
-    if told.preset is None:
+    if told.preset in (None, SPARKPLUG):
         return told.topics, told.commands
     base = BASES[told.preset] if told.base is None else f"{told.base.rstrip('/')}/"
     topics, commands = (_tasmota if told.preset == "tasmota" else _zigbee2mqtt)(base, told)

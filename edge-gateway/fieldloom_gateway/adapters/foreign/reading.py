@@ -4,7 +4,6 @@ A payload that is JSON is read as JSON, any other one is a text. A path is a pla
 single values, and a query language (RFC 9535) would find lists and need a library.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -13,16 +12,16 @@ from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import decode
 from fieldloom_contract.limits import MAX_DEPTH, MAX_UP_BYTES
-from fieldloom_contract.topics import EVENT, STATE, TELEMETRY, device_id
+from fieldloom_contract.topics import EVENT, STATE, TELEMETRY
 from fieldloom_gateway.adapters.foreign import definition
 from fieldloom_gateway.adapters.foreign.definition import DEVICE, ISO, UNIX, UNIX_MS, Command, Path, State, Time, Topic
+from fieldloom_gateway.adapters.foreign.naming import ours_of
 from fieldloom_gateway.adapters.foreign.patterns import fill
 from fieldloom_gateway.adapters.foreign.presets import expanded
 
 MS_FROM = 10**11  # in seconds it is the year 5138
 SESSION = "mqtt"
 BOOT = 1
-SEPARATORS = re.compile(r"[ .:]")
 
 
 class Canonical(NamedTuple):
@@ -78,22 +77,11 @@ class Mappings:
         for mapping, topics, commands in self._mappings:
             matches = [(one, parts) for one in topics if (parts := one.topic.match(topic)) is not None]
             for name in dict.fromkeys(parts[DEVICE] for _, parts in matches):
-                ours = _ours(mapping, name)
+                ours = ours_of(mapping, name)
                 if ours is not None:
                     said = [pair for pair in matches if pair[1][DEVICE] == name]
                     return Found(ours, name, commands, said)
         return None
-
-
-def _ours(mapping: definition.Mapping, name: str) -> str | None:
-    if name in mapping.devices:
-        return mapping.devices[name]
-    if mapping.prefix is None:
-        return None
-    try:
-        return device_id(mapping.prefix + SEPARATORS.sub("-", name.lower()))
-    except Rejected as error:
-        raise Rejected("device", f"{error.reason}: give it a name in devices") from None
 
 
 def _value(payload: bytes) -> Any:

@@ -21,15 +21,23 @@ class Publication(NamedTuple):
     payload: bytes
 
 
-def publication(commands: Sequence[Command], theirs: str, kind: str, parameters: dict[str, Any]) -> Publication:
-    """Return the message to a device, `theirs` being its own name. Raises Rejected for what no mapping covers."""
+def written(kind: str, parameters: dict[str, Any]) -> tuple[str, Any]:
+    """Return what is to be written, and its value. Raises Rejected for any other command."""
     if kind != WRITE:
         raise Rejected("type", f"{kind} is not known: a device of another broker takes {WRITE} alone")
-    name, value = parameters.get("name"), parameters.get("value")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise Rejected("name", f"must have 1 to {MAX_NAME} letters, digits and _ . -")
+    name = parameters.get("name")
+    if not isinstance(name, str):
+        raise Rejected("name", "must be a text")
     if "value" not in parameters:
         raise Rejected("value", "is missing")
+    return name, parameters["value"]
+
+
+def publication(commands: Sequence[Command], theirs: str, kind: str, parameters: dict[str, Any]) -> Publication:
+    """Return the message to a device, `theirs` being its own name. Raises Rejected for what no mapping covers."""
+    name, value = written(kind, parameters)
+    if not NAME.fullmatch(name):
+        raise Rejected("name", f"must have 1 to {MAX_NAME} letters, digits and _ . -")
     for command in commands:
         if command.names is None or name in command.names:
             return _filled(command, {"device": theirs, "name": name, "value": _word(command, value)})
