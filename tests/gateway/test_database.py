@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fieldloom_contract import batch
 from fieldloom_gateway.ingest.database import FILE, VERSION, open_database
+from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.letters import Asked
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Arrival, Store
@@ -61,6 +62,24 @@ def test_dead_letters_of_version_2_are_known_by_their_device(tmp_path):
 
     assert version == VERSION
     assert [(one.device, one.seq, one.length) for one in letters] == [("", None, 5000), ("dev-1", None, 1)]
+
+
+def test_lanes_of_version_4_go_on_and_there_is_an_express_one(tmp_path):
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript((OLD / "version_4.sql").read_text())
+    old.close()
+
+    db = open_database(tmp_path)
+    first = Outbox(db)
+    db.close()
+    db = open_database(tmp_path)
+    outbox = Outbox(db)
+    db.close()
+
+    assert [(lane.acknowledged, lane.last) for lane in (outbox.sealed[0], outbox.live)] == [(3, 4), (4, None)]
+    assert outbox.express.acknowledged == AFTER
+    assert outbox.express.stream[: batch.DISK_BYTES] == outbox.live.stream[: batch.DISK_BYTES]
+    assert outbox.express.stream == first.express.stream not in (outbox.live.stream, outbox.sealed[0].stream)
 
 
 def test_what_waited_in_version_3_is_sealed_like_any_other(tmp_path):

@@ -1,4 +1,4 @@
-"""What has waited goes up behind what is new, as a stream of its own, and all of it once. (T4, T5, ADR 32)"""
+"""What has waited goes up behind what is new, and events before readings, all of it once. (T4, T5, ADR 32, ADR 33)"""
 
 import asyncio
 import json
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.limits import RESEND_MAX_MS
+from fieldloom_gateway.ingest.express import OF_ONE_BOOT
 from fieldloom_gateway.ingest.sealing import LANES
 from fieldloom_gateway.ingest.store import Arrival
-from fieldloom_runtime.records import State, Telemetry
+from fieldloom_runtime.records import Event, Result, State, Telemetry
 from fixtures.processes import wait_until_ready
 from gateway.conftest import GATEWAY, hear
 from gateway.test_full import NOW, Gateway
@@ -21,12 +22,17 @@ from gateway.test_uplink import acknowledge, cloud_client, next_batch, run_cloud
 
 
 class Linked(Gateway):
-    """A gateway whose link and process come and go."""
+    """A gateway whose link and process come and go; while `much` bytes wait, events and results overtake."""
 
-    def __init__(self, folder, policy="refuse", limit=10**9):
+    def __init__(self, folder, policy="refuse", limit=10**9, much=10**9):
+        self.much = much
         super().__init__(folder, policy, limit)
         self.seqs = dict.fromkeys(("dev-1", "dev-2"), 0)
         self.plain = 0
+
+    def start(self):
+        super().start()
+        self.store.express.from_bytes = self.much
 
     def reconnect(self, least=1):
         self.lanes.disconnected()
@@ -42,6 +48,14 @@ class Linked(Gateway):
     def numbered(self, device, what="telemetry"):
         self.seqs[device] += 1
         return getattr(self, what)(self.seqs[device], device)
+
+    def eventful(self, device):
+        return self.numbered(device, "event")
+
+    def answered(self, device):
+        self.seqs[device] += 1
+        told = {"boot": 7, "seq": self.seqs[device], "ts": NOW, "id": "c", "status": "succeeded"}
+        return self.take("command/result", told, device)
 
     def unnumbered(self, device):
         self.plain += 1
@@ -63,7 +77,8 @@ class Linked(Gateway):
 
     @property
     def seqs_taken(self):
-        return [(one.device, one.seq) for one in self.taken if isinstance(one, Telemetry) and one.seq is not None]
+        kinds = (Telemetry, Event, Result)
+        return [(one.device, one.seq) for one in self.taken if isinstance(one, kinds) and one.seq is not None]
 
     @property
     def plain_taken(self):
@@ -150,14 +165,73 @@ def test_a_word_of_absence_says_since_when_its_session_was(linked):
     assert told == [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4)]
 
 
+def test_events_and_results_overtake_readings_while_much_waits(tmp_path):
+    linked = Linked(tmp_path, much=10_000)
+    linked.eventful("dev-1")
+    for _ in range(100):
+        linked.numbered("dev-1")
+    linked.eventful("dev-1")
+    linked.answered("dev-1")
+    linked.numbered("dev-1")
+
+    first, second = linked.deliver(), linked.deliver()
+
+    kinds = [json.loads(line)["kind"] for line in first.records]
+    assert (kinds, [json.loads(line)["seq"] for line in first.records]) == (["event", "result"], [102, 103])
+    assert first.covers == [["dev-1", 7, 102, 103]]
+    assert json.loads(second.records[0])["seq"] == 1, "who came while little waited goes with the readings"
+    assert first.stream[: batch.DISK_BYTES] == second.stream[: batch.DISK_BYTES]
+    assert linked.outbox.unsettled() is None, "not all is there when the readings are"
+    linked.drain()
+    assert sorted(linked.seqs_taken) == [("dev-1", seq) for seq in range(1, 105)]
+    assert linked.store.room.status(NOW)["bytes"] == 0
+    linked.db.close()
+
+
+def test_the_readings_get_on_whatever_overtakes_and_a_boot_leaves_no_more_holes_than_are_taken(tmp_path):
+    linked = Linked(tmp_path, much=10_000)
+    for _ in range(400):
+        linked.numbered("dev-1")
+    linked.reconnect()
+    for _ in range(OF_ONE_BOOT + 100):
+        linked.numbered("dev-1")
+        linked.eventful("dev-1")
+    assert linked.outbox.express.waiting() == OF_ONE_BOOT
+
+    for _ in range(400):
+        linked.take("event", {"ts": NOW, "type": "door", "data": {"text": "x" * 2000}}, "dev-2")
+    streams = [linked.deliver().stream for _ in range(16)]
+    express, live, sealed = (linked.outbox.express.stream, linked.outbox.live.stream, linked.outbox.sealed[0].stream)
+
+    assert [streams.count(one) for one in (express, live, sealed)] == [12, 2, 2]
+    linked.drain()
+    assert sorted(linked.seqs_taken) == [("dev-1", seq) for seq in range(1, linked.seqs["dev-1"] + 1)]
+    linked.db.close()
+
+
+def test_the_oldest_that_is_given_up_is_no_event_while_there_are_readings(tmp_path):
+    linked = Linked(tmp_path, "oldest", 20_000, much=5_000)
+    for _ in range(100):
+        linked.numbered("dev-1")
+        linked.eventful("dev-1")
+
+    linked.drain()
+
+    events = [one.seq for one in linked.taken if isinstance(one, Event) and one.seq is not None]
+    assert [seq for seq in events if seq > 40] == list(range(42, 201, 2)), "from where much waited all are there"
+    assert {seq for _, seq in linked.told_lost} | {seq for _, seq in linked.seqs_taken} == set(range(1, 201))
+    linked.db.close()
+
+
 ACTIONS = ["numbered", "numbered", "unnumbered", "send_some", "lose", "lose_answer", "reconnect", "crash"]
+ACTIONS += ["eventful", "answered"]
 STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(["dev-1", "dev-2"])), max_size=60)
 
 
 @settings(max_examples=20, deadline=None)
 @given(STEPS)
 def test_whatever_link_and_process_do_all_arrives_once(tmp_path_factory, steps):
-    linked = Linked(tmp_path_factory.mktemp("lanes"))
+    linked = Linked(tmp_path_factory.mktemp("lanes"), much=1_000)
     for what, device in steps:
         act(linked, what, device)
 
@@ -171,7 +245,7 @@ def test_whatever_link_and_process_do_all_arrives_once(tmp_path_factory, steps):
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from(["oldest", "lowest_priority"]), STEPS)
 def test_what_a_full_outbox_gives_up_of_any_lane_is_told(tmp_path_factory, policy, steps):
-    linked = Linked(tmp_path_factory.mktemp("lanes"), policy, 2500)
+    linked = Linked(tmp_path_factory.mktemp("lanes"), policy, 2500, much=800)
     for what, device in steps:
         act(linked, what, device)
 
@@ -187,7 +261,7 @@ def test_what_a_full_outbox_gives_up_of_any_lane_is_told(tmp_path_factory, polic
 
 def act(linked, what, device):
     call = getattr(linked, what)
-    call(device) if what in ("numbered", "unnumbered", "lose", "lose_answer") else call()
+    call() if what in ("send_some", "reconnect", "crash") else call(device)
 
 
 # --- with its broker, over kills --------------------------------------------------------------------------------------

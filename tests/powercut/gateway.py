@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fieldloom_contract import topics
 from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.outbox import Lane, Outbox
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.errors import StartFailed
@@ -107,6 +108,8 @@ def _after_resend(waiting: list[tuple[int, bytes, int]], said: Said):
 
 
 def _lane(outbox: Outbox, number: int) -> Lane:
+    if number > AFTER:
+        return outbox.express
     return next((lane for lane in outbox.sealed if lane.after < number <= (lane.last or 0)), outbox.live)
 
 

@@ -98,6 +98,7 @@ async def run(data: Path) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
     reader = sqlite3.connect(data / database.FILE, check_same_thread=False, isolation_level=None)
     store, outbox, writer = Store(connection, 1_000_000), Outbox(reader), ThreadPoolExecutor(1)
+    store.express.from_bytes = 0  # each event overtakes
     steady = iter(range(10**9))
     clocks = uplink.Clocks(lambda: next(steady), lambda: script.START)
     up = uplink.Uplink(script.GATEWAY, ("", 0), None, outbox, store, writer, clocks)

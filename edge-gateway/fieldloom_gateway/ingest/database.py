@@ -1,14 +1,16 @@
-"""The gateway's SQLite file: opened durable, of a version that this code knows, with its stream's id drawn once."""
+"""The gateway's SQLite file: opened durable, of a version that this code knows, with its streams' ids drawn once."""
 
 import os
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
 
-from fieldloom_contract.batch import STREAM_BYTES
+from fieldloom_contract.batch import LANE_BYTES, STREAM_BYTES, sibling
+from fieldloom_gateway.ingest.express import AFTER
+from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
 from fieldloom_runtime.errors import StartFailed
 
-VERSION = 4
+VERSION = 5
 FILE = "gateway.db"
 
 
@@ -30,14 +32,22 @@ def open_database(data: Path) -> sqlite3.Connection:
             connection.executescript(_sql(f"from_{older}_to_{older + 1}.sql"))
         connection.executescript(_sql("schema.sql"))
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('stream', ?)", (os.urandom(STREAM_BYTES),))
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('numbered', 0)")
+        _begin_streams(connection)
     except sqlite3.Error as error:
         raise StartFailed(
             f"{path} can't be used ({error})", "restore it from a copy, or move it away to start anew"
         ) from error
     path.chmod(0o600)
     return connection
+
+
+def _begin_streams(connection: sqlite3.Connection) -> None:
+    """Draw the ids of the live and of the express stream, once."""
+    add = "INSERT OR IGNORE INTO meta VALUES (?, ?)"
+    connection.execute(add, ("stream", os.urandom(STREAM_BYTES)))
+    stream = connection.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()[0]
+    connection.execute(add, ("express_stream", sibling(stream, os.urandom(LANE_BYTES))))
+    connection.executemany(add, ((LIVE, 0), (EXPRESS, AFTER)))
 
 
 def _sql(name: str) -> str:

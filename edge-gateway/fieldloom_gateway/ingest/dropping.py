@@ -10,10 +10,10 @@ from collections import Counter
 from typing import Any
 
 from fieldloom_contract.ranges import Ranges
+from fieldloom_gateway.ingest.express import AFTER, DROPPED
 from fieldloom_gateway.settings import Policy
 from fieldloom_runtime.records import GIVEN_UP, Event
 
-TYPE = "records.dropped"
 BY = "gateway"
 
 _TELEMETRY = b'{"kind":"telemetry",'
@@ -54,7 +54,9 @@ class Lost:
             for first, last in ranges.spans
         ]
         told += [(device, {"count": count}) for device, count in self._unnumbered.items()]
-        return [Event(device, now, now, type=TYPE, data={**data, "reason": reason, "by": BY}) for device, data in told]
+        return [
+            Event(device, now, now, type=DROPPED, data={**data, "reason": reason, "by": BY}) for device, data in told
+        ]
 
     def _ranges(self, device: str, boot: int) -> Ranges:
         return self._spans.setdefault((device, boot), Ranges())
@@ -95,8 +97,8 @@ class Dropping:
         """Give up telemetry, the oldest first."""
         freed = 0
         while freed < wanted:
-            query = "SELECT last, body FROM outbox WHERE last > ? ORDER BY last LIMIT 1"
-            row = self._db.execute(query, (self._searched,)).fetchone()
+            query = "SELECT last, body FROM outbox WHERE last > ? AND last <= ? ORDER BY last LIMIT 1"
+            row = self._db.execute(query, (self._searched, AFTER)).fetchone()
             if row is None:
                 break
             last, body = row
@@ -130,7 +132,7 @@ class Dropping:
 def _reported(told: dict[str, Any]) -> dict[str, int] | None:
     """Return what an earlier report says was given up, None for any other record, also one that looks like a report."""
     data = told.get("data")
-    if told.get("type") != TYPE or told.get("seq") is not None or not isinstance(data, dict) or data.get("by") != BY:
+    if told.get("type") != DROPPED or told.get("seq") is not None or not isinstance(data, dict) or data.get("by") != BY:
         return None
     figures = {name: value for name, value in data.items() if name not in ("by", "reason")}
     whole = all(type(value) is int and value > 0 for value in figures.values())
@@ -140,7 +142,7 @@ def _reported(told: dict[str, Any]) -> dict[str, int] | None:
 
 def _is_least(line: bytes) -> bool:
     """Whether a record is telemetry, or an earlier report, which goes on in the next one."""
-    return line.startswith(_TELEMETRY) or (TYPE.encode() in line and _reported(json.loads(line)) is not None)
+    return line.startswith(_TELEMETRY) or (DROPPED.encode() in line and _reported(json.loads(line)) is not None)
 
 
 def _came(body: bytes) -> int:

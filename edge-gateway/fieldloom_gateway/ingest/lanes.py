@@ -1,4 +1,4 @@
-"""The lanes of the outbox on one connection: the live one first, and behind it those that were sealed. (ADR 32)"""
+"""The lanes of the outbox on one connection: the express one, the live one, and those that were sealed. (ADR 32, 33)"""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ WINDOW_BYTES = 4 * 1024 * 1024
 SEALED_BATCHES = 2
 """In flight of a sealed lane: the next is on its way while the cloud stores one, and what is new overtakes all else."""
 TURNS = 8
-"""Every so many batches a sealed lane comes first, so that it gets on even while the live one has more than enough."""
+"""Every so many batches a sealed lane comes first, and the live one in between, so that each gets on in any case."""
 
 
 class Lanes:
@@ -41,9 +41,11 @@ class Lanes:
     def poll(self, now: int) -> Message | None:
         """Return the next batch to send, None if there is none or the windows are full."""
         self._turn = (self._turn + 1) % TURNS
-        senders = [sender for lane, sender in self._senders if not lane.is_through][:2]  # the live one, the oldest one
+        senders = [sender for lane, sender in self._senders if not lane.is_through][:3]  # express, live, the oldest one
         if self._turn == 0:
             senders.reverse()
+        elif self._turn == TURNS // 2:
+            senders = senders[1:] + senders[:1]
         batches = (sender.poll(now) for sender in senders)
         return next((one for one in batches if one is not None), None)
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from fieldloom_contract import batch
 from fieldloom_contract.limits import MAX_NUMBER
 from fieldloom_contract.ranges import Ranges
+from fieldloom_gateway.ingest.express import AFTER
+from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
 
 HELD_ROWS = 1000  # so many are looked through to tell what waits
 HELD_SPANS = 2000  # in a message of some 100 KB
@@ -84,7 +86,9 @@ class Lane:
 
     @property
     def _end(self) -> int:
-        return MAX_NUMBER if self.last is None else self.last
+        if self.last is not None:
+            return self.last
+        return AFTER if self.after < AFTER else MAX_NUMBER
 
     def _oldest(self, after: int) -> int | None:
         query = "SELECT first FROM outbox WHERE last > ? AND last <= ? ORDER BY last LIMIT 1"
@@ -95,16 +99,18 @@ class Lane:
         """Return the last number that was ever given in this lane."""
         if self.last is not None:
             return self.last
-        return int(self._db.execute("SELECT value FROM meta WHERE key = 'numbered'").fetchone()[0])
+        key = LIVE if self.after < AFTER else EXPRESS
+        return int(self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
 
 class Outbox:
-    """The lanes of the table `outbox`: those that were sealed, the oldest first, and the live one."""
+    """The lanes of the table `outbox`: the express one, the live one, and those that were sealed, the oldest first."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self.sealed: list[Lane] = []
         self.live: Lane
+        self.express = Lane(connection, self._stream("express_stream"), AFTER)
         self.read()
 
     def read(self) -> None:
@@ -114,13 +120,15 @@ class Outbox:
         for last, stream in self._db.execute("SELECT last, stream FROM lane ORDER BY last").fetchall():
             self.sealed.append(Lane(self._db, stream, after, last))
             after = last
-        stream = self._db.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()[0]
-        self.live = Lane(self._db, stream, after)
+        self.live = Lane(self._db, self._stream("stream"), after)
+
+    def _stream(self, key: str) -> bytes:
+        return bytes(self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
     @property
     def lanes(self) -> list[Lane]:
-        """All lanes, in the order in which they are sent: the live one first, then the oldest."""
-        return [self.live, *self.sealed]
+        """All lanes, in the order in which they are sent: the express one, the live one, then the oldest."""
+        return [self.express, self.live, *self.sealed]
 
     def settle(self) -> None:
         """Take sealed lanes of which nothing is left as acknowledged, and forget those that are deleted too."""
@@ -136,9 +144,9 @@ class Outbox:
     def unsettled(self) -> int | None:
         """Return up to where the live stream has to be stored for all that is numbered now to be.
 
-        0 if all of it is, None while a sealed lane waits, of which that says nothing.
+        0 if all of it is, None while another lane waits, of which that says nothing.
         """
-        if any(lane.waiting() for lane in self.sealed):
+        if any(lane.waiting() for lane in (self.express, *self.sealed)):
             return None
         return self.live.numbered() if self.live.waiting() else 0
 

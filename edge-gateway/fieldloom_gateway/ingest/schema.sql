@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITH
 -- Which seq of a (device, boot) have been received: spans as JSON.
 CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
 -- A row a segment: records first to last of the stream, a line each, and as JSON what seqs they cover. The last number
--- ever given stands in meta (numbered), since an empty outbox goes on after it.
+-- ever given stands in meta (numbered), since an empty outbox goes on after it. Numbers above 2^52 are the express lane's,
+-- with a stream and a last number of its own in meta (express_stream, express_numbered).
 CREATE TABLE IF NOT EXISTS outbox (
   first INTEGER NOT NULL, last INTEGER PRIMARY KEY, covers TEXT NOT NULL, body BLOB NOT NULL
 );

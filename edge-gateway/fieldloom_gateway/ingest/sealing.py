@@ -3,6 +3,7 @@
 import sqlite3
 
 from fieldloom_contract import batch
+from fieldloom_gateway.ingest.express import AFTER
 
 LANES = 8
 """How many sealed ones may wait; with so many, what comes goes on in the newest stream."""
@@ -14,8 +15,8 @@ def seal(connection: sqlite3.Connection, least: int, drawn: bytes) -> bool:
     `drawn` names it, LANE_BYTES random ones. Say whether it was done. Belongs into a transaction without records.
     """
     lanes, sealed = connection.execute("SELECT count(*), coalesce(max(last), 0) FROM lane").fetchone()
-    query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last > ?"
-    waiting = connection.execute(query, (sealed,)).fetchone()[0]
+    query = "SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE last > ? AND last <= ?"
+    waiting = connection.execute(query, (sealed, AFTER)).fetchone()[0]
     if lanes >= LANES or waiting < max(least, 1) or _is_amid_report(connection):
         return False
     stream, numbered = (

@@ -2,12 +2,17 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 
 from fieldloom_contract.ranges import Ranges
+from fieldloom_gateway.ingest.express import Express
 from fieldloom_runtime.records import Record, encode
 
 SEGMENT_BYTES = 32 * 1024  # with the record that passes it less than a batch of the uplink
 CARRIED_SPANS = 500  # of seqs without a record, in one segment
+
+LIVE, EXPRESS = "numbered", "express_numbered"
+"""Under which key of `meta` the last number of a lane stands."""
 
 Life = tuple[str, int]
 """(device, boot)"""
@@ -19,7 +24,8 @@ class Segments:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._pending: list[Record] = []
-        self._numbered = 0
+        self._numbered: dict[str, int] = {}
+        self.express = Express()
         self._uncarried: dict[Life, Ranges] = {}
         self._touched: set[Life] = set()
         self.bytes = 0
@@ -39,16 +45,10 @@ class Segments:
 
     def write(self) -> None:
         """Give the records their numbers and write them."""
-        lines: list[bytes] = []
-        size, start = 0, 0
-        for at, record in enumerate(self._pending, 1):
-            lines.append(encode(record))
-            size += len(lines[-1])
-            if size >= SEGMENT_BYTES or at == len(self._pending):
-                self._write_segment(self._pending[start:at], lines)
-                lines, size, start = [], 0, at
-        if self._pending:
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'numbered'", (self._numbered,))
+        first, rest = self.express.split(self._pending, self.bytes)
+        for lane, records in ((EXPRESS, first), (LIVE, rest)):
+            if records:
+                self._write_records(lane, records)
         self._pending.clear()
         if self._touched:
             self._write_uncarried()
@@ -68,10 +68,22 @@ class Segments:
         self.bytes -= freed
         self._db.execute("DELETE FROM lane WHERE last > ? AND last <= ?", span)
 
-    def _write_segment(self, records: list[Record], lines: list[bytes]) -> None:
-        first, self._numbered = self._numbered + 1, self._numbered + len(lines)
+    def _write_records(self, lane: str, records: Sequence[Record]) -> None:
+        lines: list[bytes] = []
+        size, start = 0, 0
+        for at, record in enumerate(records, 1):
+            lines.append(encode(record))
+            size += len(lines[-1])
+            if size >= SEGMENT_BYTES or at == len(records):
+                self._write_segment(lane, records[start:at], lines)
+                lines, size, start = [], 0, at
+        self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (self._numbered[lane], lane))
+
+    def _write_segment(self, lane: str, records: Sequence[Record], lines: list[bytes]) -> None:
+        first = self._numbered[lane] + 1
+        self._numbered[lane] += len(lines)
         body = b"\n".join(lines)
-        row = (first, self._numbered, json.dumps(_covers(records, self._carry())), body)
+        row = (first, self._numbered[lane], json.dumps(_covers(records, self._carry())), body)
         self._db.execute("INSERT INTO outbox (first, last, covers, body) VALUES (?, ?, ?, ?)", row)
         self.bytes += len(body)
         self.written += len(body)
@@ -95,13 +107,14 @@ class Segments:
         self._touched.clear()
 
     def _read(self) -> None:
-        query = "SELECT (SELECT value FROM meta WHERE key = 'numbered'), coalesce(sum(length(body)), 0) FROM outbox"
-        self._numbered, self.bytes = self._db.execute(query).fetchone()
+        self.bytes = self._db.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()[0]
+        query = "SELECT key, value FROM meta WHERE key IN (?, ?)"
+        self._numbered = dict(self._db.execute(query, (LIVE, EXPRESS)).fetchall())
         rows = self._db.execute("SELECT device, boot, spans FROM uncarried")
         self._uncarried = {(device, boot): Ranges(json.loads(spans)) for device, boot, spans in rows}
 
 
-def _covers(records: list[Record], covered: dict[Life, Ranges]) -> list[list[object]]:
+def _covers(records: Sequence[Record], covered: dict[Life, Ranges]) -> list[list[object]]:
     for record in records:
         if record.boot is not None and record.seq is not None:
             life = (record.device, record.boot)

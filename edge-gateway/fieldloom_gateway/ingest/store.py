@@ -26,6 +26,7 @@ from fieldloom_gateway.ingest import credentials, readings
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
+from fieldloom_gateway.ingest.express import Express
 from fieldloom_gateway.ingest.finding import Finding
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.letters import DeadLetters
@@ -317,6 +318,11 @@ class Store:
         """Keep some room on the disk for the day when it is full."""
         self._ballast = ballast
         ballast.hold()
+
+    @property
+    def express(self) -> Express:
+        """Who overtakes what waits."""
+        return self._segments.express
 
     def seal(self, least: int, drawn: bytes) -> bool:
         """Seal the stream that is written to, if so many bytes of it wait at least, and begin another one.

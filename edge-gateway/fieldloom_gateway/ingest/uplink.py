@@ -99,6 +99,7 @@ class Uplink:
         self._bandwidth = Bandwidth(bytes_per_s)
         self._batch_bytes = min(BATCH_BYTES, max(bytes_per_s, LEAST_BATCH_BYTES))
         self._lanes = Lanes(self._outbox, random.random, self._batch_bytes)
+        self._store.express.from_bytes = SEALED_FROM_BATCHES * self._batch_bytes
 
     def listen(self, verb: str, hear: Callable[[bytes], None]) -> None:
         """Hear the cloud on one more verb of this gateway; to be called before `run`."""
