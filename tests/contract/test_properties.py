@@ -1,6 +1,7 @@
 """Properties of the contract's parts: spans are a set, frames and messages come back, bytes never crash a parser."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
+from fieldloom_contract.limits import BROKER_PACKET_BYTES
 from fieldloom_contract.ranges import Ranges
+from fieldloom_runtime.compression import deflate, inflate
 
 numbers = st.integers(min_value=1, max_value=60)
 spans = st.lists(st.tuples(numbers, numbers).map(sorted), max_size=20)
@@ -47,6 +50,69 @@ def test_a_batch_comes_back_as_it_was(stream, offset, bodies, covered):
 
     assert back == batch.Batch(stream, offset, 1, covered, bodies)
     assert batch.unpack_ack(batch.pack_ack(stream, offset)) == (stream, offset)
+
+
+@given(st.binary(min_size=16, max_size=16), numbers, records, covers, st.integers(1, 60))
+def test_a_large_batch_is_compressed_and_comes_back_as_it_was(stream, offset, bodies, covered, times):
+    bodies *= times
+    plain = batch.pack(stream, offset, 1, covered, bodies)
+
+    packed = batch.pack(stream, offset, 1, covered, bodies, deflate)
+
+    assert len(packed) <= len(plain)
+    assert batch.unpack(packed, inflate) == batch.unpack(plain) == batch.Batch(stream, offset, 1, covered, bodies)
+    assert batch.unpack_head(packed) == batch.unpack_head(plain)
+    if packed != plain:
+        with pytest.raises(Rejected, match="is compressed, which this side does not take"):
+            batch.unpack(packed)
+
+
+RECORDS = [b'{"seq":%d}' % number for number in range(500)]
+
+
+def spoilt(size, body=None):
+    """A batch of RECORDS that says another size, or holds another body."""
+    whole = batch.pack(b"s" * 16, 1, 1, [], RECORDS, deflate)
+    return whole[:44] + size.to_bytes(4, "big") + (whole[48:] if body is None else body)
+
+
+LENGTH = len(b"[]" + b"\n".join(RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (spoilt(LENGTH + 1), "is not as long as it says"),
+        (spoilt(LENGTH - 1), "is not as long as it says"),
+        (spoilt(LENGTH, b"x" * 100), "can't be decompressed"),
+        (spoilt(LENGTH, deflate(b"[]" + b" " * 50_000_000)), "is not as long as it says"),
+        (spoilt(LENGTH)[:-1], "is not as long as it says"),
+        (spoilt(LENGTH) + b"more", "is not as long as it says"),
+    ],
+    ids=["longer", "shorter", "no zlib", "a bomb", "cut", "more behind"],
+)
+def test_a_compressed_batch_that_is_not_what_it_says_is_refused_and_its_head_is_known(payload, reason):
+    with pytest.raises(Rejected, match=reason):
+        batch.unpack(payload, inflate)
+
+    assert batch.unpack_head(payload) == (b"s" * 16, 1, 1, len(RECORDS))
+
+
+def test_no_batch_says_that_it_is_larger_than_any_may_be():
+    with pytest.raises(Rejected, match=r"batch\.size"):
+        batch.unpack(spoilt(BROKER_PACKET_BYTES + 1), inflate)
+
+
+def test_a_bomb_takes_no_memory():
+    bomb = deflate(b" " * 50_000_000)
+    tracemalloc.start()
+
+    with pytest.raises(Rejected):
+        inflate(bomb, BROKER_PACKET_BYTES)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * BROKER_PACKET_BYTES
 
 
 @given(st.binary(min_size=16, max_size=16), records, st.data())

@@ -3,6 +3,7 @@
 from fieldloom_cloud.ingest.checked import opened, parsed
 from fieldloom_contract import batch
 from fieldloom_contract.errors import Rejected
+from fieldloom_runtime.compression import deflate
 from fuzz.target import Target, chosen, numbered
 
 NOW = 1_790_000_000_000
@@ -35,7 +36,11 @@ def parsed_now(data: bytes) -> object:
 
 
 SEEDS = [
-    [batch.pack(STREAM, 17, 3, COVERS, RECORDS), batch.pack(STREAM, 1, 1, [], [b"0"])],
+    [
+        batch.pack(STREAM, 17, 3, COVERS, RECORDS),
+        batch.pack(STREAM, 1, 1, [], [b"0"]),
+        batch.pack(STREAM, 17, 3, COVERS, RECORDS, deflate),
+    ],
     [batch.pack_ack(STREAM, 17)],
     RECORDS,
 ]

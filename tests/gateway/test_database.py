@@ -9,6 +9,7 @@ from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.letters import Asked
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Arrival, Store
+from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.records import Expired, Telemetry, decode
 
 OLD = Path(__file__).parent / "old"
@@ -21,7 +22,7 @@ def test_what_waited_in_version_1_goes_up_under_its_numbers(tmp_path):
 
     db = open_database(tmp_path)
     outbox = Outbox(db).live
-    sent = batch.unpack(encode(outbox.peek(None, 10, 10_000), outbox.first(outbox.stream)))
+    sent = batch.unpack(encode(outbox.peek(None, 10, 10_000), outbox.first(outbox.stream)), inflate)
     Store(db, 10_000).take([Arrival("dev-1", "telemetry", READING, "fl/v1/d/dev-1/telemetry")], 1_790_000_000_000)
     added = outbox.peek((outbox.stream, 5), 10, 10_000)
     db.close()

@@ -15,6 +15,7 @@ from fieldloom_gateway.ingest.letters import Asked
 from fieldloom_gateway.ingest.outbox import Outbox, encode
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_gateway.transformers import FILE, BadChains, Transformers, compile_text
+from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.records import Telemetry, decode
 
@@ -309,7 +310,7 @@ def test_a_batch_of_covers_and_no_more_than_fits(gateway):
     gateway.take(reading(2, 60), device="dev-3")
     outbox = Outbox(gateway.db).live
 
-    sent = batch.unpack(encode(outbox.peek(None, 10, 10**6), outbox.first(outbox.stream)))
+    sent = batch.unpack(encode(outbox.peek(None, 10, 10**6), outbox.first(outbox.stream)), inflate)
 
     assert sorted(cover[0] for cover in sent.covers) == sorted(f"dev-{number}" for number in range(30))
     assert topics.device_id(sent.covers[0][0])

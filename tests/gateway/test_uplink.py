@@ -10,6 +10,7 @@ import pytest
 from fieldloom_contract import batch, messages, topics
 from fieldloom_gateway.ingest.outbox import Segment, encode
 from fieldloom_runtime.broker import Listener, Rights, write
+from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.gateway_state import decode
 from fixtures.processes import mosquitto, wait_for_port, wait_until_ready
 from gateway.conftest import GATEWAY, hear
@@ -48,7 +49,7 @@ async def next_batch(client, seconds=20.0):
     async with asyncio.timeout(seconds):
         async for message in client.messages:
             if "/up/" in str(message.topic):
-                return batch.unpack(message.payload)
+                return batch.unpack(message.payload, inflate)
     raise AssertionError("the connection ended")
 
 
@@ -183,7 +184,7 @@ def test_a_batch_covers_what_it_carries():
         Segment(b"s" * 16, 8, "batch", b"{}\n{}", 7, '[["dev-1", 7, 2, 2], ["dev-1", 7, 4, 4]]'),
     ]
 
-    sent = batch.unpack(encode(segments, 5))
+    sent = batch.unpack(encode(segments, 5), inflate)
 
     assert (sent.offset, len(sent.records)) == (5, 4)
     assert sent.covers == [["dev-1", 7, 1, 2], ["dev-1", 7, 4, 4], ["dev-2", 3, 9, 9]]

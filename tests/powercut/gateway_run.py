@@ -19,6 +19,7 @@ from fieldloom_gateway.ingest import database, uplink
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
+from fieldloom_runtime.compression import inflate
 from fixtures import sabotage
 from powercut import script
 from powercut.trace import mark
@@ -82,7 +83,7 @@ class Cloud:
 
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
         if topic == topics.up(script.GATEWAY):
-            sent = batch.unpack(payload)
+            sent = batch.unpack(payload, inflate)
             for number, body in enumerate(sent.records, start=sent.offset):
                 mark("sent", sent.stream.hex(), number, crc32(body), json.loads(body).get("seq") or 0)
             self.batches += 1

@@ -11,6 +11,7 @@ from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
 from fieldloom_contract.plain import plain
+from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Discovered, Telemetry, decode
 
@@ -55,7 +56,7 @@ def opened(payload: bytes, now: int) -> tuple[batch.Batch, list[AnyRecord]]:
     Raises Rejected when not even the head can be read.
     """
     try:
-        sent = batch.unpack(payload)
+        sent = batch.unpack(payload, inflate)
     except Rejected as error:
         stream, offset, first, count = batch.unpack_head(payload)
         return batch.Batch(stream, offset, first, [], []), [letter(payload, str(error), now), *[VOID] * (count - 1)]

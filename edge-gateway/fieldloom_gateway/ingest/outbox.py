@@ -10,6 +10,7 @@ from fieldloom_contract.limits import MAX_NUMBER
 from fieldloom_contract.ranges import Ranges
 from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
+from fieldloom_runtime.compression import deflate
 
 HELD_ROWS = 1000  # so many are looked through to tell what waits
 HELD_SPANS = 2000  # in a message of some 100 KB
@@ -160,14 +161,14 @@ class Outbox:
 
 
 def encode(segments: list[Segment], first: int) -> bytes:
-    """Return the batch of these segments, with the ranges of seq that they cover."""
+    """Return the batch of these segments, compressed, with the ranges of seq that they cover."""
     covered = _covered(segment.covers for segment in segments)
     covers: list[list[object]] = [
         [device, boot, *span] for (device, boot), ranges in covered.items() for span in ranges.spans
     ]
     lines = b"\n".join([segment.body for segment in segments]).split(b"\n")
     offset = segments[0].first
-    return batch.pack(segments[0].life, offset, min(first, offset), covers, lines)
+    return batch.pack(segments[0].life, offset, min(first, offset), covers, lines, deflate)
 
 
 def _covered(texts: Iterable[str]) -> dict[tuple[str, int], Ranges]:
