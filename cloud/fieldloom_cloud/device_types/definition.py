@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import jsonschema_rs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from fieldloom_engine.durations import milliseconds
 from fieldloom_runtime.records import Value
 
 MAX_REASON = 300  # characters
@@ -84,6 +85,12 @@ class Definition(_Part):
     metrics: dict[Name, Metric] = Field(default_factory=dict, max_length=256)
     commands: dict[Name, CommandKind] = Field(default_factory=dict, max_length=256)
     twin: Schema | None = Field(default=None, description="A JSON Schema of what may be desired.")
+
+    @property
+    def period_ms(self) -> int | None:
+        """How often a device of the type reads at the least, None if no metric says so."""
+        told = [milliseconds(metric.period) for metric in self.metrics.values() if metric.period is not None]
+        return min(told, default=None)
 
     def faults_of_command(self, kind: str, parameters: dict[str, Any]) -> list[Fault]:
         """Return what is wrong with a command's parameters, by path."""

@@ -95,19 +95,31 @@ async def check_desired(session: AsyncSession, type_id: str, desired: dict[str, 
         raise BadContent(f"No device of type {type_id} would take this.", faults)
 
 
-async def flag(session: AsyncSession, telemetry: list[Telemetry]) -> list[Unfit]:
+class Typed(NamedTuple):
+    """A device's type, in its newest version."""
+
+    type_id: str
+    definition: Definition
+
+
+async def typed(session: AsyncSession, devices: set[str]) -> dict[str, Typed]:
+    """Return the types of those of some devices that have one which is defined."""
+    if not devices or await session.scalar(select(DeviceType.id).limit(1)) is None:
+        return {}
+    types_of = await registry.types_of(session, devices)
+    definitions = await _definitions(session, set(types_of.values()))
+    return {device: Typed(one, definitions[one]) for device, one in types_of.items() if one in definitions}
+
+
+async def flag(session: AsyncSession, telemetry: list[Telemetry], types_of: dict[str, Typed]) -> list[Unfit]:
     """Count the readings that do not fit the types of their devices, which are stored none the less.
 
     Return the events to make of them: at most one an hour, device and metric.
     """
-    if not telemetry or await session.scalar(select(DeviceType.id).limit(1)) is None:
-        return []
-    types_of = await registry.types_of(session, {record.device for record in telemetry})
-    definitions = await _definitions(session, set(types_of.values()))
     events = []
     for record in telemetry:
-        type_id = types_of.get(record.device, "")
-        for metric, value, reason in _misfits_of(record, definitions.get(type_id)):
+        type_id, definition = types_of.get(record.device, ("", None))
+        for metric, value, reason in _misfits_of(record, definition):
             if await _count(session, record, metric, reason):
                 data = {"metric": metric, "value": value, "reason": reason, "type": type_id}
                 events.append(Unfit(record.device, record.ts, data))

@@ -49,6 +49,13 @@ async def standing(session: AsyncSession, gateways: list[str], device: str, now:
     ]
 
 
+async def settled(session: AsyncSession, now: int) -> dict[str, int]:
+    """Return, of each gateway that is online, up to when all that it took is stored; Unix ms by its own clock."""
+    rows = await session.scalars(select(Row).where(Row.online, Row.heard > now - SILENT_MS))
+    reached = {row.gateway: row.at if await _is_reached(session, row) else row.settled for row in rows.all()}
+    return {gateway: at for gateway, at in reached.items() if at is not None}
+
+
 async def _standing(session: AsyncSession, row: Row, device: str, now: int) -> Standing:
     is_online = row.online and now - row.heard < SILENT_MS
     if await _is_reached(session, row):

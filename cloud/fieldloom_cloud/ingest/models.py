@@ -47,6 +47,25 @@ class GatewayState(Base):
     """When it began its stream, if it had another one before."""
 
 
+class ReadingDue(Base):
+    """By when a device has to read again, before it is stale. Times in Unix ms, by its gateway's clock. (R6)"""
+
+    __tablename__ = "reading_due"
+    __table_args__ = (Index("reading_due_by_gateway", "gateway", "due"),)
+
+    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(64))
+    """Over which it was heard last."""
+    interval: Mapped[int | None] = mapped_column(BigInteger)
+    """How often it says that it reads, ms; 0: not at all."""
+    last: Mapped[int] = mapped_column(BigInteger)
+    """When the last reading that was noted came, or the device itself."""
+    due: Mapped[int | None] = mapped_column(BigInteger)
+    """None while nobody waits."""
+    stale_at: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was found to be stale, as long as it is."""
+
+
 class Event(Base):
     """An event of a device; results of commands and reports of twins are events too. (E1)"""
 

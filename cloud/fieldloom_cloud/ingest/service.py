@@ -23,6 +23,7 @@ from fieldloom_cloud.ingest.checked import FOREIGN
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
+from fieldloom_cloud.ingest.staleness import Staleness
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import Seen
@@ -62,6 +63,7 @@ class Records:
         self._authority = authority
         self._guard = guard
         self._wake = wake
+        self._staleness = Staleness()
 
     @classmethod
     async def open(cls, database: Database, authority: Authority, wake: Callable[[], None]) -> "Records":
@@ -74,7 +76,7 @@ class Records:
             unknown = {sent.stream: sent.gateway for sent in group if not self._guard.knows_disk(sent.stream)}
             async with self._database.transaction() as session:
                 for sent in group:
-                    await _store(session, self._authority, sent.gateway, self._guard.take(sent))
+                    await _store(session, self._authority, self._staleness, sent.gateway, self._guard.take(sent))
                 await _store_guard(session, self._guard.changes())
                 begun = {gateway for stream, gateway in unknown.items() if self._guard.knows_disk(stream)}
                 for gateway in sorted(begun):
@@ -83,10 +85,16 @@ class Records:
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._guard = await _stored_guard(self._database)
+            self._staleness = Staleness()
             raise
         if begun:
             self._wake()
         return [self._guard.position(sent.stream) for sent in group]
+
+    async def judge(self, now: int) -> int:
+        """Make stale who is online and has stopped reading; return how many those were. (R6)"""
+        async with self._database.transaction() as session:
+            return await self._staleness.judge(session, now)
 
 
 async def _stored_guard(database: Database) -> Guard:
@@ -112,7 +120,9 @@ async def _upsert(session: AsyncSession, table: type[IngestStream | Received], r
         await session.execute(insertion.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
-async def _store(session: AsyncSession, authority: Authority, gateway: str, fresh: list[AnyRecord]) -> None:
+async def _store(
+    session: AsyncSession, authority: Authority, staleness: Staleness, gateway: str, fresh: list[AnyRecord]
+) -> None:
     telemetry: list[Telemetry] = []
     found: list[Discovered] = []
     for record in fresh:
@@ -123,21 +133,41 @@ async def _store(session: AsyncSession, authority: Authority, gateway: str, fres
         elif isinstance(record, DeadLetter):
             keep(session, gateway, record)
         elif isinstance(record, State):
-            status = "online" if record.online else "asleep" if "wakes_by" in record.facts else "offline"
-            word = registry.Told(record.session, record.at, status, record.facts, record.began)
-            await registry.set_presence(session, record.device, word)
+            await _store_presence(session, staleness, gateway, record)
         elif isinstance(record, CertificateRequest):
             await _answer(session, authority, gateway, record)
         else:
             await _store_event(session, gateway, record)
+        if isinstance(record, Reported):
+            await staleness.tell(session, gateway, record, await twins.reported(session, record.device))
     _tell_of_foreign(session, gateway, fresh)
     await discoveries.meet(session, gateway, found)
     await _store_latest(session, telemetry)
-    for unfit in await device_types.flag(session, telemetry):
+    typed = await device_types.typed(session, {record.device for record in telemetry})
+    await staleness.read(session, gateway, telemetry, _periods(typed))
+    for unfit in await device_types.flag(session, telemetry, typed):
         session.add(EventRow(device=unfit.device, type=UNFIT, ts=unfit.ts, gateway=gateway, data=unfit.data))
         announce(session, "event", unfit.device, {"type": UNFIT, "ts": unfit.ts, "data": unfit.data})
     told = (Change("telemetry", one.device, {"ts": one.ts, "values": one.values}) for one in telemetry)
     announce_all(session, told)
+
+
+async def _store_presence(session: AsyncSession, staleness: Staleness, gateway: str, record: State) -> None:
+    status = "online" if record.online else "asleep" if "wakes_by" in record.facts else "offline"
+    word = registry.Told(record.session, record.at, status, record.facts, record.began)
+    if not await registry.set_presence(session, record.device, word):
+        return
+    if record.online:
+        period = _periods(await device_types.typed(session, {record.device})).get(record.device)
+        await staleness.come(session, gateway, record.device, record.at, period)
+    else:
+        await staleness.go(session, record.device)
+
+
+def _periods(typed: dict[str, device_types.Typed]) -> dict[str, int]:
+    """Return how often devices read, in ms, of those whose types say so."""
+    told = ((device, one.definition.period_ms) for device, one in typed.items())
+    return {device: period for device, period in told if period is not None}
 
 
 def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]) -> None:

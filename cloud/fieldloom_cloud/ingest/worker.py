@@ -35,6 +35,7 @@ from fieldloom_runtime.tls import client_context
 log = structlog.get_logger()
 
 READS = ("fl/v1/g/+/up/+", "fl/v1/g/+/down/ack", "fl/v1/g/+/state", "fl/v1/g/+/release/request")
+JUDGE_EVERY_S = 15
 GROUP = 64  # batches that one commit may take
 
 
@@ -74,6 +75,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="ingest-link")
             tasks.create_task(self._write(records), name="ingest-writer")
+            tasks.create_task(self._judge(records), name="ingest-judge")
 
     async def _hear(self, topic: str, payload: bytes) -> None:
         try:
@@ -117,6 +119,15 @@ class Worker:
             self.counts["records"] += len(everything)
             self.counts["dead_letters"] += sum(isinstance(record, DeadLetter) for record in everything)
             await self._acknowledge(incoming, positions)
+
+    async def _judge(self, records: Records) -> None:
+        """Look for devices that have stopped reading, now and then."""
+        while True:
+            await asyncio.sleep(JUDGE_EVERY_S)
+            try:
+                await records.judge(_now())
+            except SQLAlchemyError as error:
+                self._count_refusal(error)
 
     async def _checked(self, gateway: str, sent: batch.Batch, parsed: list[AnyRecord]) -> Incoming:
         """Return a batch with its records; what its gateway may not say has become a dead letter."""

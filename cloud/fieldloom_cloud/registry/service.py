@@ -118,6 +118,9 @@ async def has_type(session: AsyncSession, kind: str) -> bool:
     return await session.scalar(select(Device.id).where(Device.type == kind).limit(1)) is not None
 
 
+ONLINE, STALE = "online", "stale"
+
+
 class Told(NamedTuple):
     """A device's word on its presence and of itself; `at`, in Unix ms, is when its gateway heard it."""
 
@@ -129,26 +132,31 @@ class Told(NamedTuple):
     """When its gateway heard of the session first, in Unix ms."""
 
 
-async def set_presence(session: AsyncSession, device_id: str, told: Told) -> None:
-    """Take over what a device says of itself. It is no change of its owner's, so the version stays.
+async def set_presence(session: AsyncSession, device_id: str, told: Told) -> bool:
+    """Take over what a device says of itself, and say whether it has come or gone by that.
+
+    It is no change of its owner's, so the version stays. Who is stale stays so in a session until it reads.
 
     That it is gone counts for its newest session alone: a gateway that it has left for another one says so late. An
     unknown session is the newest if it began after all that was told: its beginning comes in an older lane (ADR 32).
     """
     found = await session.get(Device, device_id)
     if found is None:
-        return
+        return False
     state = await session.get(DeviceState, device_id)
     if state is not None and (told.at < state.at or _is_of_older_session(told, state)):
-        return
+        return False
+    is_new_session = state is None or state.session != told.session
     if state is None:
         state = DeviceState(device=device_id, session=told.session, at=told.at, facts={})
         session.add(state)
     state.session, state.at = told.session, told.at
-    if told.status == "online" and told.facts.get("waiting") == 0:
+    if told.status == ONLINE and told.facts.get("waiting") == 0:
         state.quiet_at = told.at
-    state.facts = told.facts if told.status == "online" else {**state.facts, **told.facts}  # a last will tells little
-    found.status = told.status
+    state.facts = told.facts if told.status == ONLINE else {**state.facts, **told.facts}  # a last will tells little
+    before = found.status
+    if before != STALE or told.status != ONLINE or is_new_session:
+        found.status = told.status
     news = {name: str(told.facts[name])[:64] for name in ("firmware", "board") if told.facts.get(name)}
     changes = {name: value for name, value in news.items() if value != getattr(found, name)}
     for name, value in changes.items():
@@ -156,10 +164,23 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> Non
     if changes:
         outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
     _announce(session, found)
+    return found.status != before or is_new_session
+
+
+async def set_stale(session: AsyncSession, device_id: str, *, is_stale: bool, last: int) -> bool:
+    """Make an online device stale, or the other way, and say whether it was so; `last` is its last reading, Unix ms."""
+    found = await session.get(Device, device_id)
+    if found is None or found.status != (ONLINE if is_stale else STALE):
+        return False
+    found.status = STALE if is_stale else ONLINE
+    kind = "device.stale" if is_stale else "device.reads_again"
+    outbox.leave(session, kind, {"last_reading": from_ms(last)}, device_id)
+    _announce(session, found)
+    return True
 
 
 def _is_of_older_session(told: Told, state: DeviceState) -> bool:
-    if told.status == "online" or told.session == state.session:
+    if told.status == ONLINE or told.session == state.session:
         return False
     return told.began is None or told.began <= state.at
 

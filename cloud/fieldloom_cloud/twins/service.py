@@ -104,6 +104,11 @@ async def hear_reported(session: AsyncSession, record: records.Reported) -> None
     row.reported_at = record.ts
 
 
+async def reported(session: AsyncSession, device: str) -> dict[str, Any]:
+    """Return what a device has told of its twin."""
+    return dict((await _row(session, device)).reported)
+
+
 async def _row(session: AsyncSession, device: str) -> Twin:
     await session.execute(insert(session, Twin).values(_defaults(device)).on_conflict_do_nothing())
     return await session.get_one(Twin, device)

@@ -13,7 +13,7 @@ import { DeviceRow } from "./DeviceRow";
 
 const PAGE = 50;
 const COLUMNS = 7;
-const STATUSES = ["online", "asleep", "offline", "unknown"] as const;
+const STATUSES = ["online", "stale", "asleep", "offline", "unknown"] as const;
 
 const route = getRouteApi("/shell/");
 
