@@ -11,7 +11,8 @@ import aiocoap
 import pytest
 from aiocoap import Message
 from aiocoap.blockwise import ContinueException, IncompleteException
-from aiocoap.numbers import codes
+from aiocoap.numbers import OptionNumber, codes
+from aiocoap.optiontypes import OpaqueOption
 from aiocoap.oscore import NotAProtectedMessage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -391,6 +392,28 @@ async def test_garbage_harms_nobody(ground):
 
     assert await ground.ask("post", "/telemetry/dev-1", "-e", GOOD) == ""
     assert len(ground.records()) == 1
+
+
+async def test_a_path_that_is_no_text_is_counted_and_harms_nobody(ground, tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"\x40\x02\x00\x01\xb2\xff\xfe", ("127.0.0.1", ground.settings.oscore_port))
+    await until(lambda: ground.adapter.metrics.errors == 1)
+
+    assert await ground.ask("post", "/telemetry/%FF", "-t", "50", "-e", GOOD, seconds=1) == ""
+    assert ground.adapter.metrics.errors >= 2
+    assert await ground.ask("post", "/telemetry/dev-1", "-t", "50", "-e", GOOD) == ""
+    counted = ground.adapter.metrics.errors
+
+    async with ground.oscore(tmp_path) as device:
+        await device.post("/telemetry/dev-1", ANEW)
+        bad = Message(code=codes.POST, uri=device.uri + "/telemetry", payload=ANEW.encode())
+        bad.opt.add_option(OpaqueOption(OptionNumber.URI_PATH, b"\xff\xfe"))
+        bad.direction = aiocoap.message.Direction.OUTGOING
+        context = next(iter(device.context.client_credentials.values()))
+        assert await device.say(context.protect(bad)[0]) == codes.BAD_OPTION
+        assert ground.adapter.metrics.errors == counted + 1
+        assert (await device.post("/telemetry/dev-1", ANEW)).code == codes.CHANGED
+    assert [one["values"]["t"] for one in ground.records()] == [21.5, 1, 1]
 
 
 async def test_peers_and_repeats_that_are_remembered_are_bounded(ground, monkeypatch):

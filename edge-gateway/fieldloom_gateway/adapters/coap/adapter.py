@@ -57,7 +57,9 @@ class CoapAdapter:
     async def connect(self) -> None:
         """Begin to serve. Raises OSError when a port is not to be had."""
         at = self._settings
-        self._context = await endpoint.serve(self._site, self._keys, at.host, at.oscore_port, at.dtls_port)
+        self._context = await endpoint.serve(
+            self._site, self._keys, self._count_refusal, at.host, at.oscore_port, at.dtls_port
+        )
 
     async def subscribe(self, topics: list[str]) -> None:
         """Do nothing: what is served is what comes in."""

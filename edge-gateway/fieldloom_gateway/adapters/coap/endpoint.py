@@ -1,7 +1,8 @@
 """aiocoap's UDP and DTLS servers with bounds: what is remembered of peers and of their messages has a limit.
 
-aiocoap 0.4.17 keeps every peer, and every message for four minutes, however many they are. What is overridden here has
-no public name, so its version is pinned. (ADR 28)
+aiocoap 0.4.17 keeps every peer, and every message for four minutes, however many they are; and an option that is no
+UTF-8 leaves its parser as an error of Python's, past all that would count it. What is overridden here has no public
+name, so its version is pinned. (ADR 28)
 """
 
 import asyncio
@@ -13,11 +14,12 @@ from typing import Any
 
 from aiocoap import Context, Message, interfaces
 from aiocoap.credentials import CredentialsMap
-from aiocoap.error import LibraryShutdown
+from aiocoap.error import BadOption, LibraryShutdown, UnparsableMessage
 from aiocoap.messagemanager import MessageManager
 from aiocoap.numbers.constants import COAP_PORT, COAPS_PORT
 from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
 from aiocoap.tokenmanager import TokenManager
+from aiocoap.transports.generic_udp import GenericMessageInterface
 from aiocoap.transports.simplesocketserver import MessageInterfaceSimpleServer
 from aiocoap.transports.tinydtls_server import (
     CloseNotifyReceived,
@@ -31,6 +33,7 @@ CONNECTIONS = 2_000
 """DTLS peers that are remembered; one more takes the place of the oldest that has proven nothing, or of the oldest."""
 REPEATS = 20_000
 """Messages whose repeats are answered from memory; beyond it the oldest are forgotten."""
+UNREADABLE = (UnparsableMessage, UnicodeDecodeError)
 CLOSE_NOTIFY = (1, 0)  # an alert's level and code (RFC 5246, section 7.2.1)
 
 # It shares its ports (SO_REUSEPORT), and two servers would get half of the peers each.
@@ -41,13 +44,23 @@ quiet.setLevel(logging.CRITICAL + 1)
 
 
 async def serve(
-    site: interfaces.Resource, keys: CredentialsMap, host: str, oscore_port: int, dtls_port: int
+    site: interfaces.Resource,
+    keys: CredentialsMap,
+    on_unreadable: Callable[[], None],
+    host: str,
+    oscore_port: int,
+    dtls_port: int,
 ) -> Context:
-    """Return a server of `site` at one address of this machine. Raises OSError when a port is not to be had."""
-    context = Context(serversite=OscoreSiteWrapper(site, keys), server_credentials=keys, loggername=quiet.name)
+    """Return a server of `site` at one address of this machine. Raises OSError when a port is not to be had.
+
+    `on_unreadable` is called for each message that is none; outside of OSCORE it gets no answer (RFC 7252, 4.2).
+    """
+    wrapped = _Site(site, keys, on_unreadable)
+    context = Context(serversite=wrapped, server_credentials=keys, loggername=quiet.name)
     arguments = {"log": context.log, "loop": context.loop}
     manager = _Manager(TokenManager(context))
-    server = await MessageInterfaceSimpleServer.create_server((host, oscore_port), manager, **arguments)
+    server = await _PlainServer.create_server((host, oscore_port), manager, **arguments)
+    server.on_unreadable = on_unreadable
     _add(context, manager, server)
     manager = _Manager(TokenManager(context))
     bind = (host, dtls_port - (COAPS_PORT - COAP_PORT))  # it adds the distance of the two standard ports
@@ -56,6 +69,7 @@ async def serve(
     except BaseException:
         await context.shutdown()
         raise
+    server.on_unreadable = on_unreadable
     _add(context, manager, server)
     return context
 
@@ -158,5 +172,38 @@ class _DtlsSocket(_DatagramServerSocketSimpleDTLS):  # type: ignore[misc]
         super().datagram_received(data, sockaddr)
 
 
-class _DtlsServer(MessageInterfaceTinyDTLSServer):  # type: ignore[misc]
+class _Careful(GenericMessageInterface):  # type: ignore[misc]
+    """Counts and drops what is no message, which also lies in a DTLS record of a peer that has proven itself."""
+
+    on_unreadable: Callable[[], None]
+
+    def _received_datagram(self, address: Any, datagram: bytes) -> None:
+        try:
+            message = Message.decode(datagram, remote=address)
+        except UNREADABLE:
+            self.on_unreadable()
+            return
+        self._mman.dispatch_message(message)
+
+
+class _PlainServer(_Careful, MessageInterfaceSimpleServer):  # type: ignore[misc]
+    pass
+
+
+class _DtlsServer(_Careful, MessageInterfaceTinyDTLSServer):  # type: ignore[misc]
     _serversocket = _DtlsSocket
+
+
+class _Site(OscoreSiteWrapper):  # type: ignore[misc]
+    """Refuses what is no message within OSCORE."""
+
+    def __init__(self, site: interfaces.Resource, keys: CredentialsMap, on_unreadable: Callable[[], None]) -> None:
+        super().__init__(site, keys)
+        self._on_unreadable = on_unreadable
+
+    async def render_to_pipe(self, pipe: Any) -> None:
+        try:
+            await super().render_to_pipe(pipe)
+        except UNREADABLE:
+            self._on_unreadable()
+            raise BadOption("an option can't be read") from None
