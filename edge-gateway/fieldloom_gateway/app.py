@@ -202,7 +202,7 @@ class Gateway:
     def _look_at_the_clock(self, now: int) -> int:
         """Do what is due, and return how many records that made."""
         store, hours, slow_down = self._store, self._settings.outbox_hours, self._settings.slow_down
-        made = store.expire(now) + store.miss(now) + store.close_idle_windows(now)
+        made = store.down.expire(now) + store.miss(now) + store.close_idle_windows(now)
         made += store.drop_older(now - int(hours * 3_600_000), now) if hours else 0
         return made + (store.ease(slow_down, now) if slow_down else 0)
 

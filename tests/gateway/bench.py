@@ -104,7 +104,7 @@ class Bench:
     def hear(self, *records):
         """Take what a cloud sends down, and return what of it is news for devices."""
         self.told += 1
-        return self.writer.submit(self.store.take_down, b"s" * 16, self.told, list(records), NOW).result()
+        return self.writer.submit(self.store.down.take, b"s" * 16, self.told, list(records), NOW).result()
 
     @contextlib.asynccontextmanager
     async def running(self):

@@ -264,7 +264,7 @@ async def test_a_gateway_that_is_killed_takes_what_it_had_not_acknowledged(tmp_p
     (site.data / "adapters.yaml").write_text(json.dumps({"adapters": adapters}))
     with contextlib.closing(open_database(site.data)) as database:
         told = Credential("dev-2.0123456789ab", "dev-2", "psk", b"0123456789abcdef")
-        Store(database, 100_000).take_down(b"s" * 16, 1, [told], 1)
+        Store(database, 100_000).down.take(b"s" * 16, 1, [told], 1)
     posting = f"coap-client-openssl -m post -k 0123456789abcdef -u {told.id[-12:]} -v 7 -e"
     try:
         await asyncio.to_thread(site.start)

@@ -27,7 +27,7 @@ class Disk:
 
     def hear(self, *records):
         self.told += 1
-        self.store.take_down(STREAM, self.told, list(records), self.now)
+        self.store.down.take(STREAM, self.told, list(records), self.now)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ async def test_a_command_reaches_the_device_once_and_is_answered(bridge, device)
     results = {one["id"]: one for one in bridge.told("ws-plug") if one["kind"] == "result"}
     assert (results["c2"]["status"], results["c2"]["error"][:14]) == ("rejected", "type: reboot i")
     assert (results["c1"]["status"], results["c1"]["result"]) == ("succeeded", {"published": "cmnd/plug/POWER"})
-    await until(lambda: bridge.bench.store.commands("ws-plug") == [])
+    await until(lambda: bridge.bench.store.down.commands("ws-plug") == [])
 
 
 async def test_a_full_outbox_leaves_qos_1_with_the_broker_and_names_the_loss_of_the_rest(bridge, device, monkeypatch):
@@ -391,7 +391,7 @@ async def test_a_sparkplug_node_of_others_is_read_asked_for_its_births_and_writt
         command = await node.next()
         assert command["device"] == "press"
         assert [(one["name"], one["value"]) for one in command["dcmd"]["metrics"]] == [("Cycles", -3)]
-        await until(lambda: bridge.bench.store.commands("sp-line-press") == [])
+        await until(lambda: bridge.bench.store.down.commands("sp-line-press") == [])
 
         await node.call("stop")
         await until(lambda: states("sp-line") == [True, True, False])

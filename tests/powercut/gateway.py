@@ -80,8 +80,8 @@ def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Sai
     had = {seq for _, _, seq in _waiting(connection)} | said.stored_above
     if lost := set(range(1, said.acknowledged + 1)) - had:
         yield f"acknowledged and lost: {sorted(lost)}"
-    taken = store.downstream(script.STREAM_DOWN)
-    if taken < said.down or len(store.commands(script.DEVICE)) < min(said.down, script.COMMANDS):
+    taken = store.down.number(script.STREAM_DOWN)
+    if taken < said.down or len(store.down.commands(script.DEVICE)) < min(said.down, script.COMMANDS):
         yield "a command that was acknowledged is gone"
     desired = store.twins.desired(script.DEVICE)
     if not desired.version == len(desired.values) == len(desired.applied) == max(0, taken - script.COMMANDS):

@@ -94,7 +94,7 @@ class Ingest:
 
     async def waiting(self, device: str) -> list[bytes]:
         """Return the payloads of the commands that wait for a device."""
-        return list(await self._in_store(self._store.commands, device))
+        return list(await self._in_store(self._store.down.commands, device))
 
     async def tell_time(self) -> None:
         """Send the time to all devices that are online: a board has no clock of its own."""
@@ -112,7 +112,7 @@ class Ingest:
             if self._patience.is_over(behind.device, behind.version, self._now()):
                 await self.send(behind.device, topics.DESIRED, behind.payload)
         for device in await self._in_store(self._store.online):
-            for command in await self._in_store(self._store.commands, device):
+            for command in await self._in_store(self._store.down.commands, device):
                 await self.send(device, topics.COMMAND, command)
 
     async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -184,7 +184,7 @@ class Ingest:
 
     async def _greet(self, device: str) -> None:
         ack = await self._in_store(self._store.acknowledgement, device)
-        commands = await self._in_store(self._store.commands, device)
+        commands = await self._in_store(self._store.down.commands, device)
         await self.send(device, topics.TIME, messages.time(self._now()))
         if ack is not None:
             await self.send(device, topics.ACK, messages.ack(ack.boot, ack.seq))

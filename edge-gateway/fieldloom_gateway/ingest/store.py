@@ -19,13 +19,14 @@ from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
 from fieldloom_engine.transformers.chains import Chains
-from fieldloom_engine.twin import Desired, Patch
+from fieldloom_engine.twin import Patch
 from fieldloom_gateway.adapters import base
 from fieldloom_gateway.adapters.factory import BROKER
-from fieldloom_gateway.ingest import credentials, readings
+from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
+from fieldloom_gateway.ingest.down import Down, Downward
 from fieldloom_gateway.ingest.express import Express
 from fieldloom_gateway.ingest.finding import Finding
 from fieldloom_gateway.ingest.keys import Keys
@@ -41,12 +42,10 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
-from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, TwinPatch
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
     Event,
-    Expired,
     Record,
     Reported,
     Result,
@@ -83,14 +82,6 @@ class Arrival(NamedTuple):
     slot: base.Slot | None = None
     """Whose mark it is, if not the device's."""
     adapter: str = BROKER
-
-
-class Downward(NamedTuple):
-    """A message for a device."""
-
-    device: str
-    verb: str
-    payload: bytes
 
 
 class Ack(NamedTuple):
@@ -143,6 +134,9 @@ class Store:
         self._sleepers = Sleepers(connection)
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
+        self.down = Down(
+            connection, self._transaction, self._segments.add, self.revocations, self._renewals, self.twins
+        )
         self._burying = Burying(self.letters, self._segments.add)
         self._finding = Finding(self._segments.add)
         bury_failed = self._burying.bury_failed
@@ -173,11 +167,6 @@ class Store:
         row = self._db.execute("SELECT boot FROM device WHERE device = ?", (device,)).fetchone()
         return Ack(device, row[0], self._ranges(device, row[0]).end) if row else None
 
-    def commands(self, device: str) -> list[bytes]:
-        """Return the payloads of the commands that wait for a device."""
-        rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
-        return [row[0] for row in rows]
-
     def online(self) -> list[str]:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
@@ -186,59 +175,6 @@ class Store:
         """Commit a patch of this site; return why it was refused, if it was."""
         with self._transaction():
             return self.twins.take(device, patch, now)
-
-    def take_down(
-        self,
-        stream: bytes,
-        number: int,
-        records: list[dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed],
-        now: int,
-    ) -> list[Downward]:
-        """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
-        fresh: list[Downward] = []
-        patched: dict[str, None] = {}
-        with self._transaction():
-            for record in records:
-                if isinstance(record, Revoked):
-                    self.revocations.take(record)
-                    continue
-                if isinstance(record, Credential):
-                    credentials.keep(self._db, record)
-                    continue
-                if isinstance(record, Removed):
-                    self._db.execute("DELETE FROM command WHERE device = ?", (record.device,))
-                    continue
-                if isinstance(record, Answered):
-                    fresh.append(Downward(record.device, topics.CERTIFICATE, self._renewals.take(record)))
-                    continue
-                if isinstance(record, TwinPatch):
-                    known = Desired(record.version, record.values)
-                    self.twins.take(record.device, Patch(record.id, record.changes, known), now)
-                    patched[record.device] = None
-                    continue
-                payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-                row = (record["id"], record["device"], payload, record["expires"])
-                if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
-                    fresh.append(Downward(record["device"], topics.COMMAND, payload))
-            self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
-        for device in patched:
-            fresh += [Downward(device, topics.DESIRED, behind.payload) for behind in self.twins.behind(device)]
-        return fresh
-
-    def downstream(self, stream: bytes) -> int:
-        """Return the last number taken of a stream of the cloud, 0 for a new one."""
-        row = self._db.execute("SELECT number FROM downstream WHERE stream = ?", (stream,)).fetchone()
-        return row[0] if row else 0
-
-    def expire(self, now: int) -> int:
-        """Tell the cloud of commands whose time is over without a final result; return how many. (A3)"""
-        expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
-        if expired:
-            with self._transaction():
-                for command_id, device in expired:
-                    self._segments.add(Expired(device=device, id=command_id, ts=now, at=now))
-                    self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
-        return len(expired)
 
     def miss(self, now: int) -> int:
         """Tell the cloud of devices that have missed their wake; return how many. (F9)"""
@@ -504,7 +440,7 @@ class Store:
         if arrival.verb == topics.REPORTED:
             self.twins.hear(arrival.device, told, now)
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
-            self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (told["id"], arrival.device))
+            self.down.finish(told["id"], arrival.device)
 
     def _transform(self, record: Telemetry, now: int) -> None:
         in_order = True

@@ -16,9 +16,10 @@ import structlog
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
+from fieldloom_gateway.ingest.down import Downward
 from fieldloom_gateway.ingest.lanes import BATCH_BYTES, Lanes
 from fieldloom_gateway.ingest.outbox import Lane, Outbox
-from fieldloom_gateway.ingest.store import Downward, Store
+from fieldloom_gateway.ingest.store import Store
 from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.down import (
     ANSWERED,
@@ -216,12 +217,12 @@ class Uplink:
             log.error("disk_refused_commands", error=str(error))  # noqa: TRY400
 
     async def _take_down(self, sent: batch.Batch) -> None:
-        had = max(await self._on_disk(self._store.downstream, sent.stream), sent.first - 1)
+        had = max(await self._on_disk(self._store.down.number, sent.stream), sent.first - 1)
         if sent.offset <= had + 1:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
-            news = await self._on_disk(self._store.take_down, sent.stream, last, known, self._now())
+            news = await self._on_disk(self._store.down.take, sent.stream, last, known, self._now())
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
