@@ -22,11 +22,11 @@ def command(device, number):
 
 
 def test_its_commands_wait_no_more_and_those_of_others_do(store):
-    store.take_down(b"s" * 16, 2, [command("gone-1", 1), command("stays-1", 2)], NOW)
+    store.down.take(b"s" * 16, 2, [command("gone-1", 1), command("stays-1", 2)], NOW)
 
-    news = store.take_down(b"s" * 16, 3, [uplink._read(encode(Removed("gone-1")))], NOW)
+    news = store.down.take(b"s" * 16, 3, [uplink._read(encode(Removed("gone-1")))], NOW)
 
     assert news == []
-    assert store.commands("gone-1") == []
-    assert len(store.commands("stays-1")) == 1
-    assert store.downstream(b"s" * 16) == 3
+    assert store.down.commands("gone-1") == []
+    assert len(store.down.commands("stays-1")) == 1
+    assert store.down.number(b"s" * 16) == 3
