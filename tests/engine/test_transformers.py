@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldloom_engine.definitions import shown
 from fieldloom_engine.transformers import definition
 from fieldloom_engine.transformers.chains import compiled
 from fieldloom_engine.transformers.reading import Device
@@ -350,7 +351,7 @@ def test_every_fault_is_told_at_once():
 
     _, faults = compiled(told, lambda: 0)
 
-    assert [definition.shown(fault.path) for fault in faults] == [
+    assert [shown(fault.path) for fault in faults] == [
         "chains[0].id",
         "chains[0].stages[0].clean.min",
         "chains[0].stages[1].rename.to",

@@ -6,9 +6,9 @@ from fnmatch import translate
 from re import compile as compiled
 from typing import Any, NamedTuple, Protocol
 
+from fieldloom_engine.definitions import Fault
 from fieldloom_engine.transformers import definition
 from fieldloom_engine.transformers.changes import Renaming, Tagging, conversion
-from fieldloom_engine.transformers.definition import Fault
 from fieldloom_engine.transformers.filters import Change, Cleaning, Limit, Repeats
 from fieldloom_engine.transformers.reading import Device, Reading, StageFailed
 from fieldloom_engine.transformers.window import Rule, Windows

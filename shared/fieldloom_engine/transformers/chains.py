@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fieldloom_engine.definitions import Fault
 from fieldloom_engine.transformers import definition
 from fieldloom_engine.transformers.chain import Chain, Figures, build
-from fieldloom_engine.transformers.definition import Fault
 from fieldloom_engine.transformers.reading import TAG_CHARACTERS, Device, Reading, StageFailed, Value, characters
 from fieldloom_engine.transformers.window import Aggregate, Rule, Windows
 

@@ -10,11 +10,14 @@ from functools import cache
 from typing import Any
 
 from fieldloom_contract.limits import MAX_NAME
-from fieldloom_engine.transformers.definition import MAX_TAGS, Convert, Rename, kept
+from fieldloom_engine import expressions
+from fieldloom_engine.definitions import kept
+from fieldloom_engine.transformers.definition import MAX_TAGS, Convert, Rename
 from fieldloom_engine.transformers.reading import Reading, StageFailed, number_of
 
 # Products and quotients of units with small exponents: pint's own reader would also work out `m**9**9**9`.
 UNIT = re.compile(r"[^\W\d]\w*(?:(?:\*\*|\^)-?[1-9])?(?: ?[*/] ?[^\W\d]\w*(?:(?:\*\*|\^)-?[1-9])?)*")
+EXAMPLE = {"value": 1.0, "ts": 0, "device": "a", "metric": "a"}  # of what an expression knows
 LINEAR = 1e-9  # what a conversion may stray from a straight line, relative to its values
 
 
@@ -48,7 +51,7 @@ class Expression:
         known = {"value": value, "ts": reading.ts, "device": reading.device, "metric": reading.metric}
         try:
             found = self._execute(known)
-        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except expressions.FAILURES as error:
             raise StageFailed(str(error)) from error
         if not isinstance(found, (int, float, str)) and found is not None:
             raise StageFailed(f"the expression gives a {type(found).__name__}, no number, boolean, text or null")
@@ -100,7 +103,7 @@ class Renaming:
 def conversion(told: Convert) -> Conversion | Expression:
     """Return the stage of a definition. Raises ValueError that says what is wrong."""
     if told.expression is not None:
-        return Expression(_compiled(told.expression))
+        return Expression(expressions.compiled(told.expression, EXAMPLE))
     if told.from_ is not None and told.to is not None:
         return Conversion(*_linear(told.from_, told.to))
     return Conversion(1.0 if told.scale is None else told.scale, told.offset or 0.0)
@@ -127,23 +130,6 @@ def _units() -> Any:
     import pint  # noqa: PLC0415 - it takes a second to load
 
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
-
-
-def _compiled(text: str) -> Callable[[dict[str, Any]], Any]:
-    """Return an expression's evaluation; it is tried once, so that an unknown name or a wrong type is found here."""
-    import cel  # noqa: PLC0415 - it takes a second to load
-
-    try:
-        execute: Callable[[dict[str, Any]], Any] = cel.compile(text).execute
-    except ValueError as error:
-        raise ValueError(str(error).splitlines()[0]) from error
-    try:
-        execute({"value": 1.0, "ts": 0, "device": "a", "metric": "a"})
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(str(error)) from error
-    except (ArithmeticError, KeyError, ValueError):
-        pass  # of this value alone; the next one may do
-    return execute
 
 
 def _finite(number: float) -> float:

@@ -6,62 +6,21 @@ A stage is a mapping with one key, the kind; so a fault's path reads as the file
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
-from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME
-from fieldloom_contract.plain import plain
-from fieldloom_engine.durations import milliseconds
+from fieldloom_engine.definitions import MAX_EXPRESSION, Duration, Fault, Finite, Name, Part, faults_of, kept, twice
 
 MAX_CHAINS = 256
 MAX_STAGES = 16
 MAX_TAGS = 16
-MAX_EXPRESSION = 1024
-MAX_TEXT = 1024  # of a value that a chain makes
 AGGREGATES = ("mean", "min", "max", "count")
-
-Path = tuple[str | int, ...]
-
-
-class Fault(NamedTuple):
-    """What is wrong with a definition, and where."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{shown(self.path)}: {self.reason}"
-
-
-def shown(path: Path) -> str:
-    """Return a path as people write it: `chains[0].stages[1].window.every`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "the file"
 
 
 class Fixed(NamedTuple):
     """A value that takes the place of another."""
 
     value: float | bool | str
-
-
-def kept(value: Any) -> Any:
-    """Return a value of a reading if every store can keep it. Raises ValueError."""
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise ValueError(f"has a text of more than {MAX_TEXT} characters")
-    try:
-        return plain(value, "value")
-    except Rejected as error:
-        raise ValueError(error.reason) from error
 
 
 def _instead(*words: str | None) -> Callable[[Any], Any]:
@@ -84,21 +43,10 @@ def _instead_schema(*words: str | None) -> dict[str, Any]:
     return {"anyOf": [{"enum": list(words)}, fixed]}
 
 
-Duration = Annotated[
-    int,
-    BeforeValidator(milliseconds),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"}]}),
-]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(kept)]
 Tags = Annotated[dict[Name, Name], Field(min_length=1, max_length=MAX_TAGS)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Match(_Part):
+class Match(Part):
     """Which readings a chain takes; what is not named is not asked."""
 
     device: Name | None = Field(default=None, description="Pattern of the device's id, as `pump-*`.")
@@ -107,7 +55,7 @@ class Match(_Part):
     tags: Tags | None = Field(default=None, description="Tags that the device tells of itself, all of them.")
 
 
-class Clean(_Part):
+class Clean(Part):
     """Outliers and missing values."""
 
     min: Finite | None = None
@@ -132,7 +80,7 @@ class Clean(_Part):
         return self
 
 
-class Deadband(_Part):
+class Deadband(Part):
     """A number goes on when it differs enough from the one that went on last."""
 
     change: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
@@ -150,7 +98,7 @@ class Deadband(_Part):
         return self
 
 
-class Convert(_Part):
+class Convert(Part):
     """A number in another unit."""
 
     scale: Finite | None = None
@@ -173,25 +121,25 @@ class Convert(_Part):
         return self
 
 
-class Duplicates(_Part):
+class Duplicates(Part):
     """The same value again is left out."""
 
     within: Duration
 
 
-class RateLimit(_Part):
+class RateLimit(Part):
     """At most one reading in so long."""
 
     every: Duration
 
 
-class Rename(_Part):
+class Rename(Part):
     """Another name for the metric."""
 
     to: Name = Field(description="`{metric}` stands for the old name.")
 
 
-class Window(_Part):
+class Window(Part):
     """One reading in place of all of a window, which is aligned to the epoch."""
 
     every: Duration
@@ -209,7 +157,7 @@ class Window(_Part):
         return self
 
 
-class Stage(_Part):
+class Stage(Part):
     """One step of a chain: exactly one of these keys."""
 
     clean: Clean | None = None
@@ -238,7 +186,7 @@ class Stage(_Part):
         return getattr(self, self.kind) if self.model_fields_set else None
 
 
-class Chain(_Part):
+class Chain(Part):
     """Stages, in order, for the readings that match."""
 
     id: Name
@@ -253,16 +201,15 @@ class Chain(_Part):
         return self
 
 
-class Definition(_Part):
+class Definition(Part):
     """All chains; a reading goes through the first one that matches it."""
 
     chains: Annotated[list[Chain], Field(max_length=MAX_CHAINS)]
 
     @model_validator(mode="after")
     def _has_ids_once(self) -> "Definition":
-        ids = [chain.id for chain in self.chains]
-        if twice := [one for one in ids if ids.count(one) > 1]:
-            raise ValueError(f"chains: the id {twice[0]} is given twice")
+        if (again := twice(chain.id for chain in self.chains)) is not None:
+            raise ValueError(f"chains: the id {again} is given twice")
         return self
 
 
@@ -271,17 +218,9 @@ def parse(told: object) -> tuple[Definition | None, list[Fault]]:
     try:
         return Definition.model_validate(told), []
     except ValidationError as error:
-        return None, [Fault(tuple(one["loc"]), _reason(one)) for one in error.errors(include_url=False)]
+        return None, faults_of(error)
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of a definition."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Definition.model_json_schema()}
-
-
-def _reason(error: Any) -> str:
-    if error["type"] == "missing":
-        return "is missing"
-    if error["type"] == "extra_forbidden":
-        return "is not known here"
-    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")

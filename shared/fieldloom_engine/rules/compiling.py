@@ -1,0 +1,223 @@
+"""A rule, compiled once: its condition as closures, what it remembers, and its actions. (E2, E3, E4, E8)"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from fieldloom_engine.definitions import faults_of
+from fieldloom_engine.rules import instant, patterns, reach, templates, temporal
+from fieldloom_engine.rules.actions import ALARMS, WITHDRAW, Kind
+from fieldloom_engine.rules.anomaly import anomaly
+from fieldloom_engine.rules.conditions import Condition
+from fieldloom_engine.rules.definition import Action, Rule
+from fieldloom_engine.rules.event import Event
+from fieldloom_engine.rules.firing import Amends, Effect, Firing, identity
+from fieldloom_engine.rules.judging import Holds, Memory, Remembering, Test, nothing
+from fieldloom_engine.rules.templates import Render, TemplateFailed
+
+SHADOW = "the rule is in shadow"
+LATE = "it is late: what is over is not acted on"
+ON_THE_WAY_MS = 30_000
+"""What a firing may be behind beside its rule's lateness and still be of now: what the way from a device takes."""
+
+
+class Occurrence(NamedTuple):
+    """A rule that begins or ceases to hold, or holds again, before it is worked out what follows."""
+
+    event: Event
+    at: int
+    holds: bool
+    fired_by: str
+    """What its effects' ids follow from."""
+    cause: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """The same when the history that led to it is another."""
+        return self.fired_by, self.holds
+
+
+class _Prepared(NamedTuple):
+    """An action, compiled."""
+
+    action: Action
+    kind: Kind
+    place: int
+    """Its place among all actions of the rule: its part of an effect's id."""
+    render: Render | None
+    parameters: dict[str, Any]
+    """Where there is nothing to render."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a rule has done since it was compiled, and what it could not keep."""
+
+    fired: int = 0
+    late: int = 0
+    """Of those fired, for a time that is over."""
+    ignored: int = 0
+    """Late events and firings of a rule that ignores them."""
+    hurried: int = 0
+    """Events that were judged before what is missing came, since too many waited."""
+    forgotten: int = 0
+    """Values that a condition had no room to remember."""
+    backfilled: int = 0
+    """Events that were older than all that is remembered."""
+    evicted: int = 0
+    """Sources whose state was given up for others."""
+
+
+class Compiled:
+    """A rule that can be judged. What it remembers is whoever's who keeps its memory."""
+
+    def __init__(self, rule: Rule, order: int = 0) -> None:
+        self.rule, self.order = rule, order
+        builder = _Builder()
+        self.test: Test = builder.build(rule.when)
+        self.holds: Holds = self.test.holds
+        self.remembering: tuple[Remembering, ...] = tuple(builder.remembering)
+        self.waits = bool(self.remembering)
+        """Whether events have to come to it in order."""
+        self.on_change = rule.fire == "on_change"
+        self.has_end = bool(rule.otherwise)
+        self.figures = Figures()
+        self.is_stateless = not self.waits and not self.on_change and rule.cooldown is None
+        self.lateness, self.cooldown = rule.lateness, rule.cooldown
+        self.types = reach.types(rule.when)
+        """The types of events that matter to it, None for all."""
+        self._patterns = [patterns.compiled(one) for one in reach.patterns_of(rule.when)]
+        self.sources = reach.sources(rule.when)
+        """The only sources that matter to it, where its patterns tell them by name."""
+        self.is_for_all = rule.devices is None and all(test.kind != "source_match" for test in self.test.walk())
+        self.property = self._only_property()
+        self._measures = [test.measures for test in self.test.walk() if test.measures is not nothing]
+        self._do = _prepared(rule, rule.do, 0)
+        self._otherwise = _prepared(rule, rule.otherwise, len(rule.do))
+
+    def admits(self, source: str) -> bool:
+        """Whether its patterns let events of a source be judged at all."""
+        return all(match(source) for match in self._patterns)
+
+    def fresh(self) -> Memory:
+        """Return a memory of nothing."""
+        return [list(one.fresh) for one in self.remembering]
+
+    def cause(self, event: Event, memory: Memory, at: int) -> dict[str, Any]:
+        """Return the values that the conditions look at, those that there are."""
+        found: dict[str, Any] = {}
+        for measures in self._measures:
+            found.update(measures(event, memory, at))
+        return {name: value for name, value in found.items() if value is not None}
+
+    def is_late(self, at: int, now: int) -> bool:
+        """Whether something at a time is further behind than the rule allows. Times in Unix ms."""
+        return at < now - self.lateness - ON_THE_WAY_MS
+
+    def firing(self, found: Occurrence, now: int, amends: Amends | None = None) -> Firing:
+        """Return what follows from an occurrence at a time, Unix ms."""
+        rule = self.rule
+        late = self.is_late(found.at, now)
+        actions = self._do if found.holds else self._otherwise
+        if amends == "withdraws":
+            effects = [self._withdrawal(one, found) for one in actions if one.action.kind in ALARMS]
+        else:
+            known = _known(rule, found)
+            reason = SHADOW if rule.shadow else LATE if late and rule.late != "fire" else None
+            effects = [self._effect(one, found, known, reason) for one in actions]
+        return Firing(
+            rule.id, rule.version, found.event, found.at, found.holds, found.cause, late, amends, tuple(effects)
+        )
+
+    def _only_property(self) -> str | None:
+        """Return the property without which the rule neither holds nor remembers anything, if there is such a one."""
+        tests = list(self.test.walk())
+        names = {name for test in tests for name in test.properties}
+        others = {"cel", "sequence", "count_in_window", "absent_for"}
+        if len(names) != 1 or any(test.kind in others for test in tests):
+            return None
+        (name,) = names
+        return None if "." in name else name
+
+    def _effect(self, one: _Prepared, found: Occurrence, known: dict[str, Any], reason: str | None) -> Effect:
+        kind, told = one.action
+        if reason == LATE and one.kind.is_record:
+            reason = None
+        effect = identity(self.rule.id, self.rule.version, found.fired_by, one.place)
+        try:
+            parameters = one.parameters if one.render is None else one.kind.filled(one.render(known))
+        except TemplateFailed as error:
+            return Effect(effect, kind, told, f"template: {error}")
+        except ValidationError as error:
+            return Effect(effect, kind, told, f"what the templates gave: {faults_of(error)[0]}")
+        return Effect(effect, kind, parameters, reason)
+
+    def _withdrawal(self, one: _Prepared, found: Occurrence) -> Effect:
+        done = self._effect(one, found, _known(self.rule, found), SHADOW if self.rule.shadow else None)
+        identifier = identity(self.rule.id, self.rule.version, f"{found.fired_by}\0{WITHDRAW}", one.place)
+        return Effect(identifier, WITHDRAW, {**done.parameters, "kind": done.kind, "effect": done.id}, done.withheld)
+
+
+class _Builder:
+    """Compiles conditions, and gives each that remembers a slot."""
+
+    def __init__(self) -> None:
+        self.remembering: list[Remembering] = []
+        self._kinds: Mapping[str, Callable[[Any], Test]] = {
+            "event_type": instant.event_type,
+            "source_match": instant.source_match,
+            "property_equals": instant.property_equals,
+            "property_range": instant.property_range,
+            "cel": instant.cel,
+            "and": lambda parts: instant.both([self.build(part) for part in parts]),
+            "or": lambda parts: instant.either([self.build(part) for part in parts]),
+            "not": lambda part: instant.inverse(self.build(part)),
+            "sequence": lambda told: self._remembered(
+                lambda slot: temporal.sequence(told, tuple(map(self.build, told.steps)), slot)
+            ),
+            "count_in_window": lambda told: self._remembered(
+                lambda slot: temporal.count_in_window(told, self._optional(told.where), slot)
+            ),
+            "absent_for": lambda told: self._remembered(
+                lambda slot: temporal.absent_for(told, self.build(told.event), self._optional(told.after), slot)
+            ),
+            "rate_of_change": lambda told: self._remembered(lambda slot: temporal.rate_of_change(told, slot)),
+            "anomaly": lambda told: self._remembered(lambda slot: anomaly(told, slot)),
+        }
+
+    def build(self, condition: Condition) -> Test:
+        """Return a condition, compiled."""
+        return self._kinds[condition.kind](condition.content)
+
+    def _optional(self, condition: Condition | None) -> Test | None:
+        return None if condition is None else self.build(condition)
+
+    def _remembered(self, build: Callable[[int], temporal.Built]) -> Test:
+        test, remembering = build(len(self.remembering))
+        self.remembering.append(remembering)
+        return test
+
+
+def _prepared(rule: Rule, actions: tuple[Action, ...], first: int) -> tuple[_Prepared, ...]:
+    found: list[_Prepared] = []
+    for at, one in enumerate(actions):
+        kind = rule.kinds[one.kind]
+        render = templates.rendering(kind.template_defaults() | one.told)
+        found.append(_Prepared(one, kind, first + at, render, kind.filled(one.told) if render is None else {}))
+    return tuple(found)
+
+
+def _known(rule: Rule, found: Occurrence) -> dict[str, Any]:
+    """Return what templates know."""
+    event = found.event
+    return {
+        "device_id": event.source,
+        "event": {"id": event.id, "type": event.type, "source": event.source, "ts": event.ts},
+        "data": event.data,
+        "metadata": event.metadata,
+        "cause": found.cause,
+        "at": found.at,
+        "rule": {"id": rule.id, "version": rule.version},
+    }

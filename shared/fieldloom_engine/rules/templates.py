@@ -1,0 +1,178 @@
+"""Templates in actions: Jinja2 in a sandbox that bounds size and time. (E4)
+
+A template is data of a person who may deploy, filled with data of a device: neither may read what is not given, build
+what does not fit, or take long. So there are no calls, no loops, no attributes of objects, few filters; operators work
+on numbers, and what they make of texts is bounded. What is left takes time that grows with the template's length.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+MAX_TEMPLATE = 4096
+MAX_RENDERED = 65_536
+NAMES = ("at", "cause", "data", "device_id", "event", "metadata", "rule")
+
+_WHOLE = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
+_STARTS = ("{{", "{%", "{#")
+
+Render = Callable[[Mapping[str, Any]], Any]
+
+
+class TemplateFailed(Exception):  # noqa: N818 - it reads as what happened
+    """A template that can't be filled with what an event has; the text says why."""
+
+
+def is_template(text: str) -> bool:
+    """Whether a text has places to fill."""
+    return any(start in text for start in _STARTS)
+
+
+def compiled(text: str) -> Render:
+    """Return what fills a template. Raises ValueError that says what is wrong with it.
+
+    A template that is one expression as a whole gives the expression's value, of whatever type. Filling raises
+    TemplateFailed.
+    """
+    import jinja2  # noqa: PLC0415 - only who has a template loads it
+
+    if len(text) > MAX_TEMPLATE:
+        raise ValueError(f"has more than {MAX_TEMPLATE} characters")
+    environment = _environment()
+    try:
+        tree = environment.parse(text)
+        _hold_to_bounds(tree)
+        if whole := _WHOLE.fullmatch(text):
+            value = environment.compile_expression(whole[1].strip(), undefined_to_none=False)
+            return lambda known: _bounded(_checked(_filled(lambda: value(known))))
+        template = environment.from_string(text)
+    except (jinja2.TemplateError, RecursionError, SyntaxError, OverflowError) as error:
+        raise ValueError(str(error) or "is nested too deeply") from error
+    return lambda known: _bounded(_filled(lambda: "".join(template.generate(known))))
+
+
+def rendering(value: Any) -> Render | None:
+    """Return what fills all templates in a value of JSON, None when it has none. Raises ValueError."""
+    if isinstance(value, str):
+        return compiled(value) if is_template(value) else None
+    if isinstance(value, Mapping):
+        parts = {name: rendering(part) for name, part in value.items()}
+        if not any(parts.values()):
+            return None
+        return lambda known: {
+            name: fill(known) if (fill := parts[name]) is not None else part for name, part in value.items()
+        }
+    if isinstance(value, list):
+        items = [(part, rendering(part)) for part in value]
+        if all(fill is None for _, fill in items):
+            return None
+        return lambda known: [fill(known) if fill is not None else part for part, fill in items]
+    return None
+
+
+def _filled(fill: Callable[[], Any]) -> Any:
+    import jinja2  # noqa: PLC0415 - it is loaded already
+
+    try:
+        return fill()
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise TemplateFailed(str(error)) from error
+
+
+def _checked(value: Any) -> Any:
+    import jinja2  # noqa: PLC0415 - it is loaded already
+
+    if isinstance(value, jinja2.Undefined):
+        raise TemplateFailed(f"{value._undefined_name!r} is not known here")  # noqa: SLF001 - its only way to tell
+    return value
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > MAX_RENDERED:
+        raise TemplateFailed(f"gives a text of more than {MAX_RENDERED} characters")
+    return value
+
+
+def _hold_to_bounds(tree: Any) -> None:
+    """Refuse what may take long or reach further. Raises ValueError."""
+    from jinja2 import meta, nodes  # noqa: PLC0415 - it is loaded already
+
+    allowed = (
+        *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.CondExpr, nodes.Const, nodes.Name),
+        *(nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test, nodes.Compare, nodes.Operand, nodes.Keyword),
+        *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Pos),
+        *(nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod),
+    )
+    if refused := next((node for node in tree.find_all(nodes.Node) if not isinstance(node, allowed)), None):
+        raise ValueError(f"{type(refused).__name__.lower()} is not allowed in a template")
+    if unknown := sorted(meta.find_undeclared_variables(tree) - set(NAMES)):
+        raise ValueError(f"{unknown[0]!r} is not known here: there are {', '.join(NAMES)}")
+
+
+@cache
+def _environment() -> Any:
+    """Return the sandbox."""
+    from jinja2 import StrictUndefined  # noqa: PLC0415 - only who has a template loads it
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%"))
+
+        def call_binop(self, _context: Any, operator: str, left: Any, right: Any) -> Any:
+            if not _is_number(left) or not _is_number(right):
+                raise TypeError(f"{operator} needs two numbers")
+            return self.binop_table[operator](left, right)
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            return self.getitem(obj, attribute)
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            found = isinstance(obj, Mapping) and isinstance(argument, str) and argument in obj
+            if found or (isinstance(obj, list) and isinstance(argument, int) and -len(obj) <= argument < len(obj)):
+                return obj[argument]
+            return self.undefined(obj=obj, name=argument)
+
+    sandbox = Sandbox(undefined=StrictUndefined, autoescape=False)
+    sandbox.globals.clear()
+    own = {
+        "json": _json,
+        "json_escape": _json_escape,
+        "length": len,
+        "lower": _lower,
+        "rfc3339": _rfc3339,
+        "upper": _upper,
+    }
+    sandbox.filters = own | {
+        name: sandbox.filters[name] for name in ("abs", "default", "float", "int", "round", "trim")
+    }
+    sandbox.tests = {name: sandbox.tests[name] for name in ("defined", "undefined", "none", "number", "string")}
+    return sandbox
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_escape(value: Any) -> str:
+    """Return a text as it stands between the quotes of a JSON text."""
+    return json.dumps(str(value), ensure_ascii=False)[1:-1]
+
+
+def _lower(value: Any) -> str:
+    return str(value).lower()
+
+
+def _upper(value: Any) -> str:
+    return str(value).upper()
+
+
+def _rfc3339(ts: int) -> str:
+    """Return Unix ms as an instant of UTC with milliseconds."""
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
