@@ -1,9 +1,13 @@
 """Rules without I/O: stories of events and firings, and definitions whose faults are all told. (E1 to E6, E8, E10)"""
 
 import re
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldloom_engine.definitions import Part, shown
 from fieldloom_engine.rules import (
@@ -38,6 +42,42 @@ def rule(when, **others):
 
 def event(ts, data=None, type_=TELEMETRY, source="pump-1"):
     return Event(f"e{ts}", type_, source, ts, data or {})
+
+
+WORDS = st.sampled_from(
+    [
+        "id",
+        "when",
+        "do",
+        "and",
+        "not",
+        "event_type",
+        "cel",
+        "source_match",
+        "log",
+        "message",
+        "{{ data.x",
+        "5s",
+        "r",
+        "absent_for",
+    ]
+)
+DOCUMENTS = st.recursive(
+    WORDS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(WORDS | st.text(max_size=3), part, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(DOCUMENTS, DOCUMENTS)
+def test_whatever_a_file_holds_it_is_a_rule_or_has_faults(when, do):
+    for document in (when, {"id": "r", "when": when, "do": do}, {"id": "r", "when": HOT, "do": [{"log": do}]}):
+        try:
+            parse(document)
+        except InvalidRule as error:
+            assert error.faults
+            assert all(fault.reason for fault in error.faults)
 
 
 HOT = {"and": [{"event_type": TELEMETRY}, {"property_range": {"property": "t", "min": 80}}]}
@@ -279,6 +319,14 @@ def test_the_cases_of_a_rule_are_run():
     ]
 
 
+def test_the_rule_of_the_documentation_is_one_and_its_cases_hold():
+    text = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    found = parse(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]))
+
+    assert check(found) == []
+    assert len(found.cases) == 1
+
+
 def test_unchanged_rules_go_on_when_others_are_replaced():
     kept, changed = rule(HOT, fire="on_change"), {"id": "other", "do": [{"log": {"message": "a"}}], "fire": "on_change"}
     engine = Engine(RuleSet([kept, parse({**changed, "when": HOT})]))
@@ -288,3 +336,14 @@ def test_unchanged_rules_go_on_when_others_are_replaced():
 
     assert [firing.rule for firing in engine.step(event(2, {"t": 90}), 2)] == ["other"]
     assert engine.figures()["r"].fired == 1
+
+
+def test_sources_are_held_against_new_rules_when_rules_are_replaced():
+    engine = Engine(RuleSet([rule({"source_match": "pump-1"})]))
+    assert engine.step(event(1), 1)
+
+    engine.replace(RuleSet([rule({"source_match": "pump-2"})]))
+
+    assert engine.step(event(2), 2) == []
+    assert engine.step(event(3, source="pump-2"), 3)
+    assert engine.changes() == {}, "rules without memory leave nothing to keep"

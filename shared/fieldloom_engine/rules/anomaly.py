@@ -1,8 +1,8 @@
 """What is unlike all that a device has shown before: an online detector for each device and metric. (E2, ADR 36)
 
-It follows a metric's level and how far values usually stray from it, both forgetting slowly, and tells how many usual
-strays away a value is. A value far off moves both only as much as one at the limit does, so that an anomaly does
-not teach the detector to accept the next one, and yet a new level becomes the usual one after a while.
+It follows a metric's level and how far values usually stray from it, and tells how many usual strays away a value is. A
+value far off moves both only as much as a nearer one would, so that an anomaly does not teach the detector to take
+the next one for usual, and yet a new level is the usual one after a while.
 """
 
 from typing import Any
@@ -12,8 +12,12 @@ from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.instant import is_number, reader
 from fieldloom_engine.rules.judging import Memory, Remembering, Slot, Test
 
-LIMITS = {"low": 12.0, "medium": 8.0, "high": 5.0}
+LIMITS = {"low": 10.0, "medium": 6.0, "high": 4.0}
 """How many usual strays away a value is an anomaly, by sensitivity."""
+LEVEL_OVER, STRAY_OVER = 10, 300
+"""Over how many values the level and the usual stray are taken, older ones weighing less and less."""
+FURTHEST = 4.0
+"""As how many usual strays a value counts at most for both, once enough was learned."""
 FLOOR = 1e-9  # a stray of nothing, relative to the level: a constant metric may differ in its last bits
 
 SEEN, LEVEL, STRAY, AT, EXPECTED, USUAL = range(6)
@@ -26,7 +30,7 @@ def anomaly(told: Anomaly, at_slot: int) -> tuple[Test, Remembering]:
     def feed(event: Event, slot: Slot) -> bool:
         value = read(event.data)
         if is_number(value):
-            follow(slot, event.ts, float(value), learn, limit)
+            follow(slot, event.ts, float(value), learn)
         return False
 
     def score(event: Event, memory: Memory) -> float | None:
@@ -55,18 +59,13 @@ def anomaly(told: Anomaly, at_slot: int) -> tuple[Test, Remembering]:
     return Test("anomaly", shown, holds, measures, properties=(name,)), Remembering(fresh, feed, lambda _slot: None)
 
 
-def follow(slot: Slot, ts: int, value: float, learn: int, limit: float) -> None:
+def follow(slot: Slot, ts: int, value: float, learn: int) -> None:
     """Take a value into a detector's figures."""
     seen, level, stray = slot[SEEN], slot[LEVEL], slot[STRAY]
     usual = max(stray, abs(level) * FLOOR, FLOOR)
-    slot[AT], slot[EXPECTED], slot[USUAL] = ts, level, usual
-    slot[SEEN] = seen + 1
-    if seen == 0:
-        slot[LEVEL] = value
-        return
-    away = value - level
+    slot[SEEN], slot[AT], slot[EXPECTED], slot[USUAL] = seen + 1, ts, level, usual
+    away = value - level if seen else 0.0
     if seen >= learn:
-        away = max(-limit * usual, min(limit * usual, away))
-    weight = 1 / min(seen + 1, learn)
-    slot[LEVEL] = level + away * weight
-    slot[STRAY] = stray + (abs(away) - stray) * weight
+        away = max(-FURTHEST * usual, min(FURTHEST * usual, away))
+    slot[LEVEL] = level + away / min(seen + 1, LEVEL_OVER) if seen else value
+    slot[STRAY] = stray + (abs(away) - stray) / min(seen + 1, STRAY_OVER)

@@ -74,7 +74,7 @@ class Compiled:
     """A rule that can be judged. What it remembers is whoever's who keeps its memory."""
 
     def __init__(self, rule: Rule, order: int = 0) -> None:
-        self.rule, self.order = rule, order
+        self.rule, self.order, self.id = rule, order, rule.id
         builder = _Builder()
         self.test: Test = builder.build(rule.when)
         self.holds: Holds = self.test.holds
@@ -85,6 +85,8 @@ class Compiled:
         self.has_end = bool(rule.otherwise)
         self.figures = Figures()
         self.is_stateless = not self.waits and not self.on_change and rule.cooldown is None
+        self.is_instant = not self.waits and not self.is_stateless
+        """It remembers no more than whether it held, and when it fired."""
         self.lateness, self.cooldown = rule.lateness, rule.cooldown
         self.types = reach.types(rule.when)
         """The types of events that matter to it, None for all."""
@@ -100,6 +102,13 @@ class Compiled:
     def admits(self, source: str) -> bool:
         """Whether its patterns let events of a source be judged at all."""
         return all(match(source) for match in self._patterns)
+
+    def holds_for(self, type_: str) -> Holds:
+        """Return what holds for events of a type: without the parts that say nothing but this type."""
+        if self.test.kind != "and":
+            return self.holds
+        rest = [part for part in self.test.parts if (part.kind, part.told) != ("event_type", type_)]
+        return rest[0].holds if len(rest) == 1 else instant.both(rest).holds
 
     def fresh(self) -> Memory:
         """Return a memory of nothing."""

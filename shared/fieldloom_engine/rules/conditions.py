@@ -73,9 +73,7 @@ class AbsentFor(Part):
 
     event: "Moment" = Field(description="An event's type, or a condition.")
     for_: Duration = Field(alias="for")
-    after: "Moment | None" = Field(
-        default=None, description="What it is waited after; by default the event itself, or the first of the source."
-    )
+    after: "Moment | None" = Field(default=None, description="What it is waited after; by default the event itself.")
 
 
 class RateOfChange(Part):

@@ -10,8 +10,9 @@ from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.explaining import Explanation, explain
 from fieldloom_engine.rules.firing import Amends, Firing
 from fieldloom_engine.rules.judging import Memory
-from fieldloom_engine.rules.ruleset import RuleSet, Way
+from fieldloom_engine.rules.ruleset import Judges, RuleSet
 from fieldloom_engine.rules.source import Source
+from fieldloom_engine.rules.track import Track
 
 MAX_SOURCES = 100_000
 NOTHING: Memory = []
@@ -47,16 +48,25 @@ class Engine:
         if own is None:
             own = source.own[event.type] = self.rules.own(event.type, event.source)
         firings: list[Firing] = []
-        self._follow(self.rules.shared(event.type), source, event, now, firings)
-        self._follow(own, source, event, now, firings)
+        follows = source.follows(event.ts)
+        if not follows:
+            source.settle()
+        for way in (self.rules.shared(event.type), own):
+            self._judge(way.always, source, event, now, follows, firings)
+            for name in event.data if way.by_property else ():
+                self._judge(way.by_property.get(name, ()), source, event, now, follows, firings)
+        if source.tracks:
+            self._changed[event.source] = None
+            if follows:
+                source.note(event)
         return self._ordered(firings)
 
     def advance(self, name: str, watermark: int, now: int) -> list[Firing]:
         """Judge what has waited until no event of a source up to a time (Unix ms) can be missing any more."""
-        source = self._source(name)
-        if watermark > source.watermark:
-            source.watermark = watermark
-            self._changed[name] = None
+        source = self._sources.get(name)
+        if source is None or not source.waiting:
+            return []
+        source.watermark = max(watermark, source.watermark)
         return self._released(name, source, now)
 
     def elapse(self, now: int) -> list[Firing]:
@@ -81,7 +91,7 @@ class Engine:
             before = self.rules.rules.get(name)
             if before is not None and before.rule.fingerprint == compiled.rule.fingerprint:
                 compiled.figures = before.figures
-        self.rules = rules
+        self.rules, self._sources = rules, {}
         self._deadlines.clear()
         for name, record in records.items():
             self._sources[name] = sources.restored(record, rules.rules)
@@ -98,9 +108,10 @@ class Engine:
         return {name: sources.record_of(source) for name, source in self._sources.items() if source.tracks}
 
     def changes(self) -> dict[str, Any]:
-        """Return the state of the sources that have changed since it was asked last; null for those given up."""
+        """Return the state of the sources that may have changed since it was asked last; null where there is none."""
         changed, self._changed = self._changed, {}
-        return {name: sources.record_of(self._sources[name]) if name in self._sources else None for name in changed}
+        found = {name: self._sources.get(name) for name in changed}
+        return {name: sources.record_of(one) if one and one.tracks else None for name, one in found.items()}
 
     def figures(self) -> dict[str, Figures]:
         """Return what each rule has done, by id."""
@@ -108,8 +119,9 @@ class Engine:
 
     def explain(self, rule: str, event: Event) -> Explanation:
         """Return what a rule makes of an event that would come now, and why. Raises KeyError for an unknown rule."""
-        source = self._sources.get(event.source)
-        track = source.tracks.get(rule) if source else None
+        source = self._sources.get(event.source) or Source()
+        source.settle()
+        track = source.tracks.get(rule)
         return explain(self.rules.rules[rule], event, track.state if track else None)
 
     def _source(self, name: str) -> Source:
@@ -128,22 +140,29 @@ class Engine:
             track.compiled.figures.evicted += 1
         self._changed[name] = None
 
-    def _follow(self, way: Way, source: Source, event: Event, now: int, firings: list[Firing]) -> None:
-        for compiled in way.always:
-            self._judge(compiled, source, event, now, firings)
-        if way.by_property:
-            for name in event.data:
-                for compiled in way.by_property.get(name, ()):
-                    self._judge(compiled, source, event, now, firings)
+    def _judge(
+        self, judges: Judges, source: Source, event: Event, now: int, follows: bool, firings: list[Firing]
+    ) -> None:
+        """Hold an event against rules: the hot path, on which most change nothing and are not told of the event yet."""
+        ts, tracks = event.ts, source.tracks
+        for compiled, holds in judges:
+            if compiled.is_stateless:
+                if holds(event, NOTHING, ts):
+                    cause = compiled.cause(event, NOTHING, ts)
+                    self._fire(compiled, Occurrence(event, ts, True, event.id, cause), None, now, firings)
+                continue
+            track = tracks.get(compiled.id)
+            if track is None:
+                track = source.track(compiled)
+            elif follows and compiled.is_instant:
+                held = holds(event, NOTHING, ts)
+                if held is None or (held is track.state.holds and (compiled.on_change or not held)):
+                    continue
+                track.catch_up(source.recent)
+            self._take(track, source, event, now, firings)
 
-    def _judge(self, compiled: Compiled, source: Source, event: Event, now: int, firings: list[Firing]) -> None:
-        if compiled.is_stateless:
-            if compiled.holds(event, NOTHING, event.ts):
-                cause = compiled.cause(event, NOTHING, event.ts)
-                self._fire(compiled, Occurrence(event, event.ts, True, event.id, cause), None, now, firings)
-            return
-        track = source.track(compiled)
-        self._changed[event.source] = None
+    def _take(self, track: Track, source: Source, event: Event, now: int, firings: list[Firing]) -> None:
+        compiled = track.compiled
         for found in track.take(event, now):
             self._fire(compiled, *found, now, firings)
         if compiled.waits:
@@ -155,6 +174,7 @@ class Engine:
 
     def _released(self, name: str, source: Source, now: int) -> list[Firing]:
         firings: list[Firing] = []
+        self._changed[name] = None
         for track in list(source.waiting.values()):
             compiled = track.compiled
             found = track.release(max(source.watermark, now - compiled.lateness)) if compiled.waits else []
@@ -164,7 +184,6 @@ class Engine:
                 del source.waiting[compiled.rule.id]
             for one in found:
                 self._fire(compiled, *one, now, firings)
-                self._changed[name] = None
         self._note(name, source, source.deadline())
         return self._ordered(firings)
 

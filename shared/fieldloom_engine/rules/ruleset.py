@@ -7,6 +7,9 @@ from fieldloom_engine.definitions import twice
 from fieldloom_engine.rules.compiling import Compiled
 from fieldloom_engine.rules.definition import Devices, Rule
 from fieldloom_engine.rules.event import Event
+from fieldloom_engine.rules.judging import Holds
+
+MAX_TYPES = 10_000  # of events, whose ways are remembered
 
 Targets = Callable[[Devices, str], bool]
 """Whether a device is one of those that a rule is for, as its tier knows."""
@@ -17,11 +20,15 @@ def no_targets(_devices: Devices, _source: str) -> bool:
     return False
 
 
+Judges = tuple[tuple[Compiled, Holds], ...]
+"""Rules, each with what holds for events of one type."""
+
+
 class Way(NamedTuple):
     """Which rules an event of one type goes to."""
 
-    always: tuple[Compiled, ...] = ()
-    by_property: Mapping[str, tuple[Compiled, ...]] = {}
+    always: Judges = ()
+    by_property: Mapping[str, Judges] = {}
     """Those that nothing but this property of its data matters to."""
 
 
@@ -64,18 +71,15 @@ class RuleSet:
         return one.rule.devices is None or self._targets(one.rule.devices, source)
 
 
-MAX_TYPES = 10_000  # whose ways are remembered
-
-
 def _way(candidates: Iterable[Compiled], type_: str, source: str) -> Way:
-    always: list[Compiled] = []
-    by_property: dict[str, list[Compiled]] = {}
+    always: list[tuple[Compiled, Holds]] = []
+    by_property: dict[str, list[tuple[Compiled, Holds]]] = {}
     without_data = Event("", type_, source, 0, {})
     for one in candidates:
         if one.types is not None and type_ not in one.types:
             continue
         if one.property is not None and one.holds(without_data, one.fresh(), 0) is None:
-            by_property.setdefault(one.property, []).append(one)
+            by_property.setdefault(one.property, []).append((one, one.holds_for(type_)))
         else:
-            always.append(one)
+            always.append((one, one.holds_for(type_)))
     return Way(tuple(always), {name: tuple(found) for name, found in by_property.items()})

@@ -7,13 +7,13 @@ from fieldloom_engine.rules.compiling import Compiled, Occurrence
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.ruleset import Way
 from fieldloom_engine.rules.state import State
-from fieldloom_engine.rules.track import Chunk, Track
+from fieldloom_engine.rules.track import CHUNK, Chunk, Track
 
 
 class Source:
     """A device, or whoever else events come from."""
 
-    __slots__ = ("own", "queued", "tracks", "waiting", "watermark")
+    __slots__ = ("own", "queued", "recent", "tracks", "waiting", "watermark")
 
     def __init__(self) -> None:
         self.watermark = -1
@@ -23,8 +23,27 @@ class Source:
         """Those tracks that a watermark or time may move."""
         self.own: dict[str, Way] = {}
         """By type of event the rules for this source, as they were found."""
+        self.recent: list[Event] = []
+        """Events in order that not all tracks know yet: they change nothing for those that do not wait."""
         self.queued: int | None = None
         """The earliest deadline that the engine has noted for it."""
+
+    def follows(self, ts: int) -> bool:
+        """Whether an event of this time comes behind all that are recent."""
+        return not self.recent or ts > self.recent[-1].ts
+
+    def note(self, event: Event) -> None:
+        """Take an event that follows for a recent one."""
+        self.recent.append(event)
+        if len(self.recent) > CHUNK:
+            self.settle()
+
+    def settle(self) -> None:
+        """Let all tracks know the recent events; the last one stays, to tell what follows."""
+        for track in self.tracks.values():
+            if not track.compiled.waits:
+                track.catch_up(self.recent)
+        del self.recent[:-1]
 
     def track(self, compiled: Compiled) -> Track:
         """Return the track of a rule, a new one if there is none yet."""
@@ -47,6 +66,7 @@ class Source:
 
 def record_of(source: Source) -> dict[str, Any]:
     """Return a source as JSON; an event that several tracks keep stands in it once."""
+    source.settle()
     events = _Events()
     tracks = {
         name: {
@@ -65,7 +85,8 @@ def record_of(source: Source) -> dict[str, Any]:
         }
         for name, track in source.tracks.items()
     }
-    return {"watermark": source.watermark, "tracks": tracks, "events": events.told}
+    recent = [events.place(one) for one in source.recent]
+    return {"watermark": source.watermark, "recent": recent, "tracks": tracks, "events": events.told}
 
 
 def restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source:
@@ -73,6 +94,7 @@ def restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source
     source = Source()
     source.watermark = record["watermark"]
     events = [Event(*one) for one in record["events"]]
+    source.recent = [events[at] for at in record["recent"]]
     for name, told in record["tracks"].items():
         compiled = rules.get(name)
         if compiled is None or compiled.rule.fingerprint != told["fingerprint"]:

@@ -20,36 +20,32 @@ def never(_slot: Slot) -> None:
 
 
 def sequence(told: Sequence, steps: tuple[Test, ...], at_slot: int) -> Built:
-    """Remember, for each number of steps, the latest beginning of a run of so many; and when the last run ended.
+    """Remember, for each number of steps, the latest beginning of a run of so many; of all, that the last event ends.
 
     Of all runs of a length the one that began last is the one that can still end in time.
     """
     tests, last, within = tuple(step.holds for step in steps), len(steps) - 1, told.within
-    ended, began = last, last + 1
+    began = last
 
     def feed(event: Event, slot: Slot) -> bool:
-        slot[ended] = None
+        slot[began] = None
         for step in range(last, -1, -1):
             if not tests[step](event, [], event.ts):
                 continue
             start = event.ts if step == 0 else slot[step - 1]
-            if start is None or start < event.ts - within:
-                continue
-            if step == last:
-                slot[ended], slot[began] = event.ts, start
-            else:
+            if start is not None and start >= event.ts - within:
                 slot[step] = start
         return False
 
-    def holds(_event: Event, memory: Memory, at: int) -> bool | None:
-        return bool(memory[at_slot][ended] == at)
+    def holds(_event: Event, memory: Memory, _at: int) -> bool | None:
+        return memory[at_slot][began] is not None
 
-    def measures(_event: Event, memory: Memory, at: int) -> dict[str, Any]:
-        slot = memory[at_slot]
-        return {"sequence_ms": at - slot[began] if slot[ended] == at else None}
+    def measures(event: Event, memory: Memory, _at: int) -> dict[str, Any]:
+        start = memory[at_slot][began]
+        return {"sequence_ms": None if start is None else event.ts - start}
 
     shown = {"within": within, "steps": [{step.kind: step.told} for step in steps]}
-    return Test("sequence", shown, holds, measures), Remembering((None,) * (last + 2), feed, never)
+    return Test("sequence", shown, holds, measures), Remembering((None,) * (last + 1), feed, never)
 
 
 def count_in_window(told: CountInWindow, where: Test | None, at_slot: int) -> Built:
@@ -82,10 +78,9 @@ def absent_for(told: AbsentFor, event: Test, after: Test | None, at_slot: int) -
     length, ends, begins = told.for_, event.holds, after.holds if after else None
 
     def feed(event: Event, slot: Slot) -> bool:
-        (since,) = slot
         if ends(event, [], event.ts):
             slot[0] = event.ts if begins is None else None
-        elif since is None and (begins is None or begins(event, [], event.ts)):
+        elif begins is not None and slot[0] is None and begins(event, [], event.ts):
             slot[0] = event.ts
         return False
 

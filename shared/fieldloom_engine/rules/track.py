@@ -7,6 +7,7 @@ in which it comes: so a night's backlog that is sent behind the readings of now 
 """
 
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.firing import Amends
 from fieldloom_engine.rules.state import State, due, judge, pass_time
 
-CHUNK = 64  # events; between one and two chunks are kept
+CHUNK = 32  # events; between one and two chunks are kept
 MAX_HELD = 1000  # events that wait for what is missing
 
 _KEY = attrgetter("key")
@@ -100,14 +101,30 @@ class Track:
         cause = self.compiled.cause(event, oldest.memory, oldest.ts)
         return [Found(Occurrence(event, oldest.ts, False, event.id, cause), "adds")]
 
+    def catch_up(self, events: Sequence[Event]) -> None:
+        """Remember events, in order, of which is known that they change nothing; what it has seen is passed over."""
+        state, types, name = self.state, self.compiled.types, self.compiled.property
+        missed = [
+            event
+            for event in events
+            if event.ts > state.ts and (types is None or event.type in types) and (name is None or name in event.data)
+        ]
+        if missed:
+            self._keep(missed)
+
+    def _keep(self, events: list[Event]) -> None:
+        """Remember events that have been judged."""
+        last = events[-1]
+        self.state.ts, self.state.id, self.state.event = last.ts, last.id, last
+        self.chunks[-1].events += events
+        if len(self.chunks[-1].events) >= CHUNK:
+            self.chunks = [self.chunks[-1], Chunk(self.state.copy())]
+
     def _judged(self, event: Event) -> list[Found]:
         occurrence = judge(self.compiled, self.state, event)
-        chunk = self.chunks[-1]
-        chunk.events.append(event)
         if occurrence is not None:
-            chunk.occurrences.append(occurrence)
-        if len(chunk.events) >= CHUNK:
-            self.chunks = [chunk, Chunk(self.state.copy())]
+            self.chunks[-1].occurrences.append(occurrence)
+        self._keep([event])
         return [] if occurrence is None else [Found(occurrence, None)]
 
     def _waited(self, end: int) -> list[Found]:
