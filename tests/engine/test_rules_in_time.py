@@ -76,14 +76,16 @@ EVENTS = st.lists(st.tuples(st.integers(0, 30), TYPES, VALUES), max_size=10).map
 
 def net(firings):
     """What is left of firings when what was withdrawn is taken away."""
-    left = {}
+    left, taken_back = {}, set()
     for firing in firings:
         is_event = firing.at == firing.event.ts
         key = (firing.event.id if is_event else f"{firing.event.source}@{firing.at}", firing.holds)
         if firing.amends == "withdraws":
             assert left.pop(key) == firing.at
+            taken_back |= {effect.parameters["effect"] for effect in firing.effects}
         else:
             assert key not in left, "nothing fires twice"
+            assert not taken_back & {effect.id for effect in firing.effects}, "who was taken back is gone for good"
             left[key] = firing.at
     return left
 

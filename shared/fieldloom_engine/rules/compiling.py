@@ -30,13 +30,19 @@ class Occurrence(NamedTuple):
     at: int
     holds: bool
     fired_by: str
-    """What its effects' ids follow from."""
     cause: dict[str, Any]
+    turn: int = 0
+    """How often it was withdrawn before."""
 
     @property
     def key(self) -> tuple[str, bool]:
         """The same when the history that led to it is another."""
         return self.fired_by, self.holds
+
+    @property
+    def name(self) -> str:
+        """What its effects' ids follow from: others than those that were withdrawn."""
+        return f"{self.fired_by}\0{self.turn}" if self.turn else self.fired_by
 
 
 class _Prepared(NamedTuple):
@@ -154,7 +160,7 @@ class Compiled:
         kind, told = one.action
         if reason == LATE and one.kind.is_record:
             reason = None
-        effect = identity(self.rule.id, self.rule.version, found.fired_by, one.place)
+        effect = identity(self.rule.id, self.rule.version, found.name, one.place)
         try:
             parameters = one.parameters if one.render is None else one.kind.filled(one.render(known))
         except TemplateFailed as error:
@@ -165,7 +171,7 @@ class Compiled:
 
     def _withdrawal(self, one: _Prepared, found: Occurrence) -> Effect:
         done = self._effect(one, found, _known(self.rule, found), SHADOW if self.rule.shadow else None)
-        identifier = identity(self.rule.id, self.rule.version, f"{found.fired_by}\0{WITHDRAW}", one.place)
+        identifier = identity(self.rule.id, self.rule.version, f"{found.name}\0{WITHDRAW}", one.place)
         return Effect(identifier, WITHDRAW, {**done.parameters, "kind": done.kind, "effect": done.id}, done.withheld)
 
 

@@ -82,6 +82,7 @@ def record_of(source: Source) -> dict[str, Any]:
             ],
             "held": [events.place(one) for one in track.held],
             "backlog": events.state(track.backlog),
+            "withdrawn": [[*key, times] for key, times in track.withdrawn.items()],
         }
         for name, track in source.tracks.items()
     }
@@ -111,6 +112,7 @@ def restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source
         ]
         track.held = [events[at] for at in told["held"]]
         track.backlog = None if told["backlog"] is None else _restored_state(told["backlog"], events)
+        track.withdrawn = {(fired_by, holds): times for fired_by, holds, times in told["withdrawn"]}
         source.keep(track)
     return source
 

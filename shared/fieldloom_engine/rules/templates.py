@@ -7,7 +7,7 @@ on numbers, and what they make of texts is bounded. What is left takes time that
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -51,7 +51,7 @@ def compiled(text: str) -> Render:
         template = environment.from_string(text)
     except (jinja2.TemplateError, RecursionError, SyntaxError, OverflowError) as error:
         raise ValueError(str(error) or "is nested too deeply") from error
-    return lambda known: _bounded(_filled(lambda: "".join(template.generate(known))))
+    return lambda known: _filled(lambda: _joined(template.generate(known)))
 
 
 def rendering(value: Any) -> Render | None:
@@ -88,6 +88,14 @@ def _checked(value: Any) -> Any:
     if isinstance(value, jinja2.Undefined):
         raise TemplateFailed(f"{value._undefined_name!r} is not known here")  # noqa: SLF001 - its only way to tell
     return value
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    """Return pieces as one text, as long as it is no longer than one may be."""
+    text = ""
+    for piece in pieces:
+        text = _bounded(text + piece)
+    return text
 
 
 def _bounded(value: Any) -> Any:
@@ -137,17 +145,9 @@ def _environment() -> Any:
 
     sandbox = Sandbox(undefined=StrictUndefined, autoescape=False)
     sandbox.globals.clear()
-    own = {
-        "json": _json,
-        "json_escape": _json_escape,
-        "length": len,
-        "lower": _lower,
-        "rfc3339": _rfc3339,
-        "upper": _upper,
-    }
-    sandbox.filters = own | {
-        name: sandbox.filters[name] for name in ("abs", "default", "float", "int", "round", "trim")
-    }
+    own = {"json": _json, "json_escape": _json_escape, "length": len, "lower": _lower, "rfc3339": _rfc3339}
+    own |= {"round": _round, "upper": _upper}
+    sandbox.filters = own | {name: sandbox.filters[name] for name in ("abs", "default", "float", "int", "trim")}
     sandbox.tests = {name: sandbox.tests[name] for name in ("defined", "undefined", "none", "number", "string")}
     return sandbox
 
@@ -167,6 +167,11 @@ def _json_escape(value: Any) -> str:
 
 def _lower(value: Any) -> str:
     return str(value).lower()
+
+
+def _round(value: float, digits: int = 0) -> float:
+    """Return a number with so many decimals, whole numbers as they are."""
+    return round(value, max(0, min(digits, 15)))
 
 
 def _upper(value: Any) -> str:

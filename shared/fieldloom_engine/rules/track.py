@@ -42,7 +42,7 @@ class Chunk:
 class Track:
     """A rule's state for one source."""
 
-    __slots__ = ("backlog", "chunks", "compiled", "held", "state")
+    __slots__ = ("backlog", "chunks", "compiled", "held", "state", "withdrawn")
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
@@ -52,6 +52,8 @@ class Track:
         """What waits until nothing before it can be missing, in order."""
         self.backlog: State | None = None
         """The state of what is older than all that is kept."""
+        self.withdrawn: dict[tuple[str, bool], int] = {}
+        """How often occurrences were withdrawn, by key: one that comes again is another one to who performs effects."""
 
     def take(self, event: Event, now: int) -> list[Found]:
         """Judge an event, or hold it until `release`. `now` is the clock, Unix ms."""
@@ -147,14 +149,24 @@ class Track:
         if any(one.key == event.key for one in events):
             return []
         insort(events, event, key=_KEY)
-        was = [one for chunk in redone for one in chunk.occurrences]
+        was = {one.key: one for chunk in redone for one in chunk.occurrences}
         becomes = self._again(redone[0], events)
-        before, after = {one.key for one in was}, {one.key for one in becomes}
-        withdrawn = [Found(one, "withdraws") for one in was if one.key not in after]
-        return withdrawn + [Found(one, "adds") for one in becomes if one.key not in before]
+        gone = [one for key, one in was.items() if key not in becomes]
+        for one in gone:
+            self._note_withdrawal(one)
+        now_is = {key: was.get(key) or one._replace(turn=self.withdrawn.get(key, 0)) for key, one in becomes.items()}
+        for chunk in self.chunks:
+            chunk.occurrences = [now_is.get(one.key, one) for one in chunk.occurrences]
+        added = [one for key, one in now_is.items() if key not in was]
+        return [Found(one, "withdraws") for one in gone] + [Found(one, "adds") for one in added]
 
-    def _again(self, first: Chunk, events: list[Event]) -> list[Occurrence]:
-        """Judge events again from the beginning of a chunk to where it was, and return what they lead to."""
+    def _note_withdrawal(self, one: Occurrence) -> None:
+        self.withdrawn[one.key] = self.withdrawn.pop(one.key, 0) + 1
+        if len(self.withdrawn) > 2 * CHUNK:
+            del self.withdrawn[next(iter(self.withdrawn))]
+
+    def _again(self, first: Chunk, events: list[Event]) -> dict[tuple[str, bool], Occurrence]:
+        """Judge events again from the beginning of a chunk to where it was, and return what they lead to, by key."""
         until = self.state.ts
         self.chunks = [*self.chunks[: self.chunks.index(first)], Chunk(first.before)]
         self.state = first.before.copy()
@@ -163,7 +175,7 @@ class Track:
             found += self._waits_before(event.ts)
             found += self._judged(event)
         found += self._waits_before(until + 1)
-        return [one.occurrence for one in found]
+        return {one.occurrence.key: one.occurrence for one in found}
 
     def _waits_before(self, ts: int) -> list[Found]:
         found: list[Found] = []
