@@ -30,4 +30,4 @@ bench-setup: setup
 	@scripts/uv run python benchmarks/ingest.py --setup
 
 bench: bench-setup
-	@for path in stream batches ingest spine transformers firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
+	@for path in stream batches ingest spine transformers rules firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
