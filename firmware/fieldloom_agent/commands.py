@@ -33,5 +33,5 @@ def _execute(board, entry, parameters):
     except Exception as error:  # a driver's fault is the command's result, not the board's end
         journal.end(board, entry, "failed", None, repr(error))
     else:
-        if result is not actions.PENDING:
+        if result != actions.PENDING:
             journal.end(board, entry, "succeeded", result, None)

@@ -14,14 +14,16 @@ _CONNACK = const(0x20)
 _SUBACK = const(0x90)
 
 # What the link does itself is not kept in memory twice.
-for _name in ("connect", "subscribe", "disconnect", "check_msg", "set_last_will"):
+for _name in ("__init__", "connect", "subscribe", "disconnect", "check_msg", "set_callback", "set_last_will"):
     delattr(MQTTClient, _name)
 
 
-class _Memory:
-    """Umqtt's socket: what it writes leaves as one TLS record, what it reads is one whole packet."""
+class _Packer(MQTTClient):
+    """Umqtt, its own socket: what it writes leaves as one TLS record, what it reads is one whole packet."""
 
-    def __init__(self):
+    def __init__(self, deliver):
+        self.sock = self
+        self.cb = deliver
         self.out = bytearray()
         self.packet = None
         self.at = 0
@@ -47,10 +49,7 @@ class Link:
         self._device = device
         self.context = context  # may be another one for the next connection
         self._stream = TlsStream()
-        self._memory = _Memory()
-        self._packer = MQTTClient(device, "")
-        self._packer.sock = self._memory
-        self._packer.set_callback(self._deliver)
+        self._packer = _Packer(self._deliver)
         self._buffer = bytearray(_BUFFER)
         self._message = None
 
@@ -91,18 +90,18 @@ class Link:
         packet = await self._packet()
         self._message = None
         if packet is not None:
-            self._memory.packet, self._memory.at = packet, 0
+            self._packer.packet, self._packer.at = packet, 0
             self._packer.wait_msg()
         return self._message
 
     def close(self):
         """End the connection."""
         self._stream.close()
-        self._memory.out = bytearray()
+        self._packer.out = bytearray()
 
     async def _flush(self):
-        out = self._memory.out
-        self._memory.out = bytearray()
+        out = self._packer.out
+        self._packer.out = bytearray()
         await self._stream.write(out)
 
     def _deliver(self, topic, payload):

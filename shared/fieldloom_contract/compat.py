@@ -16,23 +16,24 @@ except ImportError:
         return value
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name + " is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a key is repeated in an object")
-    return made
-
-
 try:
-    # Made once: `json.loads` with hooks makes one a call, which costs more than the decoding.
-    _decode = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique).decode
-    STRICT = True
+    _Decoder = json.JSONDecoder
 except AttributeError:  # MicroPython takes no hooks, knows no NaN when it reads, and reads bytes without a copy
     STRICT = False
+else:
+    STRICT = True
+
+    def _refuse_constant(name: str) -> Any:
+        raise ValueError(name + " is not JSON")
+
+    def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            raise ValueError("a key is repeated in an object")
+        return made
+
+    # Made once: `json.loads` with hooks makes one a call, which costs more than the decoding.
+    _decode = _Decoder(parse_constant=_refuse_constant, object_pairs_hook=_unique).decode
 
 
 def loads(payload: bytes) -> Any:

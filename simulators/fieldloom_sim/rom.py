@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-from mpremote.romfs import VfsRomWriter
-
-from fieldloom_build.release import compile_file
+from fieldloom_build.folding import fold
+from fieldloom_build.release import compile_source
+from fieldloom_build.romfs import rom_image
 
 VM = Path(__file__).parent / "vm"
 
 
 def build_rom() -> bytes:
     """Return the ROM's image."""
-    rom = VfsRomWriter()
-    for source in sorted(VM.glob("*.py")):
-        rom.mkfile(f"{source.stem}.mpy", compile_file(source, source.name))
-    return bytes(rom.finalise())
+    folded = fold({source.stem: source.read_text() for source in VM.glob("*.py")})
+    return rom_image({f"{name}.mpy": compile_source(source, name) for name, source in folded.items()})

@@ -120,9 +120,8 @@ def test_a_broken_release_ends_on_the_old_one_with_the_reason_in_the_cloud(world
 
 def broken(world):
     """The folder of a release that is signed as it should be, and whose agent does not start."""
-    source = world.folder / "agent.py"
-    source.write_text('raise RuntimeError("broken on purpose")\n')
-    agent = {"lib/fieldloom_agent/agent.mpy": release.compile_file(source, "agent.py")}
+    source = 'raise RuntimeError("broken on purpose")\n'
+    agent = {"lib/fieldloom_agent/agent.mpy": release.compile_source(source, "fieldloom_agent.agent")}
     return altered(world, "7.0.1", agent | {"lib/large.bin": random.Random(20261126).randbytes(LARGE)})
 
 

@@ -45,9 +45,7 @@ class Maker:
         if large:
             files[LARGE] = random.Random(version).randbytes(LARGE_BYTES)
         for name, source in changed.items():
-            path = self.folder / f"{name}.py"
-            path.write_text(source)
-            files[f"lib/fieldloom_agent/{name}.mpy"] = release.compile_file(path, path.name)
+            files[f"lib/fieldloom_agent/{name}.mpy"] = release.compile_source(source, f"fieldloom_agent.{name}")
         return files
 
     def make(self, version, key=None, floor="0.0.0", expires=FAR, **changed):
