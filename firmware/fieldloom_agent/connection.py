@@ -36,6 +36,7 @@ class Connection:
         self._outgoing = []
         self._heard = self._sent = 0
         self._told = 0  # when the state was told last
+        self._is_behind = False  # since it connected, with records that had waited
         self.up_since = None  # ms of the board's clock
         self.reconnects = -1  # the first connection is none
 
@@ -87,6 +88,8 @@ class Connection:
         if ack["error"] is not None:
             self._sender.refuse(ack["error"], ack["refused"], now)
         self._board.buffer.report_drops(self._board.clock.stamp)
+        if self._is_behind and not self._board.buffer.waiting():
+            self._tell_state()  # so that nobody takes it for one that still has something to send
         self.wake()
 
     def check(self, now):
@@ -144,7 +147,7 @@ class Connection:
 
     def _tell_state(self):
         board = self._board
-        self._told = board.clock.up()
+        self._told, self._is_behind = board.clock.up(), bool(board.buffer.waiting())
         self.tell(topics.STATE, device.state(True, board.boot, self.session, board.facts()))
 
     async def _hear(self):

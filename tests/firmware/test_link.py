@@ -249,3 +249,46 @@ asyncio.run(main())
 
     assert first in ("gw.1", "gw.0")
     assert worst < 5000
+
+
+def test_the_state_is_told_again_once_what_had_waited_is_through():
+    """So that nobody counts on more from a board that has caught up. (T8)"""
+    script = """
+from fieldloom_contract import device
+sent = []
+class Link:
+    def __init__(self, name, context): self.acks = []
+    async def open(self, host, port, will, hears): pass
+    async def send(self, topic, payload): sent.append((topics.parse_device(topic)[1], json.loads(payload)))
+    async def receive(self):
+        while not self.acks:
+            await asyncio.sleep_ms(5)
+        return topics.device("board-1", topics.ACK), self.acks.pop(0)
+    def close(self): pass
+connection.Link = Link
+class Told(Board):
+    def facts(self): return {"waiting": self.buffer.waiting()}
+    def take(self, topic, payload): self.connection.acknowledge(device.parse_ack(payload))
+board = Told(ports)
+def states():
+    return [message["waiting"] for verb, message in sent if verb == topics.STATE]
+def measure():
+    board.buffer.append(topics.TELEMETRY, {"up": board.clock.up(), "values": {"t": 1}})
+def acknowledge(seq):
+    board.connection.link.acks.append(json.dumps({"boot": 7, "seq": seq}).encode())
+async def main():
+    for _ in range(3):
+        measure()
+    asyncio.create_task(board.connection.run())
+    await until(lambda: states() == [3])
+    acknowledge(2)
+    await until(lambda: board.buffer.waiting() == 1)
+    acknowledge(3)
+    await until(lambda: len(states()) == 2)
+    measure()
+    acknowledge(4)
+    await until(lambda: not board.buffer.waiting())
+    print(json.dumps(states()))
+asyncio.run(main())
+"""
+    assert at([1], script) == [3, 0]
