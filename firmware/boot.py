@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 
 import machine
@@ -36,5 +37,14 @@ def choose():
     return old if "failed" in state else "/b" if old == "/a" else "/a"
 
 
-sys.path.insert(0, choose() + "/lib")
-del choose
+def home(slot):
+    """Return the folder of a slot's release; one that the flash does not hold is in the ROM, if the board has one."""
+    try:
+        os.stat(slot + "/release.json")
+    except OSError:
+        return "/rom"
+    return slot
+
+
+sys.path.insert(0, home(choose()) + "/lib")
+del choose, home

@@ -21,6 +21,15 @@ for path in {folders}:
         pass
 """
 
+# Runs on the board.
+LOOK_IN_ROM = """
+import os
+try:
+    print(os.stat("/rom/release.json")[6], "bytes")
+except OSError:
+    print("none")
+"""
+
 
 @dataclass(frozen=True)
 class Flashed:
@@ -36,6 +45,15 @@ def look(board: Mpremote) -> Inventory:
     found = Inventory.parse(board.connect(SCRIPT))
     found.check()
     return found
+
+
+def check_rom(board: Mpremote) -> None:
+    """Raise BuildFailed unless a release is in the board's ROM."""
+    if "none" in board.execute(LOOK_IN_ROM):
+        raise BuildFailed(
+            "the board's ROM holds no firmware: write the image of `fieldloom device rom` by `mpremote romfs deploy`, "
+            "which takes a MicroPython with a romfs partition; or flash without --in-rom"
+        )
 
 
 def bring(

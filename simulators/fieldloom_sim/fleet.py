@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldloom_build import image, release
+from fieldloom_build import image, release, romfs
 from fieldloom_build.personal import ROOT_FILE, Identity, personal
 from fieldloom_sim.lines import Servant, ServantFailed
 from fieldloom_sim.loader import ACKS_FILE, CONSOLE_FILE, FLASH_FILE
 from fieldloom_sim.rom import build_rom
 
 ROM_FILE = "rom.img"
+RELEASE_FILE = "release.romfs"
 HEAP = "64wk"  # as much as 64 KB on an ESP32, whose words are half as wide
 DRIVERS = [{"driver": "simulated", "name": "climate"}, {"driver": "switch", "name": "relay"}]
 
@@ -55,13 +56,19 @@ class Fleet:
     """Boards by name, each with a folder below one of the fleet's. Used from one thread.
 
     `wrapper` is a command that the loader runs under, as `["faketime", "2000-01-01"]`; `root` is a release root's
-    public part, without which boards refuse updates.
+    public part, without which boards refuse updates. With `in_rom` their release is in their ROM, as on boards with a
+    `romfs` partition, and not on their flash.
     """
 
-    def __init__(self, folder: Path, wrapper: tuple[str, ...] = (), root: bytes | None = None) -> None:
+    def __init__(
+        self, folder: Path, wrapper: tuple[str, ...] = (), root: bytes | None = None, in_rom: bool = False
+    ) -> None:
         self.folder = folder.resolve()
         self._wrapper = wrapper
         self._files = release.build() | ({ROOT_FILE: root} if root else {})
+        self._rom: dict[str, bytes] = {}
+        if in_rom:
+            self._rom, self._files = romfs.parted(self._files)
         self._added: dict[str, dict[str, Any]] = {}
         self._image = image.flash_image(self._files)
         self._acknowledged: dict[str, Acknowledged] = {}
@@ -75,8 +82,11 @@ class Fleet:
     def start(self) -> None:
         """Start the loader, and every board that was added before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / ROM_FILE).write_bytes(build_rom())
-        command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(self.folder / ROM_FILE)]
+        own, theirs = self.folder / ROM_FILE, self.folder / RELEASE_FILE
+        own.write_bytes(build_rom())
+        if self._rom:
+            theirs.write_bytes(romfs.rom_image(self._rom))
+        command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(own), str(theirs)]
         self._loader = Servant("loader", command, self.folder / "loader.log")
         for request in self._added.values():
             self._ask(request)

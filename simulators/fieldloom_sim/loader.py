@@ -45,7 +45,7 @@ PR_SET_PDEATHSIG = 1
 START = """
 import gc, sys, uctypes, vfs
 gc.threshold(1024)
-vfs.mount(vfs.VfsRom(uctypes.bytearray_at({address}, {size})), "/rom")
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at({}, {})), "/rom")
 sys.path.insert(0, "/rom")
 import board
 """
@@ -62,14 +62,27 @@ class Memory:
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
             self._mapped = mmap.mmap(file.fileno(), 0)
-        self.size = len(self._mapped)
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._mapped))
+        self.place = ctypes.addressof(ctypes.c_char.from_buffer(self._mapped)), len(self._mapped)
+        """Address and size."""
+
+
+class Roms:
+    """What boards have in ROM: our own, which makes a VM a board, and theirs at /rom, whose file may be missing."""
+
+    def __init__(self, own: Path, board: Path) -> None:
+        self.own = Memory(own)
+        self._board = Memory(board) if board.exists() else None
+
+    @property
+    def board(self) -> tuple[int, int]:
+        """Address and size of theirs."""
+        return self._board.place if self._board else (0, 0)
 
 
 class Board:
     """One board: a flash that stays, and a process as long as there is power."""
 
-    def __init__(self, name: str, folder: Path, rom: "Memory", heap: str, wiring: Wiring, skew_ppm: int) -> None:
+    def __init__(self, name: str, folder: Path, roms: "Roms", heap: str, wiring: Wiring, skew_ppm: int) -> None:
         self.name = name
         self.folder = folder
         self.pid: int | None = None
@@ -82,7 +95,7 @@ class Board:
         self._clock = Clock()
         self._wiring = wiring
         self.hardware = Hardware(self._clock, self.cause, wiring)
-        self._rom = rom
+        self._roms = roms
         self._heap = heap
         self._skew_ppm = skew_ppm
         self._pending = b""
@@ -159,8 +172,8 @@ class Board:
             os.closerange(5, FILES)
             os.putenv("TZ", "UTC")
             os.unsetenv("HOME")  # where the VM would keep what is typed at its prompt
-            script = START.format(address=self._rom.address, size=self._rom.size)
-            spec = {"flash": self._flash.address, "size": self._flash.size, "main": not self.serial.is_raw}
+            script = START.format(*self._roms.own.place)
+            spec = {"flash": self._flash.place, "rom": self._roms.board, "main": not self.serial.is_raw}
             spec["skew_ppm"] = self._skew_ppm
             heap = ["-X", f"heapsize={self._heap}"]
             # -i: a board whose main.py has ended is at its prompt.
@@ -172,8 +185,8 @@ class Board:
 class Loader:
     """Waits for requests, for what boards tell and for their ends."""
 
-    def __init__(self, rom: Memory) -> None:
-        self._rom = rom
+    def __init__(self, roms: Roms) -> None:
+        self._roms = roms
         self._boards: dict[str, Board] = {}
         self._selector = selectors.DefaultSelector()
         self._requests = b""
@@ -208,7 +221,7 @@ class Loader:
         if request["do"] == "add":
             wiring = Wiring(request["drivers"])
             folder, heap, skew_ppm = Path(request["folder"]), request["heap"], request["skew_ppm"]
-            board = Board(request["board"], folder, self._rom, heap, wiring, skew_ppm)
+            board = Board(request["board"], folder, self._roms, heap, wiring, skew_ppm)
             self._boards[board.name] = board
             self._selector.register(board.serial, selectors.EVENT_READ, lambda: self._serve_serial(board))
             self._start(board)
@@ -307,7 +320,7 @@ class Loader:
 
 
 def main() -> None:
-    """Serve on standard input and output; the argument is the ROM's file."""
+    """Serve on standard input and output; the arguments are the files of our ROM and of the boards'."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -316,7 +329,7 @@ def main() -> None:
     gc.collect()
     gc.disable()
     gc.freeze()
-    Loader(Memory(Path(sys.argv[1]))).serve()
+    Loader(Roms(Path(sys.argv[1]), Path(sys.argv[2]))).serve()
 
 
 if __name__ == "__main__":

@@ -351,7 +351,12 @@ def tree(folder):
 
 
 def world(folder):
-    """Return (the files of a new board, {release id: its files}) from a host's folder; the host is gone afterwards."""
+    """Return (the files of a new board, {release id: its files}) from a host's folder; the host is gone afterwards.
+
+    What is in its `rom.img` is in the board's ROM.
+    """
+    if "rom.img" in os.listdir(folder):
+        vfs.mount(vfs.VfsRom(read(folder + "/rom.img")), "/rom")
     releases = {name: tree(folder + "/releases/" + name) for name in os.listdir(folder + "/releases")}
     files = {"/" + path: content for path, content in tree(folder + "/board").items()}
     return files, releases
@@ -359,7 +364,7 @@ def world(folder):
 
 def runs(releases):
     """Return the id of the release that the chosen slot holds, whole, byte for byte; None if it holds none."""
-    slot = sys.path[0][:2]
+    slot = sys.path[0][: -len("/lib")]
     for name, files in releases.items():
         wanted = {path[len("files/") :]: content for path, content in files.items() if path.startswith("files/")}
         if wanted and all(is_same(slot + "/" + path, content) for path, content in wanted.items()):

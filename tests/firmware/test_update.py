@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from fieldloom_build import romfs
 from firmware.releases import BOARD, LARGE, LARGE_BYTES, Maker, put
 from fixtures.micropython import ROOT, run_on_micropython
 
@@ -37,8 +38,12 @@ def maker(tmp_path_factory):
 def play(maker, tmp_path):
     """Run a script with a board that was flashed with 1.0.0 and releases by their ids; return what it told last."""
 
-    def run(releases, script=UPDATE, board=None):
-        put(tmp_path / "board", maker.flashed("1.0.0") if board is None else board)
+    def run(releases, script=UPDATE, board=None, in_rom=False):
+        files = maker.flashed("1.0.0") if board is None else board
+        if in_rom:
+            rom, files = romfs.parted(files)
+            (tmp_path / "rom.img").write_bytes(romfs.rom_image(rom))
+        put(tmp_path / "board", files)
         for name, files in {OLD: maker.make("1.0.0"), **releases}.items():
             put(tmp_path / "releases" / name, files)
         said = run_on_micropython(PRELUDE + script, str(tmp_path), heap="16m")
@@ -286,6 +291,19 @@ tell(name)
     assert (told["runs"], told["status"], told["lives"]) == (OLD, "succeeded", 4)
     assert told["events"][-1] == ["update.rolled_back", {"release": OLD, "from": NEW}]
     assert told["slots"] == {"run": "a", "spare": NEW}
+
+
+def test_a_board_whose_release_is_in_its_rom_is_updated_and_goes_back_to_it(play, maker):
+    release = maker.make("1.1.0", large=True)
+    back = f"run('update', release={NEW!r})\ntell(run('rollback'))"
+
+    updated = play({NEW: release}, in_rom=True)
+    returned = play({NEW: release}, back, in_rom=True)
+
+    assert (updated["runs"], updated["status"]) == (NEW, "succeeded")
+    assert set(updated["requested"]) == {*DOCUMENTS, f"files/{LARGE}", "files/release.json"}  # the rest is the ROM's
+    assert (returned["runs"], returned["status"]) == (OLD, "succeeded")
+    assert returned["slots"] == {"run": "a", "spare": NEW}
 
 
 @pytest.mark.parametrize(

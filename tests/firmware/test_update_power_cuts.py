@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fieldloom_build import romfs
 from firmware.releases import BOARD, Maker, put
 from fixtures.micropython import ROOT, run_on_micropython
 
@@ -38,6 +39,21 @@ def cut(world, steps, first=0, how="thoroughly", seconds=240):
     return json.loads(said.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def world_in_rom(tmp_path_factory, world):
+    folder = tmp_path_factory.mktemp("world-in-rom")
+    board = {str(path.relative_to(world / "board")): path.read_bytes() for path in files_of(world / "board")}
+    rom, files = romfs.parted({f"/{path}": content for path, content in board.items()})
+    (folder / "rom.img").write_bytes(romfs.rom_image(rom))
+    put(folder / "board", files)
+    (folder / "releases").symlink_to(world / "releases")
+    return folder
+
+
+def files_of(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def report(capsys, operations, cuts, faults):
     with capsys.disabled():
         print(f"\n{operations} flash operations: {cuts} cut points, {len(faults)} bricked")
@@ -50,6 +66,14 @@ def test_a_board_survives_cuts_in_all_that_it_writes(world, capsys):
     assert told["faults"] == []
     assert told["cuts"] > 60
     assert told["operations"]["update"] > 1000
+
+
+def test_a_board_whose_release_is_in_its_rom_survives_them_too(world_in_rom, capsys):
+    told = cut(world_in_rom, {"update": 499, "rollback": 29})
+
+    report(capsys, sum(told["operations"].values()), told["cuts"], told["faults"])
+    assert told["faults"] == []
+    assert told["cuts"] > 15
 
 
 @pytest.mark.chaos

@@ -1,7 +1,8 @@
 """A virtual board, from power-on to main.py: host's file system out, flash and stand-ins in, boot.py, main.py. (F7)
 
-Imported from the ROM by the VM's first line; its argument is JSON of `flash` (address), `size`, `skew_ppm`, and whether
-to run `main`. What a file raises is printed, and the VM goes on to its prompt.
+Imported from the ROM by the VM's first line; its argument is JSON of `flash` and `rom` ([address, size] each, a `rom`
+of no size is none), `skew_ppm`, and whether to run `main`. What a file raises is printed, and the VM goes on to its
+prompt.
 """
 
 import json
@@ -9,20 +10,25 @@ import os
 import sys
 
 import standins
+import uctypes
 import vfs
 from flash import Flash
 from probe import watch_acknowledgements
 
 
+def read(path):
+    """Return the text of a file of the flash, none of a missing one."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def run(path):
     """Run a file of the flash as a board does at its start, and say whether it went well; a missing one is no fault."""
     try:
-        with open(path) as file:
-            source = file.read()
-    except OSError:
-        return True
-    try:
-        exec(compile(source, path, "exec"), {"__name__": "__main__"})
+        exec(compile(read(path), path, "exec"), {"__name__": "__main__"})  # the text does not stay, as on a board
     except BaseException as error:  # noqa: BLE001 - as a board, whatever it is
         sys.print_exception(error)
         return False
@@ -34,8 +40,10 @@ def start(spec):
     standins.install(spec["skew_ppm"])
     vfs.umount("/")
     vfs.umount("/rom")
+    if spec["rom"][1]:
+        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(*spec["rom"])), "/rom")
     # Program and read size are what the ESP32 port uses on its partition.
-    vfs.mount(vfs.VfsLfs2(Flash(spec["flash"], spec["size"]), progsize=32, readsize=32), "/")
+    vfs.mount(vfs.VfsLfs2(Flash(*spec["flash"]), progsize=32, readsize=32), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     for name in ("board", "standins", "flash", "probe"):
