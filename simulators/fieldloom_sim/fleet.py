@@ -56,19 +56,14 @@ class Fleet:
     """Boards by name, each with a folder below one of the fleet's. Used from one thread.
 
     `wrapper` is a command that the loader runs under, as `["faketime", "2000-01-01"]`; `root` is a release root's
-    public part, without which boards refuse updates. With `in_rom` their release is in their ROM, as on boards with a
-    `romfs` partition, and not on their flash.
+    public part, without which boards refuse updates.
     """
 
-    def __init__(
-        self, folder: Path, wrapper: tuple[str, ...] = (), root: bytes | None = None, in_rom: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, wrapper: tuple[str, ...] = (), root: bytes | None = None) -> None:
         self.folder = folder.resolve()
         self._wrapper = wrapper
         self._files = release.build() | ({ROOT_FILE: root} if root else {})
-        self._rom: dict[str, bytes] = {}
-        if in_rom:
-            self._rom, self._files = romfs.parted(self._files)
+        self._release, self._beside = romfs.parted(self._files)
         self._added: dict[str, dict[str, Any]] = {}
         self._image = image.flash_image(self._files)
         self._acknowledged: dict[str, Acknowledged] = {}
@@ -84,8 +79,7 @@ class Fleet:
         self.folder.mkdir(parents=True, exist_ok=True)
         own, theirs = self.folder / ROM_FILE, self.folder / RELEASE_FILE
         own.write_bytes(build_rom())
-        if self._rom:
-            theirs.write_bytes(romfs.rom_image(self._rom))
+        theirs.write_bytes(romfs.rom_image(self._release))
         command = [*self._wrapper, sys.executable, "-m", "fieldloom_sim.loader", str(own), str(theirs)]
         self._loader = Servant("loader", command, self.folder / "loader.log")
         for request in self._added.values():
@@ -98,21 +92,31 @@ class Fleet:
         self._loader = None
 
     def add(
-        self, identity: Identity, gateways: list[Gateway], heap: str = HEAP, skew_ppm: int = 0, **settings: Any
+        self,
+        identity: Identity,
+        gateways: list[Gateway],
+        heap: str = HEAP,
+        skew_ppm: int = 0,
+        in_rom: bool = False,
+        **settings: Any,
     ) -> None:
         """Switch a board on: with a new flash, or with its old one brought up to date.
 
         `settings` go into its configuration; its drivers find the parts that they need on their pins. Its oscillator
-        runs fast by `skew_ppm` millionths.
+        runs fast by `skew_ppm` millionths. With `in_rom` its release is in its ROM, as on a board with a `romfs`
+        partition, and not on its flash.
         """
         flash = self.path(identity.device) / FLASH_FILE
         flash.parent.mkdir(parents=True, exist_ok=True)
         own = self._personal(identity, gateways, settings)
+        files = self._beside if in_rom else self._files
         if flash.exists():
-            self._write(identity.device, image.update_image(flash.read_bytes(), self._files | own))
+            self._write(identity.device, image.update_image(flash.read_bytes(), files | own))
+        elif in_rom:
+            self._write(identity.device, image.flash_image(files | own))
         else:
             self._write(identity.device, image.update_image(self._image, own))
-        self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS), skew_ppm)
+        self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS), skew_ppm, in_rom)
 
     def add_bare(self, board: str, heap: str = HEAP) -> None:
         """Switch a board on that has MicroPython and an empty file system."""
@@ -178,9 +182,11 @@ class Fleet:
         told |= {"gateways": [vars(gateway) for gateway in gateways], **settings}
         return personal(identity, told)
 
-    def _switch_on(self, board: str, heap: str, drivers: list[dict[str, Any]], skew_ppm: int = 0) -> None:
+    def _switch_on(
+        self, board: str, heap: str, drivers: list[dict[str, Any]], skew_ppm: int = 0, in_rom: bool = False
+    ) -> None:
         request: dict[str, Any] = {"do": "add", "board": board, "folder": str(self.path(board)), "heap": heap}
-        request |= {"drivers": drivers, "skew_ppm": skew_ppm}
+        request |= {"drivers": drivers, "skew_ppm": skew_ppm, "in_rom": in_rom}
         self._added[board] = request
         self._ask(request)
 

@@ -5,7 +5,7 @@ boards with it, when that input ends. A board whose process is killed gets its p
 
 | request | does |
 |---|---|
-| `{"do": "add", "board", "folder", "heap", "drivers", "skew_ppm"}` | takes a board with its folder, switches it on |
+| `{"do": "add", "board", "folder", "heap", "drivers", "skew_ppm", "in_rom"}` | takes a board with its folder, switches it on |
 | `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
 | `{"do": "reset", "board"}` | presses its reset button |
 | `{"do": "sensor", "board", "name", "values", "fault"}` | changes what a part on its pins measures |
@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import micropython_run
 
@@ -66,24 +66,18 @@ class Memory:
         """Address and size."""
 
 
-class Roms:
-    """What boards have in ROM: our own, which makes a VM a board, and theirs at /rom, whose file may be missing."""
+class Roms(NamedTuple):
+    """What is in ROM: our own, which makes a VM a board, and the release, at /rom of the boards that have it there."""
 
-    def __init__(self, own: Path, board: Path) -> None:
-        self.own = Memory(own)
-        self._board = Memory(board) if board.exists() else None
-
-    @property
-    def board(self) -> tuple[int, int]:
-        """Address and size of theirs."""
-        return self._board.place if self._board else (0, 0)
+    own: Memory
+    release: Memory
 
 
 class Board:
     """One board: a flash that stays, and a process as long as there is power."""
 
-    def __init__(self, name: str, folder: Path, roms: "Roms", heap: str, wiring: Wiring, skew_ppm: int) -> None:
-        self.name = name
+    def __init__(self, folder: Path, roms: Roms, wiring: Wiring, request: dict[str, Any]) -> None:
+        self.name: str = request["board"]
         self.folder = folder
         self.pid: int | None = None
         self.pidfd = -1
@@ -95,9 +89,10 @@ class Board:
         self._clock = Clock()
         self._wiring = wiring
         self.hardware = Hardware(self._clock, self.cause, wiring)
-        self._roms = roms
-        self._heap = heap
-        self._skew_ppm = skew_ppm
+        self._rom = roms.own.place
+        self._release = roms.release.place if request["in_rom"] else (0, 0)
+        self._heap: str = request["heap"]
+        self._skew_ppm: int = request["skew_ppm"]
         self._pending = b""
         self._flash = Memory(folder / FLASH_FILE)
         self.serial = SerialPort(folder / CONSOLE_FILE)
@@ -172,8 +167,8 @@ class Board:
             os.closerange(5, FILES)
             os.putenv("TZ", "UTC")
             os.unsetenv("HOME")  # where the VM would keep what is typed at its prompt
-            script = START.format(*self._roms.own.place)
-            spec = {"flash": self._flash.place, "rom": self._roms.board, "main": not self.serial.is_raw}
+            script = START.format(*self._rom)
+            spec = {"flash": self._flash.place, "rom": self._release, "main": not self.serial.is_raw}
             spec["skew_ppm"] = self._skew_ppm
             heap = ["-X", f"heapsize={self._heap}"]
             # -i: a board whose main.py has ended is at its prompt.
@@ -219,9 +214,7 @@ class Loader:
                 for name, board in self._boards.items()
             }
         if request["do"] == "add":
-            wiring = Wiring(request["drivers"])
-            folder, heap, skew_ppm = Path(request["folder"]), request["heap"], request["skew_ppm"]
-            board = Board(request["board"], folder, self._roms, heap, wiring, skew_ppm)
+            board = Board(Path(request["folder"]), self._roms, Wiring(request["drivers"]), request)
             self._boards[board.name] = board
             self._selector.register(board.serial, selectors.EVENT_READ, lambda: self._serve_serial(board))
             self._start(board)
@@ -320,7 +313,7 @@ class Loader:
 
 
 def main() -> None:
-    """Serve on standard input and output; the arguments are the files of our ROM and of the boards'."""
+    """Serve on standard input and output; the arguments are the files of our ROM and of the release's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -329,7 +322,7 @@ def main() -> None:
     gc.collect()
     gc.disable()
     gc.freeze()
-    Loader(Roms(Path(sys.argv[1]), Path(sys.argv[2]))).serve()
+    Loader(Roms(Memory(Path(sys.argv[1])), Memory(Path(sys.argv[2])))).serve()
 
 
 if __name__ == "__main__":
