@@ -118,12 +118,12 @@ class Fleet:
             self._write(identity.device, image.update_image(self._image, own))
         self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS), skew_ppm, in_rom)
 
-    def add_bare(self, board: str, heap: str = HEAP) -> None:
-        """Switch a board on that has MicroPython and an empty file system."""
+    def add_bare(self, board: str, heap: str = HEAP, in_rom: bool = False) -> None:
+        """Switch a board on that has MicroPython and an empty file system, and with `in_rom` a release in its ROM."""
         folder = self.path(board)
         folder.mkdir(parents=True)
         self._write(board, image.flash_image({}))
-        self._switch_on(board, heap, DRIVERS)
+        self._switch_on(board, heap, DRIVERS, in_rom=in_rom)
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""

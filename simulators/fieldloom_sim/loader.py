@@ -5,7 +5,7 @@ boards with it, when that input ends. A board whose process is killed gets its p
 
 | request | does |
 |---|---|
-| `{"do": "add", "board", "folder", "heap", "drivers", "skew_ppm", "in_rom"}` | takes a board with its folder, switches it on |
+| `{"do": "add", "board", "folder", "heap", "drivers", "skew_ppm", "in_rom"}` | takes a board, switches it on |
 | `{"do": "off", "board"}`, `{"do": "on", "board"}` | cuts its power, gives it back |
 | `{"do": "reset", "board"}` | presses its reset button |
 | `{"do": "sensor", "board", "name", "values", "fault"}` | changes what a part on its pins measures |

@@ -137,6 +137,18 @@ def test_a_working_member_is_flashed_by_differences_alone(member, command, tmp_p
     assert kept.startswith("True")
 
 
+def test_a_board_with_the_firmware_in_its_rom_gets_the_rest(command, fleet, system):
+    fleet.add_bare("pump-8", in_rom=True)
+    port = fleet.serial("pump-8")
+
+    told = json.loads(command.run("flash", *command.arguments("pump-8"), "--in-rom", "--port", port, "--json"))
+
+    wait_for(lambda: len(system.stored("pump-8")) > 3, 20, "telemetry")
+    assert told["checked_in"]
+    assert {"/boot.py", "/main.py", "/config.json"} < set(told["copied"])
+    assert not [path for path in told["copied"] if path.startswith("/a/")]
+
+
 def test_a_flashing_that_was_cut_short_is_made_good_by_the_next(command, fleet):
     fleet.add_bare("pump-2")
     port = fleet.serial("pump-2")
@@ -248,6 +260,7 @@ def test_what_stands_in_the_way_is_one_line_with_the_way_out(command, fleet, sys
     nobody = command.flash("pump-9", port, code=1)
     no_port = command.flash("pump-5", "/dev/ttyNONE", code=1)
     no_gateway = command.flash("pump-5", port, code=1)
+    no_rom = command.flash("pump-5", port, "--in-rom", code=1)
     with serial.Serial(port, exclusive=True):
         busy = command.flash("pump-5", port, "--gateway", command.gateway, code=1)
     mpremote(port, "exec", "f = open('/big', 'wb')\nfor _ in range(220): f.write(b'x' * 4096)\nf.close()")
@@ -259,6 +272,7 @@ def test_what_stands_in_the_way_is_one_line_with_the_way_out(command, fleet, sys
     assert "make the device by `fieldloom device new pump-9`" in nobody
     assert "nothing is at /dev/ttyNONE" in no_port
     assert "give --gateway" in no_gateway
+    assert "the board's ROM holds no firmware" in no_rom
     assert "is a monitor or another program using it?" in busy
     assert "KB free" in full
     assert "is it running?" in no_cloud

@@ -9,6 +9,7 @@ import pytest
 
 from fieldloom_contract import documents
 from fieldloom_contract.release import is_signed, parse_key, parse_root
+from fixtures.micropython import run_on_micropython
 from fixtures.processes import FIELDLOOM
 
 
@@ -84,6 +85,32 @@ def test_the_zip_is_the_folder_and_the_same_sources_make_the_same_files(keys, bu
         assert all(one.read(name) == read(folder, name) for name in one.namelist())
         same = [name for name in one.namelist() if one.read(name) == other.read(name)]
         assert set(one.namelist()) - set(same) <= {"manifest", "manifest.sig"}  # which tell when they expire, and 1.2.0
+
+
+def test_an_image_for_the_rom_holds_what_a_slot_does(keys, built, tmp_path):
+    out = tmp_path / "fieldloom.romfs"
+
+    told = fieldloom("device", "rom", "--version", "1.4.0", "--out", out, "--json")
+    said = run_on_micropython(
+        "import hashlib, json, os, vfs\n"
+        "with open(sys.argv[1], 'rb') as file:\n"
+        "    vfs.mount(vfs.VfsRom(file.read()), '/rom')\n"
+        "def look(folder):\n"
+        "    for entry in os.ilistdir(folder):\n"
+        "        path = folder + '/' + entry[0]\n"
+        "        if entry[1] == 0x4000:\n"
+        "            yield from look(path)\n"
+        "        else:\n"
+        "            with open(path, 'rb') as file:\n"
+        "                yield path[len('/rom/'):], hashlib.sha256(file.read()).digest().hex()\n"
+        "print(json.dumps(dict(look('/rom'))))\n",
+        str(out),
+    )
+
+    manifest = documents.parse_manifest(read(keys / "releases" / "esp32-generic-1.4.0", "manifest"))
+    assert json.loads(said) == {entry.path: entry.sha256 for entry in manifest.entries}
+    assert (told["files"], told["bytes"]) == (len(manifest.entries), out.stat().st_size)
+    assert told["mpremote"] == f"mpremote romfs deploy {out}"
 
 
 def test_the_bill_of_materials_names_every_file_umqtt_and_micropython(keys, built):
