@@ -2,6 +2,7 @@
 
 - `heap_kb_min_tls`: the smallest heap (`-X heapsize`, words of 64 bits) in which a board reports over mutual TLS, takes
   a command of 4 KiB, loses its gateway, buffers and catches up. The peer: umqtt.simple alone over the same TLS.
+- `heap_kb_min_tls_in_rom`: the same for a board whose release is in ROM.
 - `board_pss_kb`, `board_cpu_ms_per_s`: what one of a hundred boards costs, at a reading a second.
 - `boards_max`: boards are added by the hundred until a tenth of their readings is not acknowledged in its second, or
   `--boards` is reached.
@@ -164,10 +165,10 @@ def until(is_so: Callable[[], bool], seconds: float) -> bool:
     return False
 
 
-def lives(bench: Bench, heap_kb: int) -> bool:
+def lives(bench: Bench, heap_kb: int, in_rom: bool) -> bool:
     """Whether a board lives in such a heap, without a restart."""
-    name, fleet = f"heap-{heap_kb}", bench.system.fleet
-    bench.add(name, heap=f"{heap_kb}k", interval=100)
+    name, fleet = f"heap-{heap_kb}{'-rom' if in_rom else ''}", bench.system.fleet
+    bench.add(name, heap=f"{heap_kb}k", in_rom=in_rom, interval=100)
     try:
         if not bench.reaches(name, 20, 12):
             return False
@@ -286,12 +287,15 @@ def update_s() -> float:
 def measure(bench: Bench, most: int) -> dict[str, Any]:
     ours, plain, payload = flash_bytes()
     boot = boot_to_ack_ms(bench)
-    heap, bare = smallest(lambda kb: lives(bench, kb)), smallest(lambda kb: umqtt_lives(bench, kb))
+    heap = smallest(lambda kb: lives(bench, kb, in_rom=False))
+    in_rom = smallest(lambda kb: lives(bench, kb, in_rom=True))
+    bare = smallest(lambda kb: umqtt_lives(bench, kb))
     boards, costs = crowd(bench, most)
     return {
         "name": "firmware",
         "figures": {
             "heap_kb_min_tls": heap,
+            "heap_kb_min_tls_in_rom": in_rom,
             **costs,
             "boards_max": boards,
             "boards_tried": most,

@@ -146,15 +146,11 @@ def flash(
     root = {ROOT_FILE: release_keys.load_root(release_root)} if release_root else {}
     cloud = check_in.Watch(Api(data), device) if wait and (port or not image) else None
     screen = Console(stderr=True, highlight=False)
-    firmware = release.build()
-    if in_rom:
-        _, firmware = romfs.parted(firmware)
     if image:
-        files = firmware | root | personal(identity, _complete(told, data))
+        files = _firmware(in_rom) | root | personal(identity, _complete(told, data))
         done = _flash_image(files, image, out or Path(f"{device}.bin"), port)
     else:
-        board_at = Mpremote(choose(port))
-        done = _flash_files(screen, board_at, identity, told, firmware | root, data, cloud, in_rom)
+        done = _flash_files(screen, Mpremote(choose(port)), identity, told, root, data, cloud, in_rom)
     if cloud:
         screen.print(f"waiting for {device} to check in")
         done |= {"checked_in": True, "firmware": cloud.wait(wait).firmware}
@@ -191,6 +187,12 @@ def _identity(data: Path, device: str) -> Identity:
     return Identity(device, **parts)
 
 
+def _firmware(in_rom: bool) -> dict[str, bytes]:
+    """Return the firmware's files, of which a ROM may have a part already."""
+    files = release.build()
+    return romfs.parted(files)[1] if in_rom else files
+
+
 def _complete(told: dict[str, Any], data: Path | None) -> dict[str, Any]:
     if not told.get("gateways"):
         told = told | {"gateways": configuration.of_demo(data or DEFAULT_DATA)}
@@ -202,7 +204,7 @@ def _flash_files(
     board: Mpremote,
     identity: Identity,
     told: dict[str, Any],
-    files: dict[str, bytes],
+    root: dict[str, bytes],
     data: Path | None,
     cloud: check_in.Watch | None,
     in_rom: bool,
@@ -211,6 +213,7 @@ def _flash_files(
     found = flashing.look(board)
     if in_rom:
         flashing.check_rom(board)
+    files = _firmware(in_rom) | root
     if told or CONFIGURATION_FILE not in found.files:
         files |= personal(identity, _complete(told, data))
     else:

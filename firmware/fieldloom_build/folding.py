@@ -21,20 +21,28 @@ FOR_TOOLS = "fieldloom_contract.compat", {"const", "Any"}
 
 
 def fold(sources: dict[str, str]) -> dict[str, str]:
-    """Return modules, by their dotted names, with all constants folded. Raises ValueError where one has two values."""
+    """Return modules, by their dotted names, with all constants folded and without docstrings.
+
+    Raises ValueError where a name would have two values.
+    """
     trees = {name: ast.parse(source) for name, source in sources.items()}
     constants = {name: dict(_constants(tree)) for name, tree in trees.items()}
     return {name: ast.unparse(_Module(name, constants).visit(tree)) for name, tree in trees.items()}
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    bound = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    bound = _bound(tree)
     for line in tree.body:
-        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+        if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
             continue
         name, value = line.targets[0].id, _value(line.value)
         if name.isupper() and bound.count(name) == 1 and (_is_number(value) or _is_text(value)):
             yield name, value
+
+
+def _bound(tree: ast.Module) -> list[str]:
+    """Return the names to which anything is assigned in a module, as often as that is."""
+    return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 def _value(value: ast.expr) -> ast.expr:
@@ -53,7 +61,7 @@ def _is_text(value: ast.expr) -> bool:
 
 
 class _Module(ast.NodeTransformer):
-    """One module: `needed` are the constants that it uses, by the names that they get here."""
+    """One module."""
 
     def __init__(self, name: str, constants: dict[str, Constants]) -> None:
         self._name = name
@@ -61,10 +69,12 @@ class _Module(ast.NodeTransformer):
         self._own = constants[name]
         self._modules: dict[str, str] = {}  # names of this module that stand for another one
         self._names: dict[str, tuple[str, str]] = {}  # names of this module that stand for another one's constant
-        self._needed: Constants = {}
+        self._needed: Constants = {}  # the constants that it uses, by the names that they get here
+        self._taken: set[str] = set()  # names that are something else here
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
-        """Fold what the lines use, and put it before the first that is no docstring."""
+        """Fold what the lines use, and put it before them."""
+        self._taken = set(_bound(node)) - set(self._own)
         self.generic_visit(node)
         lines = [_line(name, value) for name, value in self._needed.items()]
         node.body = [*lines, *(line for line in node.body if not _is_docstring(line))]
@@ -78,6 +88,8 @@ class _Module(ast.NodeTransformer):
             if node.module == FOR_TOOLS[0] and alias.name in FOR_TOOLS[1]:
                 continue
             if alias.name in self._constants.get(node.module or "", {}):
+                if bound in self._taken or bound in self._own:
+                    raise ValueError(f"{bound} would have two values in {self._name}")
                 self._names[bound] = node.module or "", alias.name
                 continue
             if whole in self._constants:
@@ -114,8 +126,8 @@ class _Module(ast.NodeTransformer):
 
     def _use(self, name: str, value: ast.expr) -> ast.Name:
         marked = "_" + name.lstrip("_")
-        if ast.dump(self._needed.setdefault(marked, value)) != ast.dump(value):
-            raise ValueError(f"two constants would be called {marked} in {self._name}")
+        if marked in self._taken or ast.dump(self._needed.setdefault(marked, value)) != ast.dump(value):
+            raise ValueError(f"{marked} would have two values in {self._name}")
         return ast.Name(marked, ast.Load())
 
 

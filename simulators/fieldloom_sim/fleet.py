@@ -109,13 +109,11 @@ class Fleet:
         flash = self.path(identity.device) / FLASH_FILE
         flash.parent.mkdir(parents=True, exist_ok=True)
         own = self._personal(identity, gateways, settings)
-        files = self._beside if in_rom else self._files
         if flash.exists():
+            files = self._beside if in_rom else self._files
             self._write(identity.device, image.update_image(flash.read_bytes(), files | own))
-        elif in_rom:
-            self._write(identity.device, image.flash_image(files | own))
         else:
-            self._write(identity.device, image.update_image(self._image, own))
+            self._write(identity.device, self._new_image(own, in_rom))
         self._switch_on(identity.device, heap, settings.get("drivers", DRIVERS), skew_ppm, in_rom)
 
     def add_bare(self, board: str, heap: str = HEAP, in_rom: bool = False) -> None:
@@ -127,7 +125,8 @@ class Fleet:
 
     def erase(self, identity: Identity, gateways: list[Gateway], **settings: Any) -> None:
         """Flash a board that is off anew: what it held is gone."""
-        self._write(identity.device, image.update_image(self._image, self._personal(identity, gateways, settings)))
+        own = self._personal(identity, gateways, settings)
+        self._write(identity.device, self._new_image(own, self._added[identity.device]["in_rom"]))
 
     def names(self) -> list[str]:
         """Return all boards that have a folder, those of earlier runs too."""
@@ -176,6 +175,9 @@ class Fleet:
         """Return what a board has printed."""
         path = self.path(board) / CONSOLE_FILE
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def _new_image(self, own: dict[str, bytes], in_rom: bool) -> bytes:
+        return image.flash_image(self._beside | own) if in_rom else image.update_image(self._image, own)
 
     def _personal(self, identity: Identity, gateways: list[Gateway], settings: dict[str, Any]) -> dict[str, bytes]:
         told = {"type": "climate", "interval": 1000, "drivers": DRIVERS, "wifi": {"ssid": "virtual"}}

@@ -33,6 +33,7 @@ def folded(source, **others):
         ),
         ("NAME = 'a'\nx = NAME", "_NAME = const('a')\nx = _NAME"),
         ("UNUSED = 1", ""),
+        ("ONE = OTHER = 1", "ONE = OTHER = 1"),
         ("TWICE = 1\nTWICE = 2", "TWICE = 1\nTWICE = 2"),
         ("LATER = f()\nlower = 1", "LATER = f()\nlower = 1"),
         ("LONG = b'x' * 9", "LONG = b'x' * 9"),
@@ -50,9 +51,22 @@ def test_where_it_was_it_costs_nothing_either():
     )
 
 
-def test_two_constants_of_one_name_in_one_module_are_a_fault():
-    with pytest.raises(ValueError, match="two constants would be called _LONGEST in pump"):
-        folded("from pump.limits import LONGEST\n_LONGEST = 3\nx = LONGEST + _LONGEST")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from pump.limits import LONGEST\n_LONGEST = 3\nx = LONGEST + _LONGEST",
+        "from pump.limits import LONGEST\n_LONGEST = {}\nx = LONGEST",
+        "from pump import limits\n_LONGEST = f()\nx = limits.LONGEST",
+    ],
+)
+def test_a_name_with_two_values_is_a_fault(source):
+    with pytest.raises(ValueError, match=r"_LONGEST would have two values in pump\.main"):
+        folded(source)
+
+
+def test_a_constant_that_is_bound_again_where_it_is_imported_is_a_fault():
+    with pytest.raises(ValueError, match=r"LONGEST would have two values in pump\.main"):
+        folded("from pump.limits import LONGEST\nLONGEST = 3")
 
 
 NAMES = st.sampled_from(["A", "B", "_C", "LIMIT"])
