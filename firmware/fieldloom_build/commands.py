@@ -86,8 +86,8 @@ def rom(
 ) -> None:
     """Make an image of the firmware for a board's ROM, where it runs in place and leaves more of the heap free.
 
-    It takes a MicroPython of your own with a `romfs` partition; no build of micropython.org has one. `fieldloom device
-    flash --in-rom` brings the rest to the board. Updates over the air go to the flash, as on every board.
+    It takes a MicroPython of your own with a `romfs` partition; no ESP32 build of micropython.org has one.
+    `fieldloom device flash --in-rom` brings the rest to the board. Updates over the air go to the flash, as everywhere.
     """
     files, _ = romfs.parted(release.build(version))
     content = romfs.rom_image(files)

@@ -1,6 +1,6 @@
 """Images of MicroPython's read-only file system, whose modules run in place: their bytecode takes no heap. (F1, F7)
 
-A MicroPython that was built with `MICROPY_VFS_ROM_IOCTL` mounts its `romfs` partition at /rom; mpremote writes images
+A MicroPython that was built with `MICROPY_VFS_ROM` mounts its `romfs` partition at /rom; mpremote writes images
 there (https://docs.micropython.org/en/latest/reference/romfs.html).
 """
 
