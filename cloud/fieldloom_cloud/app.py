@@ -157,6 +157,7 @@ def _est(app: FastAPI, settings: configuration.Settings, keys: Path) -> Abstract
 @asynccontextmanager
 async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]:
     try:
+        await database.lock()
         yield
     finally:
         series.close()

@@ -11,16 +11,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
 from fieldloom_cloud.changes import Change, announced, has_left_event
 from fieldloom_runtime.errors import StartFailed
 
 Tell = Callable[[Iterable[Change]], None]
+
+CLOUD_LOCK = 0x466C6F6F6D  # any number, as long as every cloud takes the same
+LOCK_TRIES, LOCK_PAUSE_S = 8, 0.25  # a server needs a moment to see that the process before was killed
 
 
 class Base(DeclarativeBase):
@@ -106,6 +109,7 @@ class Database:
         else:
             self.engine = create_async_engine(_url(where), connect_args={"options": "-c timezone=UTC"})
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._lock: AsyncConnection | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -117,8 +121,25 @@ class Database:
         if self._tell is not None:
             self._tell(announced(session))
 
+    async def lock(self) -> None:
+        """Keep other clouds off a PostgreSQL database until `close`: they would have another CA, and other telemetry.
+
+        A file needs none: it lies beside the telemetry of its folder, which one process can open. Raises StartFailed.
+        """
+        if self.engine.dialect.name == "sqlite":
+            return
+        self._lock = await self.engine.connect()
+        await self._lock.execution_options(isolation_level="AUTOCOMMIT")
+        for _ in range(LOCK_TRIES):
+            if await self._lock.scalar(select(func.pg_try_advisory_lock(CLOUD_LOCK))):
+                return
+            await asyncio.sleep(LOCK_PAUSE_S)
+        raise StartFailed("another cloud runs on this database", "stop it, or set another database in cloud.json")
+
     async def close(self) -> None:
         """Give the connections back."""
+        if self._lock is not None:
+            await self._lock.close()
         await self.engine.dispose()
 
 

@@ -9,8 +9,9 @@ import struct
 
 import pytest
 
+from cloud.conftest import made
 from cloud.test_ingest import GATEWAY, START, Fleet, packed, reading, send
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.ingest.worker import Worker
@@ -25,9 +26,9 @@ NUMBERS = iter(range(1000, 10**6))
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
+def fleet(tmp_path_factory, new_database):
     """One cloud for the whole table."""
-    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()
@@ -214,9 +215,8 @@ async def test_every_list_can_still_be_read_and_the_cloud_has_not_stumbled(fleet
     assert fleet.cloud.process.popen.poll() is None
 
 
-async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, monkeypatch):
-    migrate(tmp_path / "cloud.db")
-    database, series = Database(tmp_path / "cloud.db"), TimeSeries(tmp_path)
+async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, new_database, monkeypatch):
+    database, series = Database(made(new_database, tmp_path)), TimeSeries(tmp_path)
     worker = Worker(("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None)
     write = series.write
 

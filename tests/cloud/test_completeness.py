@@ -15,8 +15,8 @@ WINDOW = {"device": "dev-1", "start": "2026-09-21T14:13:22Z", "end": "2026-09-21
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
-    fleet = Fleet(tmp_path_factory.mktemp("completeness"))
+def fleet(tmp_path_factory, new_database):
+    fleet = Fleet(tmp_path_factory.mktemp("completeness"), new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()

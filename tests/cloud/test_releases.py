@@ -9,9 +9,11 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 
 from cloud.conftest import Cloud
 from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.registry.models import Device
 from fieldloom_cloud.releases.package import opened
 from fixtures.releases import BOARD, contents, release, root_file, signed, zipped
 
@@ -19,10 +21,11 @@ ZIP = {"Content-Type": "application/zip"}
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
+def cloud(tmp_path_factory, new_database):
     """A cloud that was given the root."""
     folder = tmp_path_factory.mktemp("cloud")
-    cloud = Cloud(folder, "--release-root", root_file(folder / "root.txt")).start()
+    options = ("--release-root", root_file(folder / "root.txt"))
+    cloud = Cloud(folder, *options, database=new_database()).start()
     yield cloud
     cloud.process.stop()
 
@@ -215,6 +218,22 @@ def test_an_update_to_what_is_not_there_is_refused(api):
     for wanted, reason in ((f"{BOARD}-7.7.7", "no release of this cloud"), (None, "name a release"), (7, "no release")):
         ((path, why),) = faults(send(api, "dev-none", wanted))
         assert (path, reason in why) == ("parameters.release", True), why
+
+
+def test_an_update_of_a_group_is_refused_for_those_alone_whose_board_is_another(cloud, api):
+    assert upload(api, release("5.1.0")).status_code == 201
+    api.post("/api/v1/groups", json={"id": "site-a"}).raise_for_status()
+    for device in ("dev-fits", "dev-other"):
+        api.post("/api/v1/devices", json={"id": device}).raise_for_status()
+        api.put(f"/api/v1/groups/site-a/devices/{device}").raise_for_status()
+    with cloud.in_database() as sql:  # what its firmware would have told
+        sql.execute(update(Device).where(Device.id == "dev-other").values(board="another-board"))
+
+    body = {"type": "update", "parameters": {"release": f"{BOARD}-5.1.0"}}
+    fits, other = api.post("/api/v1/groups/site-a/commands", json=body).json()["items"]
+
+    assert (fits["device"], fits["command"]["status"]) == ("dev-fits", "pending")
+    assert (other["device"], other["command"], other["errors"][0]["path"]) == ("dev-other", None, "parameters.release")
 
 
 def test_a_release_stays_while_a_device_is_to_run_it(api):

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
-import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from fieldloom_cloud.auth.models import LoginLink, LoginSession
+from fieldloom_cloud.database import now
 from fixtures.processes import FIELDLOOM
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -30,8 +33,8 @@ def logged_in(cloud, api, role="operator"):
 
 def age(cloud, table):
     """Let what is in a table have expired an hour ago."""
-    with contextlib.closing(sqlite3.connect(cloud.data / "cloud.db")) as connection, connection:
-        connection.execute(f"UPDATE {table} SET expires = datetime(expires, '-13 hours')")
+    with cloud.in_database() as connection:
+        connection.execute(update(table).values(expires=now() - timedelta(hours=1)))
 
 
 def test_a_link_becomes_a_cookie_that_no_script_and_no_other_site_gets(cloud, api):
@@ -60,7 +63,7 @@ def test_a_link_is_good_once_even_if_two_come_at_the_same_time(cloud, api):
 
 def test_a_link_that_is_old_or_invented_opens_nothing(cloud, api):
     secret = new_secret(api)
-    age(cloud, "login_link")
+    age(cloud, LoginLink)
 
     with cloud.client() as browser:
         for wrong in (secret, "invented"):
@@ -79,7 +82,7 @@ def test_a_session_ends_by_logging_out_and_by_its_age(cloud, api):
             assert thief.get("/api/v1/devices").status_code == 401
 
         assert staying.get("/api/v1/devices").status_code == 200
-        age(cloud, "login_session")
+        age(cloud, LoginSession)
         assert staying.get("/api/v1/devices").status_code == 401
 
 
@@ -131,7 +134,7 @@ def test_no_secret_is_in_the_database(cloud, api):
     with logged_in(cloud, api) as browser:
         cookie = browser.cookies["fieldloom_session"]
 
-    held = b"".join(path.read_bytes() for path in cloud.data.glob("cloud.db*"))
+    held = cloud.stored()
     assert secret.encode() not in held
     assert cookie.encode() not in held
 

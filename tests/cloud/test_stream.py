@@ -11,19 +11,19 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from cloud.conftest import Cloud
+from cloud.conftest import Cloud, made
 from cloud.test_ingest import START, Fleet, packed, reading, send
 from cloud.test_sessions import SAME, logged_in
 from fieldloom_cloud.auth import service
 from fieldloom_cloud.changes import Change, announce
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.database import Database
 from fieldloom_cloud.live import routes
 from fieldloom_cloud.live.hub import QUEUE, Hub
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
-    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+def fleet(tmp_path_factory, new_database):
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()
@@ -163,12 +163,11 @@ def test_a_cloud_with_an_idle_stream_open_stops_at_once(tmp_path):
     assert "stop_deadline_passed" not in log
 
 
-async def test_a_stream_ends_when_its_session_does(tmp_path, monkeypatch):
+async def test_a_stream_ends_when_its_session_does(tmp_path, new_database, monkeypatch):
     """The route in this process, with a look at the session every 0.1 s in place of 5 s."""
     monkeypatch.setattr(routes, "LOOK_EVERY_S", 0.1)
     hub = Hub()
-    migrate(tmp_path / "cloud.db")
-    database = Database(tmp_path / "cloud.db", hub.tell)
+    database = Database(made(new_database, tmp_path), hub.tell)
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(hub=hub, database=database)))
     async with database.transaction() as session:
         secret, _ = await service.add_login_link(session, "viewer")
@@ -184,10 +183,9 @@ async def test_a_stream_ends_when_its_session_does(tmp_path, monkeypatch):
     await database.close()
 
 
-async def test_what_is_undone_is_not_told(tmp_path):
-    migrate(tmp_path / "cloud.db")
+async def test_what_is_undone_is_not_told(tmp_path, new_database):
     heard = []
-    database = Database(tmp_path / "cloud.db", heard.extend)
+    database = Database(made(new_database, tmp_path), heard.extend)
     with pytest.raises(ValueError, match="undo"):
         async with database.transaction() as session:
             announce(session, "event", "d", {})

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from fastapi.testclient import TestClient
 
+from cloud.conftest import made
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.auth import service as auth
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
-from fixtures.postgresql import PostgreSql
 
 
 class Served:
@@ -53,26 +53,10 @@ class Served:
         return self.client.portal.call(run)
 
 
-@pytest.fixture(scope="session")
-def postgresql():
-    """A server with a template that is at this code's version."""
-    server = PostgreSql().start()
-    try:
-        migrate(server.create("template"))
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def where(request, tmp_path_factory):
-    """Where a module's database is: the same tests on both."""
-    if request.param == "postgresql":
-        name = request.module.__name__.rpartition(".")[2]
-        return request.getfixturevalue("postgresql").create(name, "template")
-    path = tmp_path_factory.mktemp("registry") / "cloud.db"
-    migrate(path)
-    return path
+@pytest.fixture(scope="module")
+def where(new_database, tmp_path_factory):
+    """Where a module's database is."""
+    return made(new_database, tmp_path_factory.mktemp("registry"))
 
 
 @pytest.fixture(scope="module")
