@@ -19,6 +19,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,6 +90,13 @@ class TooManyRequests(Problem):
 
     status = 429
     title = "Too many requests"
+
+
+class Fault(BaseModel):
+    """One fault of what was sent."""
+
+    path: str
+    reason: str
 
 
 _FAULT = {

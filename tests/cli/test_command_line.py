@@ -279,6 +279,26 @@ def test_a_command_to_a_group_tells_of_each_device(cloud, tmp_path):
     assert (wrong.returncode, "or --group GROUP and TYPE" in wrong.stderr) == (1, True)
 
 
+def test_a_patch_and_an_update_of_a_group_tell_of_each_device(cloud, tmp_path):
+    answers, asked = cloud
+    faults = [{"path": "desired.led", "reason": "is no number"}]
+    twins = [{"device": "a", "twin": {"version": 3, "pending": [{}]}, "errors": []}]
+    twins.append({"device": "b", "twin": None, "errors": faults})
+    answers["PATCH /api/v1/groups/pumps/twin"] = (202, {"group": "pumps", "items": twins})
+    sent = {"id": "c1", "device": "a", "type": "update", "status": "pending", "result": None, "error": None}
+    commands = [{"device": "a", "command": sent, "errors": []}]
+    answers["POST /api/v1/groups/pumps/commands"] = (202, {"group": "pumps", "items": commands})
+
+    twin = fieldloom("group", "twin", "pumps", "--set", "led=on", "--data", tmp_path)
+    update = fieldloom("group", "update", "pumps", "--release", "esp32-1.4.0", "--data", tmp_path)
+
+    assert (twin.returncode, asked[0][2]) == (1, {"desired": {"led": "on"}}), twin.stderr
+    assert [line.split()[:3] for line in twin.stdout.splitlines()[1:]] == [["a", "3", "1"], ["b", "-", "-"]]
+    assert "desired.led: is no number" in twin.stdout
+    assert (update.returncode, asked[1][2]["parameters"]) == (0, {"release": "esp32-1.4.0"}), update.stderr
+    assert update.stdout.splitlines()[1].split()[:3] == ["a", "c1", "pending"]
+
+
 def test_a_group_is_made_of_a_filter(cloud, tmp_path):
     answers, asked = cloud
     made = dict.fromkeys(("name", "query", "version", "created", "updated"), "x")

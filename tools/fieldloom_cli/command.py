@@ -47,7 +47,7 @@ def send(
     if group is None:
         show_command(commands[0], as_json=as_json)
     else:
-        _show_group(group, commands, refused, as_json=as_json)
+        show_commands(group, commands, refused, as_json=as_json)
     if refused or (wait and any(command["status"] != "succeeded" for command in commands)):
         raise typer.Exit(1)
 
@@ -74,17 +74,22 @@ def _after(api: Api, commands: list[dict[str, Any]], wait: float) -> list[dict[s
     return commands
 
 
-def _show_group(group: str, commands: list[dict[str, Any]], refused: list[dict[str, Any]], *, as_json: bool) -> None:
+def show_commands(group: str, commands: list[dict[str, Any]], refused: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Show what became of a command to a group."""
     if as_json:
         show_json({"group": group, "commands": commands, "refused": refused})
         return
     rows: list[tuple[Any, ...]] = [
         (one["device"], one["id"], one["status"], one["result"], one["error"]) for one in commands
     ]
-    reasons = ((one, "; ".join(f"{each['path']}: {each['reason']}" for each in one["errors"])) for one in refused)
-    rows += [(one["device"], None, "refused", None, reason) for one, reason in reasons]
+    rows += [(one["device"], None, "refused", None, reasons(one)) for one in refused]
     rows.sort(key=lambda row: str(row[0]))
     show_table(["DEVICE", "COMMAND", "STATUS", "RESULT", "ERROR"], rows)
+
+
+def reasons(refused: dict[str, Any]) -> str:
+    """Return why a device of a group gets nothing, in one line."""
+    return "; ".join(f"{each['path']}: {each['reason']}" for each in refused["errors"])
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -1,20 +1,27 @@
 """`fieldloom group`: devices that are meant together. (R3)"""
 
 import json
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from fieldloom_cli.api import Api
+from fieldloom_cli.command import reasons, show_commands
 from fieldloom_cli.filters import Where, read
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
+from fieldloom_cli.twin import read_changes
 
 COLUMNS = ("id", "name", "query", "version", "updated")
 
 app = typer.Typer(no_args_is_help=True, help="Groups: make one of a query or of listed devices, change and show it.")
 
 Name = Annotated[str, typer.Argument(metavar="GROUP", help="The group's id.")]
+Key = Annotated[
+    str | None, typer.Option(help="Sent again with the same key, it reaches nobody twice; by default a new one.")
+]
 Devices = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="Ids of devices.")]
 
 
@@ -70,6 +77,56 @@ def remove(group: Name, devices: Devices, data: Data = None, as_json: Json = Fal
     _each("DELETE", group, devices, data, as_json=as_json)
 
 
+@app.command(epilog="Example: fieldloom group twin pumps --set interval=5000")
+def twin(
+    group: Name,
+    wanted: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="As `fieldloom device twin` takes it; may be repeated, null for no more."
+        ),
+    ],
+    key: Key = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Change what is wanted of each device of a group; exit code 1 if one was refused.
+
+    A patch is pending until the device's gateway has decided: `fieldloom device twin NAME` shows it.
+    """
+    body = {"desired": read_changes(wanted)}
+    told = Api(data).call("PATCH", f"/groups/{group}/twin", json=body, headers=_once(key))
+    if as_json:
+        show_json(told)
+    else:
+        _show_twins(told["items"])
+    if any(one["twin"] is None for one in told["items"]):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fieldloom group update pumps --release esp32-generic-1.4.0")
+def update(
+    group: Name,
+    release: Annotated[str, typer.Option(help="One of `fieldloom release list`.")],
+    within: Annotated[float, typer.Option(min=0.1, help="Minutes until the commands expire.")] = 60,
+    key: Key = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Have each device of a group fetch a release and try it; exit code 1 if one was refused.
+
+    `fieldloom command show ID` tells how it went.
+    """
+    expires = (datetime.now(UTC) + timedelta(minutes=within)).isoformat(timespec="milliseconds")
+    body = {"type": "update", "parameters": {"release": release}, "expires": expires}
+    told = Api(data).call("POST", f"/groups/{group}/commands", json=body, headers=_once(key))
+    commands = [one["command"] for one in told["items"] if one["command"]]
+    refused = [one for one in told["items"] if not one["command"]]
+    show_commands(group, commands, refused, as_json=as_json)
+    if refused:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: fieldloom group delete pumps")
 def delete(group: Name, data: Data = None, as_json: Json = False) -> None:
     """Delete a group; its devices stay."""
@@ -85,6 +142,19 @@ def _each(method: str, group: str, devices: list[str], data: Data, *, as_json: b
     for device in devices:
         api.call(method, f"/groups/{group}/devices/{device}")
     _show(api.call("GET", f"/groups/{group}"), as_json=as_json)
+
+
+def _once(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or secrets.token_hex(8)}
+
+
+def _show_twins(items: list[dict[str, Any]]) -> None:
+    def row(one: dict[str, Any]) -> tuple[Any, ...]:
+        twin = one["twin"]
+        told = (None, None, reasons(one)) if twin is None else (twin["version"], len(twin["pending"]), None)
+        return (one["device"], *told)
+
+    show_table(["DEVICE", "VERSION", "PENDING", "REFUSED"], map(row, items))
 
 
 def _show(group: dict[str, Any], *, as_json: bool) -> None:

@@ -33,7 +33,7 @@ def twin(
     While the cloud is away, at the gateway: FIELDLOOM_API=http://127.0.0.1:8090, FIELDLOOM_TOKEN from its local.token.
     """
     api = Api(data)
-    changes = _changes(wanted or [])
+    changes = read_changes(wanted or [])
     path = f"/devices/{name}/twin"
     told = api.call("PATCH", path, json={"desired": changes}) if changes else api.call("GET", path)
     deadline = time.monotonic() + wait
@@ -50,7 +50,8 @@ def _is_settled(told: dict[str, Any]) -> bool:
     return not told["pending"] and bool(told["reported_version"] >= told["version"])
 
 
-def _changes(wanted: list[str]) -> dict[str, Any]:
+def read_changes(wanted: list[str]) -> dict[str, Any]:
+    """Return the merge patch of some KEY=VALUE. Raises CommandFailed."""
     changes: dict[str, Any] = {}
     for text in wanted:
         key, equals, value = text.partition("=")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.dispatch import service
+from fieldloom_cloud.errors import Fault
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import groups
 from fieldloom_cloud.strict import Instant, StrictRoute
@@ -30,11 +31,6 @@ class CommandOut(BaseModel):
     expires: str
     result: dict[str, Any] | None
     error: str | None
-
-
-class Fault(BaseModel):
-    path: str
-    reason: str
 
 
 class MemberCommand(BaseModel):

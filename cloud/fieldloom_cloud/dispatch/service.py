@@ -29,7 +29,6 @@ from fieldloom_runtime.down import REMOVED, WITHDRAWN, Removed, Withdrawn, encod
 
 EXPIRES_MS = 300_000
 UPDATE = "update"
-MAX_MEMBERS = 500  # of a group that is sent to at once: two seconds in which nobody else writes
 
 
 class Wish(NamedTuple):
@@ -103,21 +102,23 @@ async def send_to_group(session: AsyncSession, group: str, wish: Wish) -> list[S
     With an idempotency key a device gets its command once: who asks again reaches those alone who have come since.
     Raises BadContent for a group that is not known or too large, and Duplicate.
     """
-    devices = await search.members(session, group, MAX_MEMBERS + 1)
-    if len(devices) > MAX_MEMBERS:
-        reason = f"has more than {MAX_MEMBERS} devices: send to smaller ones"
-        raise BadContent("The group is too large.", [{"path": "group_id", "reason": reason}])
+    devices = await search.members(session, group)
     return [await _send_to_member(session, wish._replace(device=device)) for device in devices]
 
 
 async def _send_to_member(session: AsyncSession, wish: Wish) -> Sent:
-    if wish.idempotency_key is not None:
-        each = hashlib.sha256(f"{wish.idempotency_key}\0{wish.device}".encode()).hexdigest()
-        wish = wish._replace(idempotency_key=f"group:{each}")
+    wish = wish._replace(idempotency_key=key_of_member(wish.idempotency_key, wish.device))
     try:
         return Sent(wish.device, await send(session, wish), None)
     except BadContent as error:
         return Sent(wish.device, None, error)
+
+
+def key_of_member(key: str | None, device: str) -> str | None:
+    """Return the idempotency key of one device of a group, made of the group's; None stays None."""
+    if key is None:
+        return None
+    return "group:" + hashlib.sha256(f"{key}\0{device}".encode()).hexdigest()
 
 
 def _same(before: Command, wish: Wish) -> Command:

@@ -19,6 +19,7 @@ EQUAL = ("id", "site", "name", "type", "manufacturer", "model", "firmware", "boa
 MOMENTS = ("created", "updated")
 GRAM = 3  # a shorter text has no trigram
 FEW = 1000
+MAX_MEMBERS = 500  # of a group that is meant at once: two seconds in which nobody else writes
 TRIGRAMS = table("device_trigram", column("rowid"), column("text"))  # SQLite's; the migrations make it
 
 
@@ -94,10 +95,14 @@ async def select_devices(session: AsyncSession, wanted: DeviceQuery, sort: str) 
     return select(Device).where(*found).order_by(*order)
 
 
-async def members(session: AsyncSession, group: str, limit: int) -> list[str]:
-    """Return the ids of the first devices of a group, in order. Raises BadContent if there is no such group."""
-    query = select(Device.id).where(*await _in_group(session, group)).order_by(Device.id).limit(limit)
-    return list(await session.scalars(query))
+async def members(session: AsyncSession, group: str) -> list[str]:
+    """Return the ids of a group's devices, in order. Raises BadContent for one that is not known or too large."""
+    query = select(Device.id).where(*await _in_group(session, group)).order_by(Device.id).limit(MAX_MEMBERS + 1)
+    found = list(await session.scalars(query))
+    if len(found) > MAX_MEMBERS:
+        reason = f"has more than {MAX_MEMBERS} devices: send to smaller ones"
+        raise BadContent("The group is too large.", [{"path": "group_id", "reason": reason}])
+    return found
 
 
 async def ids_of(session: AsyncSession, wanted: DeviceQuery) -> Select[tuple[str]]:

@@ -10,6 +10,7 @@ from fieldloom_cloud.database import from_ms, insert, iso
 from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import BadContent, StaleVersion, TooManyRequests
+from fieldloom_cloud.registry import search
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.twins.models import Twin, TwinPatch
@@ -29,6 +30,14 @@ class Wish(NamedTuple):
     etag: str | None
     token: str
     idempotency_key: str | None
+
+
+class Changed(NamedTuple):
+    """What became of a patch for one device of several: the twin with the patch pending, or why it was refused."""
+
+    device: str
+    twin: dict[str, Any] | None
+    refused: list[dict[str, str]]
 
 
 async def show(session: AsyncSession, device: str) -> dict[str, Any]:
@@ -67,6 +76,23 @@ async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
             await _queue(session, gateway["id"], row, patch)
     await session.flush()
     return await _shown(session, row)
+
+
+async def change_group(session: AsyncSession, group: str, wish: Wish) -> list[Changed]:
+    """Send a patch for each device of a group; `wish.device` does not count.
+
+    With an idempotency key a device gets its patch once: who asks again reaches those alone who have come since.
+    Raises BadContent for a group that is not known or too large.
+    """
+    return [await _change_member(session, wish._replace(device=each)) for each in await search.members(session, group)]
+
+
+async def _change_member(session: AsyncSession, wish: Wish) -> Changed:
+    wish = wish._replace(idempotency_key=dispatch.key_of_member(wish.idempotency_key, wish.device))
+    try:
+        return Changed(wish.device, await change(session, wish), [])
+    except (BadContent, TooManyRequests) as error:
+        return Changed(wish.device, None, error.errors or [{"path": "desired", "reason": error.detail}])
 
 
 async def restore(session: AsyncSession, gateway: str) -> None:

@@ -114,3 +114,40 @@ def test_a_device_that_can_not_take_it_does_not_keep_it_from_the_others(api):
 
     assert [(one["device"], one["command"]) for one in answer["items"]] == [("g-0", None), ("g-1", None)]
     assert answer["items"][0]["errors"][0]["reason"]
+
+
+def test_a_patch_of_a_group_is_pending_for_each_device_once_and_refused_where_its_type_does(api):
+    twin = {"type": "object", "properties": {"led": {"type": "integer"}}}
+    api.put("/types/strict", json={"twin": twin}).raise_for_status()
+    for device, kind in (("t-1", "strict"), ("t-2", "")):
+        api.post("/devices", json={"id": device, "site": "default", "type": kind}).raise_for_status()
+    made(api, "twins")
+    for device in ("t-1", "t-2"):
+        api.put(f"/groups/twins/devices/{device}")
+    once = {"Idempotency-Key": "night"}
+
+    first = api.patch("/groups/twins/twin", json={"desired": {"led": "on"}}, headers=once)
+    again = api.patch("/groups/twins/twin", json={"desired": {"led": "on"}}, headers=once)
+
+    assert first.status_code == 202, first.text
+    refused, pending = first.json()["items"]
+    assert (refused["device"], refused["twin"], refused["errors"][0]["path"]) == ("t-1", None, "desired.led")
+    assert (pending["device"], pending["errors"]) == ("t-2", [])
+    assert [one["desired"] for one in pending["twin"]["pending"]] == [{"led": "on"}]
+    assert again.json()["items"][1] == pending
+    assert api.get("/devices/t-2/twin").json()["pending"] == pending["twin"]["pending"]
+    assert api.patch("/groups/nobody/twin", json={"desired": {}}).status_code == 404
+    assert api.patch("/groups/twins/twin", json={"wanted": {}}).status_code == 422
+
+
+def test_a_group_of_more_than_500_is_not_changed_at_once(api):
+    rows = "".join(f'{{"id": "many-{number:03}", "site": "default", "type": "many"}}\n' for number in range(501))
+    told = api.post("/devices/import", content=rows, headers={"Content-Type": "application/x-ndjson"})
+    assert told.json()["created"] == 501
+    made(api, "many", query={"type": "many"})
+
+    for answer in (
+        api.patch("/groups/many/twin", json={"desired": {"led": 1}}),
+        api.post("/groups/many/commands", json={"type": "read"}),
+    ):
+        assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "group_id")
