@@ -8,7 +8,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER = Path(__file__).parent / "console_dist"
-PAGES = ("/login", "/dead-letters", "/devices/{device}")
+PAGES = (
+    "/login",
+    "/dead-letters",
+    "/devices/{device}",
+    "/groups",
+    "/groups/{group}",
+    "/types",
+    "/types/{type}",
+    "/discoveries",
+)
 """The console's own addresses besides `/`: all of them are its one document."""
 
 NOT_BUILT = """The console of this cloud was not built. In a clone of Fieldloom run

@@ -7,6 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from console.conftest import BOARDS, changes
+from e2e.test_boards import wait_for
+from fixtures.commands import fieldloom
 from fixtures.strangers import publish_garbage
 
 
@@ -136,6 +138,37 @@ def test_a_twin_shows_what_is_wanted_and_what_the_board_makes_of_it(visitor, sys
     expect(twin).to_contain_text("Reported, version 1")
 
 
+def test_what_is_wanted_is_changed_as_json_unless_somebody_else_did(visitor, system):
+    one = visitor().log_in("operator")
+    page = one.open("/devices/board-2")
+    twin = page.get_by_role("region", name="Twin")
+
+    twin.get_by_role("button", name="Change").click()
+    wanted = twin.get_by_label("What is wanted, as JSON")
+    wanted.fill("[1]")
+    expect(twin.get_by_text("This is no JSON object")).to_be_visible()
+    expect(twin.get_by_role("button", name="Save")).to_be_disabled()
+    wanted.fill('{"interval": 450, "drivers": {"climate": {"humidity": 40}}}')
+    twin.get_by_role("button", name="Save").click()
+    expect(twin.locator("[data-setting=interval]")).to_have_attribute("data-missing", "false")
+
+    twin.get_by_role("button", name="Change").click()
+    expect(wanted).to_have_value(re.compile("450"))
+    with system.api() as api:
+        other = {"desired": {"led": 1}}
+        api.patch("/api/v1/devices/board-2/twin", json=other).raise_for_status()
+    wanted.fill('{"interval": 460}')
+    twin.get_by_role("button", name="Save").click()
+    expect(twin.get_by_role("alert")).to_contain_text("read it again")
+    one.forgive("412", "/twin")
+    twin.get_by_role("button", name="Try again").click()
+    expect(wanted).to_have_value(re.compile('"led": 1'))
+    wanted.fill('{"interval": 460}')
+    twin.get_by_role("button", name="Save").click()
+    expect(twin.locator("[data-setting='drivers.climate.humidity']")).to_have_count(0)
+    expect(twin.locator("[data-setting=interval]")).to_contain_text("460460")
+
+
 def test_a_viewer_sees_commands_and_sends_none(visitor):
     page = visitor().log_in("viewer").open("/devices/board-1")
 
@@ -158,6 +191,133 @@ def test_a_dead_letter_shows_at_once_with_its_reason(visitor, system):
     expect(page).to_have_url(re.compile("device=stranger-1"))
     page = one.open("/devices/stranger-1")
     expect(page.get_by_role("region", name="Dead letters").locator("tr[data-letter]").first).to_be_visible()
+
+
+def test_a_group_is_filled_sent_to_and_deleted(visitor):
+    one = visitor().log_in("operator")
+    page = one.open("/groups")
+    page.get_by_label("Id", exact=True).fill("night")
+    page.get_by_role("button", name="Create").click()
+    expect(page).to_have_url(re.compile("/groups/night$"))
+
+    for device in ("board-1", "nobody"):
+        page.get_by_role("combobox", name="Id of a device").fill(device)
+        page.get_by_role("button", name="Add").click()
+        expect(page.get_by_role("combobox", name="Id of a device")).to_have_value(
+            "" if device == "board-1" else "nobody"
+        )
+    expect(page.get_by_role("alert")).to_contain_text("there is no device nobody")
+    one.forgive("404", "/groups/night/devices/nobody")
+    expect(one.row("board-1").get_by_text("Online")).to_be_visible()
+    page.get_by_role("button", name="Send command").click()
+    expect(page.get_by_text("Devices that get it: 1")).to_be_visible()
+    page.locator("[data-sent=board-1]").get_by_role("link").click()
+    expect(page.locator("li[data-command=read]").first).to_have_attribute("data-status", "succeeded")
+
+    page = one.open("/groups/night")
+    page.get_by_role("button", name="Take board-1 out").click()
+    expect(page.get_by_text("No device is listed yet")).to_be_visible()
+    page.get_by_role("button", name="Delete group").click()
+    page.get_by_role("button", name="Delete it for good?").click()
+    expect(page).to_have_url(re.compile("/groups$"))
+    expect(page.locator("[data-group=night]")).to_have_count(0)
+
+
+def test_a_search_becomes_a_group(visitor):
+    one = visitor().log_in("operator")
+    page = one.open("/?q=board-")
+
+    page.get_by_role("link", name="Make this a group").click()
+    page.get_by_label("Id", exact=True).fill("boards")
+    page.get_by_role("button", name="Create").click()
+
+    expect(page.get_by_text("q=board-")).to_be_visible()
+    for board in BOARDS:
+        expect(one.row(board)).to_be_visible()
+
+
+LEVEL = {"type": "integer", "title": "Level", "minimum": 0, "maximum": 3}
+TYPE = {
+    "name": "Fans",
+    "metrics": {"temperature": {"unit": "°C", "range": {"max": -100}, "period": "1s"}, "humidity": {"unit": "%"}},
+    "commands": {
+        "set_level": {
+            "description": "Set the level",
+            "parameters": {
+                "properties": {"level": LEVEL, "mode": {"enum": ["eco", "full"]}},
+                "required": ["level"],
+                "additionalProperties": False,
+            },
+        }
+    },
+}
+
+
+def test_a_type_shows_its_versions_its_devices_and_what_does_not_fit(visitor, system):
+    one = visitor().log_in("operator")
+    page = one.open("/types")
+    with system.api() as api:
+        api.put("/api/v1/types/blower", json={"name": "Old fans"}).raise_for_status()
+        api.put("/api/v1/types/blower", json=TYPE).raise_for_status()
+        api.patch("/api/v1/devices/board-2", json={"type": "blower"}).raise_for_status()
+
+    page.locator("[data-type=blower]").get_by_role("link").click()
+    expect(page.get_by_role("region", name="Metrics").locator("[data-metric=temperature]")).to_contain_text("… -100")
+    expect(page.locator("[data-command=set_level]")).to_contain_text("Set the level")
+    expect(one.row("board-2").locator("[data-misfit=temperature]")).to_contain_text("must be at most -100")
+    page.get_by_role("combobox", name="Version").click()
+    page.get_by_role("option", name="Version 1").click()
+    expect(page).to_have_url(re.compile("version=1"))
+    expect(page.get_by_text("Old fans")).to_be_visible()
+
+    page = one.open("/devices/board-2")
+    page.get_by_role("combobox", name="Command").click()
+    page.get_by_role("option", name="Set the level").click()
+    page.get_by_label("Level").fill("7")
+    page.get_by_role("combobox", name="mode").click()
+    page.get_by_role("option", name="eco").click()
+    page.get_by_role("button", name="Send command").click()
+    expect(page.get_by_role("alert")).to_contain_text("parameters.level")
+    one.forgive("422", "/commands")
+    page.get_by_label("Level").fill("2")
+    page.get_by_role("button", name="Send command").click()
+    expect(page.locator("li[data-command=set_level]").first).to_contain_text('level=2  mode="eco"')
+
+
+def test_a_type_that_nobody_has_described_says_so(visitor, system):
+    one = visitor().log_in("viewer")
+    with system.api() as api:
+        api.patch("/api/v1/devices/board-3", json={"type": "riddle"}).raise_for_status()
+
+    page = one.open("/types/riddle")
+
+    expect(page.get_by_text("Nobody has described this type")).to_be_visible()
+    expect(one.row("board-3")).to_be_visible()
+
+
+def test_a_found_board_is_dismissed_and_approved_with_its_name(visitor, system):
+    identity = system.enrol_device("found-1")
+    with system.api() as api:
+        api.delete("/api/v1/devices/found-1").raise_for_status()
+    one = visitor().log_in("operator")
+    page = one.open("/discoveries")
+    system.fleet.add(identity, system.gateways, interval=500)
+    try:
+        wait_for(lambda: system.fleet.acknowledged("found-1"), 60, "the gateway's acknowledgement")
+        fieldloom("gateway", "discover", "--data", system.folder / "gateway-1", "--seconds", 4)
+        found = page.locator("[data-found=found-1]")
+        expect(found).to_contain_text("climate")
+        found.get_by_role("button", name="Dismiss").click()
+        expect(found).to_have_count(0)
+        page.get_by_text("Dismissed", exact=True).click()
+        found.get_by_role("button", name="Approve").click()
+        page.get_by_label("Name").fill("North pump")
+        page.get_by_role("button", name="Register").click()
+        expect(found).to_have_count(0)
+        page.get_by_role("link", name="Fleet").click()
+        expect(one.row("found-1")).to_contain_text("North pump")
+    finally:
+        system.fleet.off("found-1")
 
 
 def test_both_languages_and_the_choice_is_remembered(visitor):
@@ -195,8 +355,20 @@ def test_an_address_that_is_none_says_so(visitor):
         one.forgive("404", f"nobody{part}")
 
 
+@pytest.fixture(scope="module")
+def described(system):
+    """A group and a type, for the pages that show one."""
+    with system.api() as api:
+        api.post("/api/v1/groups", json={"id": "all", "query": {"q": "board-"}}).raise_for_status()
+        api.put("/api/v1/types/fan", json=TYPE).raise_for_status()
+
+
+PAGES = ("/devices/board-1", "/devices/board-1?view=table", "/dead-letters", "/groups", "/groups/all")
+PAGES += ("/types", "/types/fan", "/discoveries")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_every_page(visitor, scheme):
+def test_everybody_can_use_every_page(visitor, described, scheme):
     one = visitor(color_scheme=scheme)
     one.page.goto("/login")
     expect(one.page.get_by_role("heading", name="Log in")).to_be_visible()
@@ -206,7 +378,7 @@ def test_everybody_can_use_every_page(visitor, scheme):
 
     expect(one.row("board-1").get_by_text("Online")).to_be_visible()
     assert faults(one.page) == []
-    for path in ("/devices/board-1", "/devices/board-1?view=table", "/dead-letters", "/?q=nothing-like-it"):
+    for path in (*PAGES, "/?q=nothing-like-it"):
         page = one.open(path)
         page.wait_for_load_state("load")
         expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
@@ -218,10 +390,10 @@ def faults(page):
     return [(fault["id"], [node["target"] for node in fault["nodes"]][:3]) for fault in found]
 
 
-def test_it_fits_on_a_phone(visitor):
+def test_it_fits_on_a_phone(visitor, described):
     one = visitor(viewport={"width": 360, "height": 740}).log_in()
 
-    for path in ("/", "/devices/board-1", "/devices/board-1?view=table", "/dead-letters"):
+    for path in ("/", *PAGES):
         page = one.open(path)
         expect(page.locator(".mantine-Skeleton-root")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path

@@ -32,10 +32,17 @@ def list_discoveries(
     _show(found)
 
 
-@app.command(epilog="Example: fieldloom discovery approve pump-7")
-def approve(name: Name, data: Data = None, as_json: Json = False) -> None:
+@app.command(epilog='Example: fieldloom discovery approve pump-7 --name "North pump"')
+def approve(
+    name: Name,
+    called: Annotated[str | None, typer.Option("--name", help="For people.")] = None,
+    site: Annotated[str | None, typer.Option(help="By default the one where it was heard.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
     """Register a found device with what it said; what it sent before stays with the dead letters."""
-    made = Api(data).call("POST", f"/discoveries/{topics.device_id(name)}/approve")
+    told = {field: value for field, value in (("name", called), ("site", site)) if value is not None}
+    made = Api(data).call("POST", f"/discoveries/{topics.device_id(name)}/approve", json=told)
     if as_json:
         show_json(made)
         return

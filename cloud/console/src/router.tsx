@@ -1,16 +1,19 @@
-import { createRootRoute, createRoute, createRouter, Outlet } from "@tanstack/react-router";
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet } from "@tanstack/react-router";
 import { NotFound } from "./components/NotFound";
 import { Shell } from "./components/Shell";
 import { DeadLettersPage } from "./pages/dead-letters/DeadLettersPage";
 import { DevicePage } from "./pages/device/DevicePage";
 import { type Range, rangeOf } from "./pages/device/ranges";
 import { FleetPage } from "./pages/fleet/FleetPage";
+import type { Found } from "./pages/groups/query";
 import { LoginPage } from "./pages/login/LoginPage";
 
 // What of a page's state is in its address.
 type FleetSearch = { q?: string; status?: string };
 type DeviceSearch = { range?: Range; view?: "table" };
 type DeadLettersSearch = { device?: string };
+type TypeSearch = { version?: number };
+type DiscoveriesSearch = { dismissed?: true };
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
 
@@ -41,8 +44,35 @@ const deadLetters = createRoute({
   validateSearch: (search): DeadLettersSearch => ({ device: text(search.device) }),
 });
 
+const groups = createRoute({
+  getParentRoute: () => shell,
+  path: "/groups",
+  component: lazyRouteComponent(() => import("./pages/groups/GroupsPage"), "GroupsPage"),
+  validateSearch: (search): Found => ({ q: text(search.q), type: text(search.type), status: text(search.status), tag: text(search.tag) }),
+});
+
+const group = createRoute({ getParentRoute: () => shell, path: "/groups/$group", component: lazyRouteComponent(() => import("./pages/groups/GroupPage"), "GroupPage") });
+
+const types = createRoute({ getParentRoute: () => shell, path: "/types", component: lazyRouteComponent(() => import("./pages/types/TypesPage"), "TypesPage") });
+
+const type = createRoute({
+  getParentRoute: () => shell,
+  path: "/types/$type",
+  component: lazyRouteComponent(() => import("./pages/types/TypePage"), "TypePage"),
+  validateSearch: (search): TypeSearch => ({ version: Number(search.version) > 0 ? Number(search.version) : undefined }),
+});
+
+const discoveries = createRoute({
+  getParentRoute: () => shell,
+  path: "/discoveries",
+  component: lazyRouteComponent(() => import("./pages/discoveries/DiscoveriesPage"), "DiscoveriesPage"),
+  validateSearch: (search): DiscoveriesSearch => ({ dismissed: search.dismissed === true || undefined }),
+});
+
+const pages = [fleet, device, groups, group, types, type, discoveries, deadLetters];
+
 export const router = createRouter({
-  routeTree: root.addChildren([login, shell.addChildren([fleet, device, deadLetters])]),
+  routeTree: root.addChildren([login, shell.addChildren(pages)]),
   defaultPreload: false,
 });
 

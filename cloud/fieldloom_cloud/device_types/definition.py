@@ -58,7 +58,12 @@ class Range(_Part):
             return "must be a number"
         low = -math.inf if self.min is None else self.min
         high = math.inf if self.max is None else self.max
-        return None if low <= value <= high else f"must be from {low:g} to {high:g}"
+        return None if low <= value <= high else self._meaning()
+
+    def _meaning(self) -> str:
+        if self.min is None:
+            return f"must be at most {self.max:g}"
+        return f"must be at least {self.min:g}" if self.max is None else f"must be from {self.min:g} to {self.max:g}"
 
 
 class Metric(_Part):

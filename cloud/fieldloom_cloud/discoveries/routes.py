@@ -9,7 +9,7 @@ from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.discoveries import service
 from fieldloom_cloud.errors import described
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
-from fieldloom_cloud.registry.schemas import DeviceOut
+from fieldloom_cloud.registry.schemas import DeviceOut, SiteName, Strict, Text
 from fieldloom_cloud.strict import StrictRoute
 
 router = APIRouter(prefix="/api/v1/discoveries", tags=["registry"], route_class=StrictRoute)
@@ -29,6 +29,13 @@ class DiscoveryOut(BaseModel):
     dismissed: str | None = Field(description="When somebody dismissed it.")
 
 
+class ApprovalIn(Strict):
+    """What its owner knows of a found device, and it does not say itself."""
+
+    name: Text | None = None
+    site: SiteName | None = Field(None, description="By default the one where it was heard.")
+
+
 @router.get("")
 async def list_discoveries(
     transaction: Transaction,
@@ -45,9 +52,12 @@ async def list_discoveries(
 
 
 @router.post("/{device_id}/approve", status_code=201, responses={409: described(409)})
-async def approve_discovery(device_id: str, response: Response, transaction: Transaction, _: Operator) -> DeviceOut:
-    """Register a found device, a dismissed one too, with what it said of itself."""
-    registered = await service.approve(transaction, device_id)
+async def approve_discovery(
+    device_id: str, response: Response, transaction: Transaction, _: Operator, body: ApprovalIn | None = None
+) -> DeviceOut:
+    """Register a found device, a dismissed one too, with what it said of itself and what is told here."""
+    told = {} if body is None else body.model_dump(exclude_none=True)
+    registered = await service.approve(transaction, device_id, told)
     response.headers["ETag"] = f'"{registered["version"]}"'
     return DeviceOut(**registered)
 

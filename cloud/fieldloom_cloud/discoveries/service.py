@@ -38,7 +38,7 @@ async def meet(session: AsyncSession, gateway: str, found: list[Discovered]) -> 
         known = None if one.device in registered else await _meet(session, site["id"], gateway, one)
         if known is not None and site["automatic_entry"] and known.dismissed is None:
             trail.begin(session, Origin(GATEWAY, gateway, action="automatic_entry"))
-            await _register(session, known)
+            await _register(session, known, {})
             registered.add(one.device)
 
 
@@ -73,12 +73,13 @@ async def discoveries(
     return [_shown(row) for row in found], following
 
 
-async def approve(session: AsyncSession, device: str) -> dict[str, Any]:
-    """Register a found device with what it said, at the site where it was heard, and return it.
+async def approve(session: AsyncSession, device: str, told: dict[str, str]) -> dict[str, Any]:
+    """Register a found device with what it said and what is told of it, and return it.
 
-    Raises NotFound, and Duplicate for one that was registered meanwhile.
+    It gets the name and site of `told`; left out, none and the site where it was heard.
+    Raises NotFound, BadContent, and Duplicate for one that was registered meanwhile.
     """
-    return await _register(session, await _discovery(session, device))
+    return await _register(session, await _discovery(session, device), told)
 
 
 async def dismiss(session: AsyncSession, device: str) -> dict[str, Any]:
@@ -99,8 +100,8 @@ async def keep_off(session: AsyncSession, device: dict[str, Any]) -> None:
     await session.merge(row)
 
 
-async def _register(session: AsyncSession, found: Discovery) -> dict[str, Any]:
-    registered = await registry.add_device(session, {"id": found.device, "site": found.site, **_said(found)})
+async def _register(session: AsyncSession, found: Discovery, told: dict[str, str]) -> dict[str, Any]:
+    registered = await registry.add_device(session, {"id": found.device, "site": found.site, **_said(found), **told})
     await session.delete(found)
     return registered
 

@@ -50,6 +50,19 @@ def test_a_found_device_is_listed_and_registered_with_what_it_said(served, api):
     assert [kind for kind, _ in told(api, "device.", 2, device="new-1")] == ["device.discovered", "device.registered"]
 
 
+def test_who_approves_may_tell_name_and_site(served, api):
+    find(served, "named-1", **SAID)
+
+    refused = api.post("/discoveries/named-1/approve", json={"site": "nowhere"})
+    unknown = api.post("/discoveries/named-1/approve", json={"colour": "red"})
+    approved = api.post("/discoveries/named-1/approve", json={"name": "North pump", "site": "other"})
+
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "site")
+    assert (unknown.status_code, unknown.json()["errors"][0]["path"]) == (422, "colour")
+    shown = {name: approved.json()[name] for name in ("id", "name", "site", "type")}
+    assert shown == {"id": "named-1", "name": "North pump", "site": "other", "type": SAID["type"]}
+
+
 def test_who_is_registered_meanwhile_is_found_no_more(served, api):
     find(served, "mean-1", **SAID)
     api.post("/devices", json={"id": "mean-1", "site": "other"}).raise_for_status()

@@ -36,6 +36,15 @@ export function Shell() {
             <Link to="/" activeOptions={{ exact: true, includeSearch: false }}>
               {t("fleet.title")}
             </Link>
+            <Link to="/groups" activeOptions={{ includeSearch: false }}>
+              {t("group.title")}
+            </Link>
+            <Link to="/types" activeOptions={{ includeSearch: false }}>
+              {t("type.title")}
+            </Link>
+            <Link to="/discoveries" activeOptions={{ includeSearch: false }}>
+              {t("discovery.title")}
+            </Link>
             <Link to="/dead-letters" activeOptions={{ includeSearch: false }}>
               {t("deadLetters.title")}
             </Link>

@@ -17,6 +17,15 @@ const MAX_POINTS = 10_000;
 
 type Pages<Page> = InfiniteData<Page>;
 
+/** What is read again after an event, by how its type begins. */
+const READ_AFTER: [string, string[]][] = [
+  ["twin.", ["showTwin"]],
+  ["group.", ["listGroups", "showGroup", "listMembers"]],
+  ["type.", ["listTypes"]],
+  ["device.", ["listMembers", "listDiscoveries"]],
+  ["reading.", ["listMisfits"]],
+];
+
 /** The key of a generated query: its operation and what was asked. */
 type Key = { _id: string; query?: { device?: string[]; aggregate?: string }; path?: { device_id?: string } };
 
@@ -50,7 +59,9 @@ export class Applier {
         break;
       case "event":
         this.readAgain("listEvents");
-        if (event.type.startsWith("twin.")) this.readAgain("showTwin");
+        for (const [kind, operations] of READ_AFTER) {
+          if (event.type.startsWith(kind)) operations.forEach((one) => this.readAgain(one));
+        }
         break;
       case "dead_letter":
         this.readAgain("listDeadLetters");

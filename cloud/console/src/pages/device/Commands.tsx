@@ -1,32 +1,41 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
-import { listCommandsInfiniteOptions, showSessionOptions } from "../../api/@tanstack/react-query.gen";
+import { listCommandsInfiniteOptions, sendCommandMutation } from "../../api/@tanstack/react-query.gen";
 import type { CommandOut } from "../../api/types.gen";
+import { CommandForm } from "../../components/CommandForm";
 import { Empty } from "../../components/Empty";
 import { ProblemNote } from "../../components/ProblemNote";
 import { More } from "../../components/Rows";
 import { Moment } from "../../components/Time";
-import { CommandForm } from "./CommandForm";
+import { useMayChange } from "../../components/useMayChange";
 import styles from "./Commands.module.css";
 import { LifeCycle } from "./LifeCycle";
 
 const PAGE = 10;
 
 /** Sending commands to a device, and what became of those that were sent. */
-export function Commands({ device, metrics }: { device: string; metrics: string[] }) {
+export function Commands({ device, type, metrics }: { device: string; type?: string; metrics: string[] }) {
   const { t } = useTranslation();
-  const session = useQuery({ ...showSessionOptions(), staleTime: Number.POSITIVE_INFINITY });
+  const client = useQueryClient();
+  const mayChange = useMayChange();
+  const send = useMutation({
+    ...sendCommandMutation(),
+    onSuccess: () => client.invalidateQueries({ queryKey: [{ _id: "listCommands" }] }),
+  });
   const commands = useInfiniteQuery({
     ...listCommandsInfiniteOptions({ path: { device_id: device }, query: { limit: PAGE } }),
     initialPageParam: { path: { device_id: device } },
     getNextPageParam: (page) => page.next ?? undefined,
   });
   const items = commands.data?.pages.flatMap((page) => page.items) ?? [];
-  const maySend = session.data?.role === "operator" || session.data?.role === "admin";
   return (
     <section className="card" aria-labelledby="commands">
       <h2 id="commands">{t("command.title")}</h2>
-      {maySend ? <CommandForm device={device} metrics={metrics} /> : <p className="body dim">{t("command.viewer")}</p>}
+      {mayChange ? (
+        <CommandForm type={type} metrics={metrics} sending={send} onSend={(body) => send.mutate({ path: { device_id: device }, body })} />
+      ) : (
+        <p className="body dim">{t("command.viewer")}</p>
+      )}
       <ProblemNote error={commands.error} onRetry={commands.refetch} />
       {commands.isSuccess && items.length === 0 && <Empty title={t("command.empty")} />}
       <ul className={styles.list}>

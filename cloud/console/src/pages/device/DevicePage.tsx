@@ -5,12 +5,12 @@ import { useTranslation } from "react-i18next";
 import { showDeviceOptions, showLatestOptions } from "../../api/@tanstack/react-query.gen";
 import type { DeviceOut } from "../../api/types.gen";
 import { DeadLetters } from "../../components/DeadLetters";
+import styles from "../../components/Page.module.css";
 import { Presence } from "../../components/Presence";
 import { ProblemNote } from "../../components/ProblemNote";
 import { useTitle } from "../../components/useTitle";
 import { Charts } from "./Charts";
 import { Commands } from "./Commands";
-import styles from "./DevicePage.module.css";
 import { Events } from "./Events";
 import { Latest } from "./Latest";
 import { Twin } from "./Twin";
@@ -44,7 +44,7 @@ export function DevicePage() {
       <div className={styles.columns}>
         <Charts device={id} />
         <div className={styles.side}>
-          <Commands device={id} metrics={Object.keys(latest.data?.metrics ?? {})} />
+          <Commands device={id} type={device.data?.type} metrics={Object.keys(latest.data?.metrics ?? {})} />
         </div>
         <div className={styles.lists}>
           <Twin device={id} />
@@ -59,16 +59,24 @@ export function DevicePage() {
   );
 }
 
+function TypeLink({ type }: { type: string }) {
+  return (
+    <Link to="/types/$type" params={{ type }} className={styles.back}>
+      {type}
+    </Link>
+  );
+}
+
 function Facts({ device }: { device: DeviceOut }) {
   const { t } = useTranslation();
   const facts = [
     [t("device.name"), device.name],
-    [t("device.type"), device.type],
+    [t("device.type"), device.type && <TypeLink type={device.type} />],
     [t("device.site"), device.site],
     [t("device.firmware"), device.firmware],
     [t("device.model"), [device.manufacturer, device.model].filter(Boolean).join(" ")],
     ...Object.entries(device.tags),
-  ];
+  ] as const;
   return (
     <dl className={styles.facts}>
       {facts

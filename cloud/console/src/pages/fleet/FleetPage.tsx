@@ -1,13 +1,15 @@
 import { Button, CloseButton, SegmentedControl, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { listDevicesInfiniteOptions, listLatestOptions } from "../../api/@tanstack/react-query.gen";
 import { Empty } from "../../components/Empty";
+import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { More, RowsComing } from "../../components/Rows";
+import { useMayChange } from "../../components/useMayChange";
 import { useTitle } from "../../components/useTitle";
 import { DeviceRow } from "./DeviceRow";
 
@@ -21,6 +23,7 @@ export function FleetPage() {
   const { t } = useTranslation();
   const { q, status } = route.useSearch();
   const navigate = useNavigate({ from: "/" });
+  const mayChange = useMayChange();
   const devices = useInfiniteQuery({
     ...listDevicesInfiniteOptions({ query: { q, status, limit: PAGE } }),
     initialPageParam: {},
@@ -39,6 +42,11 @@ export function FleetPage() {
         <span className="dim grow" role="status">
           {devices.data && t(devices.hasNextPage ? "fleet.countSoFar" : "fleet.count", { count })}
         </span>
+        {mayChange && isFiltered && (
+          <Link to="/groups" search={{ q, status }} className={styles.back}>
+            {t("fleet.asGroup")}
+          </Link>
+        )}
         <Search q={q} onChange={(wanted) => void navigate({ search: (had) => ({ ...had, q: wanted }), replace: true })} />
         <SegmentedControl
           size="xs"

@@ -1,0 +1,76 @@
+import { Button } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { removeGroupMutation, showGroupOptions } from "../../api/@tanstack/react-query.gen";
+import styles from "../../components/Page.module.css";
+import { ProblemNote } from "../../components/ProblemNote";
+import { useMayChange } from "../../components/useMayChange";
+import { useTitle } from "../../components/useTitle";
+import { GroupCommands } from "./GroupCommands";
+import { Members } from "./Members";
+import { shownQuery } from "./query";
+
+const route = getRouteApi("/shell/groups/$group");
+
+export function GroupPage() {
+  const { t } = useTranslation();
+  const { group: id } = route.useParams();
+  const mayChange = useMayChange();
+  const group = useQuery(showGroupOptions({ path: { group_id: id } }));
+  useTitle(group.data?.name ?? id);
+
+  if (!group.data) return <ProblemNote error={group.error} onRetry={group.refetch} />;
+  const { name, query } = group.data;
+  return (
+    <>
+      <div className="bar">
+        <Link to="/groups" className={styles.back}>
+          {t("group.title")}
+        </Link>
+        <span className="dim" aria-hidden="true">
+          /
+        </span>
+        <h1>{name}</h1>
+        <span className="dim grow">{query ? <span className="mono">{shownQuery(query)}</span> : t("group.listed")}</span>
+        {mayChange && <Remove group={id} />}
+      </div>
+      <div className={styles.columns}>
+        <Members group={id} isListed={query === null} mayChange={mayChange} />
+        <div className={styles.side}>
+          <GroupCommands group={id} type={typeof query?.type === "string" ? query.type : undefined} mayChange={mayChange} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** Asks once more, since a group that is gone does not come back. */
+function Remove({ group }: { group: string }) {
+  const { t } = useTranslation();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [isSure, setIsSure] = useState(false);
+  const remove = useMutation({
+    ...removeGroupMutation(),
+    onSuccess: async () => {
+      await navigate({ to: "/groups" });
+      await client.invalidateQueries({ queryKey: [{ _id: "listGroups" }] });
+    },
+  });
+  return (
+    <>
+      <ProblemNote error={remove.error} />
+      <Button
+        size="compact-sm"
+        variant="default"
+        loading={remove.isPending}
+        onBlur={() => setIsSure(false)}
+        onClick={() => (isSure ? remove.mutate({ path: { group_id: group } }) : setIsSure(true))}
+      >
+        {isSure ? t("group.reallyRemove") : t("group.remove")}
+      </Button>
+    </>
+  );
+}
