@@ -7,6 +7,7 @@ import threading
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -154,11 +155,42 @@ def test_parameters_have_to_be_an_object(cloud, tmp_path):
 def test_telemetry_is_shown_as_a_table(cloud, tmp_path):
     series = [{"device": "board-1", "metric": "temperature", "points": [["2026-01-01T00:00:00.000Z", 21.5]]}]
     cloud[0]["GET /api/v1/telemetry"] = (200, {"series": series})
+    cloud[0]["GET /api/v1/completeness"] = (200, {"device": "board-1", "status": "complete", "reasons": []})
 
     done = fieldloom("telemetry", "query", "--device", "board-1", "--window", "1m", "--data", tmp_path)
 
     assert "21.5" in done.stdout
-    assert cloud[1][0][1] == "/api/v1/telemetry?device=board-1&window=1m"
+    assert done.stderr == "board-1: complete\n"
+    points, verdict = (parse_qs(urlsplit(path).query) for _, path, _, _ in cloud[1])
+    assert (points["device"], points["window"]) == (["board-1"], ["1m"])
+    assert (points["start"], points["end"]) == (verdict["start"], verdict["end"]), "the mark is of another range"
+
+
+def test_what_is_exported_carries_the_mark_of_each_device(cloud, tmp_path):
+    """(T8)"""
+    point = ["2026-01-01T00:00:00.000Z", 21.5]
+    series = [{"device": device, "metric": "t", "points": [point]} for device in ("board-1", "board-2")]
+    cloud[0]["GET /api/v1/telemetry"] = (200, {"series": series})
+    reasons = ["what is missing may still come"]
+    cloud[0]["GET /api/v1/completeness"] = (200, {"device": "board-1", "status": "open", "reasons": reasons})
+    asked = ("telemetry", "query", "--device", "board-1", "--end", "2026-01-02T00:00:00Z", "--data", tmp_path)
+
+    as_csv = fieldloom(*asked, "--device", "board-2", "--limit", "1", "--csv")
+    as_json = fieldloom(*asked, "--json")
+    cloud[0]["GET /api/v1/completeness"] = (404, {"title": "Not found"})
+    gone = fieldloom(*asked, "--json")
+    both = fieldloom(*asked, "--json", "--csv")
+
+    assert as_csv.stdout.splitlines()[:2] == [
+        "device,metric,time,value,completeness",
+        "board-1,t,2026-01-01T00:00:00.000Z,21.5,open",
+    ]
+    assert "board-1: open; what is missing may still come" in as_csv.stderr
+    assert "only the newest 1 points" in as_csv.stderr
+    told = json.loads(as_json.stdout)
+    assert ([one["status"] for one in told["completeness"]], told["limited"]) == (["open"], False)
+    assert json.loads(gone.stdout)["completeness"][0]["reasons"] == ["the device is not registered"]
+    assert (both.returncode, "exclude each other" in both.stderr) == (1, True)
 
 
 def test_a_new_token_is_printed_alone_so_that_a_script_can_keep_it(cloud, tmp_path):

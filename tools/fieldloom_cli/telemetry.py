@@ -1,20 +1,26 @@
 """`fieldloom telemetry`: what the devices measured, and whether all of it is there."""
 
-from datetime import UTC, datetime
+import csv
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from fieldloom_cli.api import Api
+from fieldloom_cli.errors import CommandFailed, NotFound
 from fieldloom_cli.moments import duration, moment
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
+
+COLUMNS = ("device", "metric", "time", "value")
+DEFAULT_LIMIT = 1000  # raw points of a series, where the cloud is not told another one
 
 app = typer.Typer(no_args_is_help=True, help="Telemetry: query what the devices measured, and prove that all is there.")
 
 
 @app.command(
-    epilog="Example: fieldloom telemetry query --device board-1 --metric temperature --aggregate average --window 1m"
+    epilog="Example: fieldloom telemetry query --device board-1 --aggregate average --window 1m --csv > day.csv"
 )
 def query(
     device: Annotated[list[str], typer.Option(help="A device's id; may be repeated.")],
@@ -23,28 +29,47 @@ def query(
     end: Annotated[str | None, typer.Option(help="RFC 3339; by default now.")] = None,
     aggregate: Annotated[str | None, typer.Option(help="average, sum, min, max or count.")] = None,
     window: Annotated[str | None, typer.Option(help="As 10s, 1m, 1h.")] = None,
-    limit: Annotated[int | None, typer.Option(help="The newest so many raw points.")] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many raw points of each series.")] = DEFAULT_LIMIT,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Query raw points or windows."""
+    """Query raw points or windows, and say of each device whether all of its records in that range are stored.
+
+    The mark is in the JSON, in a column of the CSV, and on standard error: complete, incomplete (what is missing will
+    not come) or open (something may still come, or is not proven). `limited` in the JSON: a series was cut at --limit.
+    """
+    if as_csv and as_json:
+        raise CommandFailed("--csv and --json exclude each other: give one")
+    until = moment("--end", end) if end else datetime.now(UTC)
+    since = moment("--start", start) if start else until - timedelta(days=1)
     asked: dict[str, Any] = {
         "device": device,
         "metric": metric,
-        "start": start,
-        "end": end,
+        "start": since.isoformat(),
+        "end": until.isoformat(),
         "aggregate": aggregate,
         "window": window,
         "limit": limit,
     }
-    answer = Api(data).call(
-        "GET", "/telemetry", params={name: value for name, value in asked.items() if value is not None}
-    )
+    api = Api(data)
+    answer = api.call("GET", "/telemetry", params={name: value for name, value in asked.items() if value is not None})
+    marks = {name: _mark(api, name, since, until) for name in device}
+    limited = aggregate is None and any(len(one["points"]) >= limit for one in answer["series"])
     if as_json:
-        show_json(answer)
+        show_json({**answer, "completeness": list(marks.values()), "limited": limited})
         return
-    rows = ((one["device"], one["metric"], ts, value) for one in answer["series"] for ts, value in one["points"])
-    show_table(["DEVICE", "METRIC", "TIME", "VALUE"], rows)
+    rows = [(one["device"], one["metric"], ts, value) for one in answer["series"] for ts, value in one["points"]]
+    if as_csv:
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow((*COLUMNS, "completeness"))
+        lines.writerows((*row, marks[row[0]]["status"]) for row in rows)
+    else:
+        show_table([name.upper() for name in COLUMNS], rows)
+    for mark in marks.values():
+        print("; ".join((f"{mark['device']}: {mark['status']}", *mark["reasons"])), file=sys.stderr)
+    if limited:
+        print(f"only the newest {limit} points of a series: raise --limit, or ask for windows", file=sys.stderr)
 
 
 @app.command(epilog="Example: fieldloom telemetry completeness pump-7 --since 1h")
@@ -68,6 +93,16 @@ def completeness(
         _show_verdict(answer)
     if answer["status"] == "incomplete":
         raise typer.Exit(1)
+
+
+def _mark(api: Api, device: str, since: datetime, until: datetime) -> dict[str, Any]:
+    """Return the cloud's verdict on a device's records in a range; of one that is gone nothing can be proven."""
+    asked = {"device": device, "start": since.isoformat(), "end": until.isoformat()}
+    try:
+        verdict: dict[str, Any] = api.call("GET", "/completeness", params=asked)
+    except NotFound:
+        return {**asked, "status": "open", "settled": None, "reasons": ["the device is not registered"], "missing": []}
+    return verdict
 
 
 def _show_verdict(answer: dict[str, Any]) -> None:
