@@ -1,7 +1,8 @@
 """How long the registry looks for devices: `registry.py [--devices N] [--rounds N] [--postgresql ADDRESS] [--json]`.
 
 Each filter and each order alone, then some that people would put together, on a registry of 100,000 devices: the first
-page of 100, from the call of the service to its answer. The goal is 50 ms. In a SQLite file; its peer is PostgreSQL, if
+page of 100, from the call of the service to its answer. The goal is 50 ms. `least` is what a question takes when
+nothing else runs, which a busy machine spoils least. In a SQLite file; its peer is PostgreSQL, if
 the address of an empty database is given, as postgresql://USER@HOST/NAME.
 """
 
@@ -101,9 +102,11 @@ async def measure(database: Database, count: int, rounds: int, *, quiet: bool) -
             took.append((time.perf_counter() - begun) * 1000)
         took.sort()
         figures[f"{name}_ms"] = round(median(took), 2)
+        figures[f"{name}_least_ms"] = round(took[0], 2)
         figures[f"{name}_p99_ms"] = round(took[min(len(took) - 1, round(len(took) * 0.99))], 2)
         if not quiet:
-            print(f"{name:26}{figures[f'{name}_ms']:8.2f} ms {figures[f'{name}_p99_ms']:8.2f} ms (p99)")
+            told = (figures[f"{name}{part}_ms"] for part in ("_least", "", "_p99"))
+            print(f"{name:26}" + "".join(f"{value:9.2f} ms" for value in told), "(least, median, p99)")
     return figures
 
 
@@ -116,7 +119,9 @@ async def run(where: Path | str, asked: argparse.Namespace) -> dict[str, float]:
         figures = await measure(database, asked.devices, asked.rounds, quiet=asked.json)
     finally:
         await database.close()
-    return figures | {"worst_ms": max(value for name, value in figures.items() if not name.endswith("_p99_ms"))}
+    least = [value for name, value in figures.items() if name.endswith("_least_ms")]
+    medians = [value for name, value in figures.items() if not name.endswith(("_least_ms", "_p99_ms"))]
+    return figures | {"worst_ms": max(medians), "worst_least_ms": max(least)}
 
 
 def main() -> None:
