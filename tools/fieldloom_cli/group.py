@@ -19,9 +19,6 @@ COLUMNS = ("id", "name", "query", "version", "updated")
 app = typer.Typer(no_args_is_help=True, help="Groups: make one of a query or of listed devices, change and show it.")
 
 Name = Annotated[str, typer.Argument(metavar="GROUP", help="The group's id.")]
-Key = Annotated[
-    str | None, typer.Option(help="Sent again with the same key, it reaches nobody twice; by default a new one.")
-]
 Devices = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="Ids of devices.")]
 
 
@@ -86,7 +83,9 @@ def twin(
             "--set", metavar="KEY=VALUE", help="As `fieldloom device twin` takes it; may be repeated, null for no more."
         ),
     ],
-    key: Key = None,
+    key: Annotated[
+        str | None, typer.Option(help="Sent again with the same key, it reaches nobody twice; by default a new one.")
+    ] = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -95,7 +94,8 @@ def twin(
     A patch is pending until the device's gateway has decided: `fieldloom device twin NAME` shows it.
     """
     body = {"desired": read_changes(wanted)}
-    told = Api(data).call("PATCH", f"/groups/{group}/twin", json=body, headers=_once(key))
+    once = {"Idempotency-Key": key or secrets.token_hex(8)}
+    told = Api(data).call("PATCH", f"/groups/{group}/twin", json=body, headers=once)
     if as_json:
         show_json(told)
     else:
@@ -109,7 +109,6 @@ def update(
     group: Name,
     release: Annotated[str, typer.Option(help="One of `fieldloom release list`.")],
     within: Annotated[float, typer.Option(min=0.1, help="Minutes until the commands expire.")] = 60,
-    key: Key = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -119,7 +118,7 @@ def update(
     """
     expires = (datetime.now(UTC) + timedelta(minutes=within)).isoformat(timespec="milliseconds")
     body = {"type": "update", "parameters": {"release": release}, "expires": expires}
-    told = Api(data).call("POST", f"/groups/{group}/commands", json=body, headers=_once(key))
+    told = Api(data).call("POST", f"/groups/{group}/commands", json=body)
     commands = [one["command"] for one in told["items"] if one["command"]]
     refused = [one for one in told["items"] if not one["command"]]
     show_commands(group, commands, refused, as_json=as_json)
@@ -142,10 +141,6 @@ def _each(method: str, group: str, devices: list[str], data: Data, *, as_json: b
     for device in devices:
         api.call(method, f"/groups/{group}/devices/{device}")
     _show(api.call("GET", f"/groups/{group}"), as_json=as_json)
-
-
-def _once(key: str | None) -> dict[str, str]:
-    return {"Idempotency-Key": key or secrets.token_hex(8)}
 
 
 def _show_twins(items: list[dict[str, Any]]) -> None:
