@@ -5,11 +5,29 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from console.conftest import Visitor
+from e2e.test_boards import wait_for
+from fixtures.commands import fieldloom
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
 ROOMS = ("Cold store", "Loading dock", "Greenhouse 1", "Greenhouse 2", "Pump house", "Boiler room", "Roof", "Archive")
 MOST_BYTES = 200_000
 READINGS = 160
+CLIMATE = {
+    "name": "Room climate",
+    "metrics": {
+        "temperature": {"unit": "°C", "range": {"min": -20, "max": 60}, "period": "1s"},
+        "humidity": {"unit": "%", "range": {"min": 0, "max": 100}, "period": "1s"},
+    },
+    "commands": {
+        "calibrate": {
+            "description": "Calibrate a sensor",
+            "parameters": {
+                "properties": {"offset": {"type": "number", "minimum": -5, "maximum": 5}},
+                "required": ["offset"],
+            },
+        }
+    },
+}
 
 
 def test_pictures(system, chromium):
@@ -39,9 +57,41 @@ def test_pictures(system, chromium):
     expect(one.row("climate-7").get_by_text("Offline")).to_be_visible()
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "fleet.png", clip={"x": 0, "y": 0, "width": 1280, "height": 640})
+    pictures_of_registry(system, one)
     one.context.close()
 
     assert all(image.stat().st_size < MOST_BYTES for image in IMAGES.glob("*.png"))
+
+
+def pictures_of_registry(system, one):
+    """Groups, a type and what was found."""
+    found = system.enrol_device("climate-9")
+    with system.api() as api:
+        api.put("/api/v1/types/climate", json=CLIMATE).raise_for_status()
+        api.post("/api/v1/groups", json={"id": "floor-1", "name": "Floor 1", "query": {"tag": ["floor:1"]}})
+        api.post("/api/v1/groups", json={"id": "night-shift", "name": "Night shift"}).raise_for_status()
+        for device in ("climate-2", "climate-3", "climate-8"):
+            api.put(f"/api/v1/groups/night-shift/devices/{device}").raise_for_status()
+        api.delete("/api/v1/devices/climate-9").raise_for_status()
+    system.fleet.add(found, system.gateways, interval=1000)
+    wait_for(lambda: system.fleet.acknowledged("climate-9"), 60, "the gateway's acknowledgement")
+    fieldloom("gateway", "discover", "--data", system.folder / "gateway-1", "--seconds", 4)
+    page = one.open("/groups/night-shift")
+    page.get_by_role("button", name="Send command").click()
+    expect(page.get_by_text("Devices that get it: 3")).to_be_visible()
+    take(page, "group", 520)
+    one.open("/types/climate")
+    expect(page.locator("tr[data-device=climate-1]")).to_be_visible()
+    take(page, "type", 800)
+    one.open("/discoveries")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_label("Name").fill("Vestibule")
+    take(page, "discoveries", 300)
+
+
+def take(page, name, height):
+    page.wait_for_timeout(500)
+    page.screenshot(path=IMAGES / f"{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": height})
 
 
 def send(page, name, **fields):
