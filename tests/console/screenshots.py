@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from console.conftest import Visitor
 from e2e.test_boards import wait_for
+from e2e.test_discovery import forget
 from fixtures.commands import fieldloom
 
 IMAGES = Path(__file__).parents[2] / "docs" / "img"
@@ -72,7 +73,7 @@ def pictures_of_registry(system, one):
         api.post("/api/v1/groups", json={"id": "night-shift", "name": "Night shift"}).raise_for_status()
         for device in ("climate-2", "climate-3", "climate-8"):
             api.put(f"/api/v1/groups/night-shift/devices/{device}").raise_for_status()
-        api.delete("/api/v1/devices/climate-9").raise_for_status()
+    forget(system, "climate-9")
     system.fleet.add(found, system.gateways, interval=1000)
     wait_for(lambda: system.fleet.acknowledged("climate-9"), 60, "the gateway's acknowledgement")
     fieldloom("gateway", "discover", "--data", system.folder / "gateway-1", "--seconds", 4)

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from console.conftest import BOARDS, changes
 from e2e.test_boards import wait_for
+from e2e.test_discovery import forget
 from fixtures.commands import fieldloom
 from fixtures.strangers import publish_garbage
 
@@ -297,8 +298,7 @@ def test_a_type_that_nobody_has_described_says_so(visitor, system):
 
 def test_a_found_board_is_dismissed_and_approved_with_its_name(visitor, system):
     identity = system.enrol_device("found-1")
-    with system.api() as api:
-        api.delete("/api/v1/devices/found-1").raise_for_status()
+    forget(system, "found-1")
     one = visitor().log_in("operator")
     page = one.open("/discoveries")
     system.fleet.add(identity, system.gateways, interval=500)
