@@ -142,6 +142,13 @@ CHANGES = {
         lambda s, a: a.delete("/groups/g-4/devices/a-7"),
         "member g-4 a-7",
     ),
+    ("PATCH", "/groups/{group_id}/twin"): (
+        lambda s, a: (
+            a.put(f"/groups/{group(a, 'g-6')}/devices/{device(a, 'a-20')}"),
+            a.patch("/groups/g-6/twin", json={"desired": {"interval": 500}}),
+        )[1],
+        "twin a-20 ",
+    ),
     ("POST", "/groups/{group_id}/commands"): (
         lambda s, a: (
             a.put(f"/groups/{group(a, 'g-5')}/devices/{device(a, 'a-8')}"),
