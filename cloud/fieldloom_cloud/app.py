@@ -32,6 +32,7 @@ from fieldloom_cloud.errors import answer_problems, describe_problems
 from fieldloom_cloud.health import router as health
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.ingest.routes import router as ingest
+from fieldloom_cloud.ingest.service import refuse
 from fieldloom_cloud.ingest.worker import Worker, open_worker
 from fieldloom_cloud.live.hub import Hub
 from fieldloom_cloud.live.routes import router as live
@@ -48,6 +49,9 @@ from fieldloom_cloud.removal.routes import router as removal
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
 from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
+from fieldloom_cloud.timeseries.opening import open_series
+from fieldloom_cloud.timeseries.ports import Backend
+from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_cloud.timeseries.routes import router as telemetry
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_cloud.trail.refusals import Refusals
@@ -67,7 +71,7 @@ STOP_GRACE_S = 5
 def create_app(
     database: Database,
     authority: Authority,
-    series: TimeSeries,
+    series: Backend,
     worker: Worker,
     hub: Hub,
     enforcement: Enforcement,
@@ -122,9 +126,10 @@ async def serve(data: Path) -> None:
     hub = Hub()
     database = Database(settings.sql(data), hub.tell)
     authority = Authority(data / "pki")
-    series = TimeSeries(data)
+    series = await asyncio.to_thread(open_series, data, settings.series)
+    taking = series if isinstance(series, TimeSeries) else Relay(database, series, refuse)
     address = (settings.mqtt_host, settings.mqtt_port)
-    worker = open_worker(data, configuration.IDENTITY, address, database, series, authority)
+    worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority)
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     app = create_app(database, authority, series, worker, hub, enforcement, load_root(settings.release_root))
     refusals: Refusals = app.state.refusals
@@ -132,6 +137,7 @@ async def serve(data: Path) -> None:
     stop = parts.stop_on_signals()
     ordered: list[parts.Part] = [
         ("stores", _stores(database, series)),
+        *([("series-relay", parts.Background("series-relay", taking.run, stop))] if isinstance(taking, Relay) else []),
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
         ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
@@ -155,7 +161,7 @@ def _est(app: FastAPI, settings: configuration.Settings, keys: Path) -> Abstract
 
 
 @asynccontextmanager
-async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]:
+async def _stores(database: Database, series: Backend) -> AsyncIterator[None]:
     try:
         await database.lock()
         yield
@@ -166,7 +172,7 @@ async def _stores(database: Database, series: TimeSeries) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def _api(app: FastAPI, hub: Hub, settings: configuration.Settings) -> AsyncIterator[None]:
-    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+    if settings.host not in configuration.LOOPBACK:
         raise StartFailed(f"the API can't serve plain HTTP on {settings.host}", "set host to 127.0.0.1 in cloud.json")
     way_out = "free the port or set port in cloud.json"
     async with serving(app, "the API", (settings.host, settings.port), way_out, STOP_GRACE_S):

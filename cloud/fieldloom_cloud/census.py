@@ -9,7 +9,9 @@ from pathlib import Path
 import duckdb
 
 from fieldloom_cloud.settings import DATABASE
-from fieldloom_cloud.timeseries.store import FILE
+from fieldloom_cloud.timeseries import days
+from fieldloom_cloud.timeseries.ports import Tier
+from fieldloom_cloud.timeseries.store import FILE, LAST_MS
 from fieldloom_contract.ranges import Ranges
 
 Life = tuple[str, int]
@@ -36,12 +38,11 @@ class Census:
 def take(data: Path) -> Census:
     """Count what the stores in a cloud's data folder hold; no process may have them open."""
     census = Census()
-    points = """
-        SELECT device, boot, seq, max(n) FROM
-          (SELECT device, boot, seq, metric, count(*) AS n FROM point WHERE seq IS NOT NULL GROUP BY ALL)
-        GROUP BY ALL ORDER BY ALL"""
     with duckdb.connect(data / FILE, read_only=True) as series:
-        _count(census, series.execute(points).fetchall())
+        points = days.between(series, (Tier.RAW,), 0, LAST_MS)
+        counted = f"SELECT device, boot, seq, metric, count(*) AS n FROM {points} WHERE seq IS NOT NULL GROUP BY ALL"  # noqa: S608 - ours
+        most = f"SELECT device, boot, seq, max(n) FROM ({counted}) GROUP BY ALL ORDER BY ALL"  # noqa: S608 - ours
+        _count(census, series.execute(most).fetchall())
     sql = sqlite3.connect(f"file:{data / DATABASE}?mode=ro", uri=True)
     try:
         counted = "SELECT device, boot, seq, count(*) FROM event WHERE seq IS NOT NULL GROUP BY 1, 2, 3"

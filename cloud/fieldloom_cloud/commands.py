@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
+from pydantic import ValidationError
 
 from fieldloom_cloud import broker, setup
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
-from fieldloom_cloud.settings import Settings, load
+from fieldloom_cloud.settings import SeriesBackend, Settings, load
 from fieldloom_runtime import logs
 from fieldloom_runtime.errors import StartFailed
 
@@ -21,7 +22,10 @@ app = typer.Typer(no_args_is_help=True, help="The cloud tier.")
 Data = Annotated[Path, typer.Option("--data", help="The cloud's data folder.")]
 
 
-@app.command(epilog="Example: fieldloom cloud init --data cloud --port 8080")
+@app.command(
+    epilog="Examples: fieldloom cloud init --data cloud --port 8080; fieldloom cloud init --data cloud "
+    "--series victoriametrics --series-url http://127.0.0.1:8428"
+)
 def init(
     data: Data,
     port: Annotated[int, typer.Option(help="The API, on loopback.")] = 8080,
@@ -37,18 +41,45 @@ def init(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The root's public part: uploads are verified by it."),
     ] = None,
+    series: Annotated[
+        SeriesBackend, typer.Option(help="Where time series are; influxdb is 1.x, influxdb2 is 2.x and 3.x.")
+    ] = "duckdb",
+    series_url: Annotated[
+        str | None, typer.Option(help="Their server, as https://HOST:8086; http on loopback alone.")
+    ] = None,
+    series_database: Annotated[str, typer.Option(help="InfluxDB's database.")] = "fieldloom",
+    series_organisation: Annotated[str | None, typer.Option(help="The organisation in InfluxDB 2.x.")] = None,
+    series_user: Annotated[str | None, typer.Option(help="A user, whose password is in the token file.")] = None,
+    series_token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token, which its owner alone can read.")
+    ] = None,
+    series_ca: Annotated[Path | None, typer.Option(help="The CA of the server's certificate, PEM.")] = None,
 ) -> None:
     """Create database, CA, the broker's configuration and an admin's token; what is there stays."""
     try:
-        wanted = Settings(
-            port=port,
-            mqtt_port=mqtt_port,
-            local_port=local_port,
-            est_port=est_port,
-            database=database,
-            release_root=release_root and release_root.resolve(),
+        wanted = Settings.model_validate(
+            {
+                "port": port,
+                "mqtt_port": mqtt_port,
+                "local_port": local_port,
+                "est_port": est_port,
+                "database": database,
+                "release_root": release_root and release_root.resolve(),
+                "series": {
+                    "backend": series,
+                    "url": series_url,
+                    "database": series_database,
+                    "organisation": series_organisation,
+                    "user": series_user,
+                    "token_file": series_token_file and series_token_file.resolve(),
+                    "ca": series_ca and series_ca.resolve(),
+                },
+            }
         )
         done = setup.init(data, wanted, site)
+    except ValidationError as error:
+        first = error.errors()[0]
+        _end(f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}")
     except StartFailed as error:
         _end(str(error))
     typer.echo(f"The admin's token is in {done.token_file}, for its owner alone.")

@@ -8,7 +8,8 @@ Problem
 ├── InUse               409
 ├── StaleVersion        412
 ├── BadContent          422, with the faults by path
-└── TooManyRequests     429
+├── TooManyRequests     429
+└── Unavailable         503
 FastAPI's own are answered in the same form: 400, 404, 405, 413, 415 and 422.
 """
 
@@ -69,6 +70,13 @@ class BadContent(Problem):
 
     status = 422
     title = "Bad content"
+
+
+class Unavailable(Problem):
+    """A server that is needed for it can't be asked now."""
+
+    status = 503
+    title = "Unavailable"
 
 
 class Unauthorized(Problem):

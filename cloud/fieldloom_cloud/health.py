@@ -20,6 +20,9 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request, response: Response) -> dict[str, Any]:
     state = request.app.state
     reason = None if state.worker.is_connected else "the broker of this cloud can't be reached"
+    relay = state.worker.relay
+    if relay is not None and relay.trouble is not None:
+        reason = f"points wait for the store of time series: {relay.trouble}"
     try:
         async with state.database.transaction() as session:
             await session.execute(text("SELECT 1"))

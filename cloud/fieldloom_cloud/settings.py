@@ -1,9 +1,10 @@
 """The settings of a cloud process: one file in its data folder, written by `fieldloom cloud init`."""
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fieldloom_runtime.settings import read
 
@@ -11,6 +12,50 @@ FILE = "cloud.json"
 DATABASE = "cloud.db"
 POSTGRESQL = "postgresql://"
 IDENTITY = "svc.cloud"  # the CN of the cloud's own certificate
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+SeriesBackend = Literal["duckdb", "influxdb", "influxdb2", "victoriametrics"]
+
+
+class SeriesSettings(BaseModel):
+    """Where time series are: in the data folder, or in a server made for them. (S1, ADR 37)"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: SeriesBackend = Field(default="duckdb", description="influxdb is 1.x; influxdb2 is 2.x and 3.x.")
+    url: str | None = Field(default=None, description="The server, as https://HOST:8086; http is for loopback alone.")
+    database: str = Field(
+        default="fieldloom",
+        min_length=1,
+        max_length=64,
+        description="InfluxDB's database, or what its buckets begin by.",
+    )
+    organisation: str | None = Field(default=None, description="The organisation in InfluxDB 2.x.")
+    user: str | None = Field(default=None, description="A user whose password is in token_file, in place of a token.")
+    token_file: Path | None = Field(default=None, description="A file that its owner alone can read.")
+    ca: Path | None = Field(default=None, description="The CA of the server's certificate, PEM.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SeriesSettings":
+        if (self.backend == "duckdb") != (self.url is None):
+            raise ValueError("duckdb takes no url" if self.url else f"{self.backend} needs a url")
+        if self.backend == "influxdb2" and self.organisation is None:
+            raise ValueError("influxdb2 needs an organisation")
+        if self.user is not None and self.token_file is None:
+            raise ValueError("a user needs a token_file, which holds his password")
+        if self.url is not None:
+            _check_address(self.url)
+        return self
+
+
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("url must begin with https://HOST, or with http:// on loopback")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("url must begin with https://: plain HTTP is for loopback alone")
+    if parts.username or parts.password:
+        raise ValueError("url must hold no user or password: they are user and token_file")
 
 
 class Settings(BaseModel):
@@ -40,6 +85,7 @@ class Settings(BaseModel):
         default=None,
         description="The public part of the offline root that signs release keys; with it every upload is verified.",
     )
+    series: SeriesSettings = Field(default=SeriesSettings(), description="Where time series are.")
 
     audit_days: int = Field(default=730, ge=1, le=36_500, description="How long the audit log is kept.")
 

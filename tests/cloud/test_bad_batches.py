@@ -218,14 +218,14 @@ async def test_every_list_can_still_be_read_and_the_cloud_has_not_stumbled(fleet
 async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, new_database, monkeypatch):
     database, series = Database(made(new_database, tmp_path)), TimeSeries(tmp_path)
     worker = Worker(("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None)
-    write = series.write
+    ingest = series.ingest
 
     def stumble(group):
         if any(isinstance(record, Telemetry) for sent in group for record in sent.records):
             raise KeyError("a fault of the program")
-        return write(group)
+        return ingest(group)
 
-    monkeypatch.setattr(series, "write", stumble)
+    monkeypatch.setattr(series, "ingest", stumble)
     async with database.transaction() as session:
         await registry.add_site(session, "s", "s")
         await registry.add_gateway(session, GATEWAY, "s")

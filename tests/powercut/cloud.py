@@ -10,7 +10,8 @@ import duckdb
 from fieldloom_cloud import census
 from fieldloom_cloud.ingest import worker
 from fieldloom_cloud.settings import DATABASE
-from fieldloom_cloud.timeseries.store import Query, TimeSeries
+from fieldloom_cloud.timeseries.ports import Query
+from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_runtime.errors import StartFailed
 from powercut import script
 from powercut.cloud_run import Gateway, batch_of, feed
@@ -59,6 +60,6 @@ def _check(folder: Path, heard: int):
 def _stored(folder: Path, series: TimeSeries) -> set[int]:
     """Return the seqs that both stores hold when the cloud has just been opened; here a point's value is its seq."""
     asked = Query([script.DEVICE], [], 0, 2**60)
-    points = {int(value) for one in series.query(asked) for _, value in one["points"]}
+    points = {int(value) for one in series.query(asked) for _, value in one.points}
     with contextlib.closing(sqlite3.connect(folder / DATABASE)) as sql:
         return points | {seq for (seq,) in sql.execute("SELECT seq FROM event")}

@@ -43,7 +43,7 @@ class Completeness(BaseModel):
     unnumbered: int = Field(description="Records without a number that a gateway told in the window to have dropped.")
 
 
-@router.get("/completeness", responses={404: described(404)})
+@router.get("/completeness", responses={404: described(404), 503: described(503)})
 async def show_completeness(
     request: Request,
     transaction: Transaction,

@@ -1,6 +1,5 @@
 """Gathers what stores, registry and gateways know about a window, and has it judged. (T8, ADR 31)"""
 
-import asyncio
 from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,7 +8,8 @@ from fieldloom_cloud.completeness.verdict import Drop, Known, Sighting, Verdict,
 from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest import service as ingest
 from fieldloom_cloud.registry import service as registry
-from fieldloom_cloud.timeseries.store import Seen, TimeSeries
+from fieldloom_cloud.timeseries.asking import answered
+from fieldloom_cloud.timeseries.ports import Reader, Seen
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import number
 from fieldloom_contract.limits import MAX_AHEAD_MS, MAX_BOOT
@@ -32,19 +32,19 @@ class Asked(NamedTuple):
     is_connected: bool
 
 
-async def prove(session: AsyncSession, series: TimeSeries, asked: Asked) -> Answer:
-    """Return what is proven of a device's records in a window. Raises NotFound."""
+async def prove(session: AsyncSession, series: Reader, asked: Asked) -> Answer:
+    """Return what is proven of a device's records in a window. Raises NotFound and Unavailable."""
     device, start, end = asked.device, asked.start, asked.end
     shown = await registry.device(session, device)
     received = await ingest.received(session, device)
-    of_points = await asyncio.to_thread(series.seen, device, start, end)
+    of_points = await answered(series.seen, device, start, end)
     before, inside, after = _joined(of_points, await ingest.seen_events(session, device, start, end))
     drops, unnumbered = _drops(await ingest.reports_of_drops(session, device, start - MAX_AHEAD_MS), start, end)
     standing = await gateways.standing(session, await registry.gateways_of(session, shown["site"]), device, asked.now)
     keepers = [one._replace(is_online=one.is_online and asked.is_connected) for one in standing]
     named = {*received, *(drop.boot for drop in drops), *(held[0] for one in keepers for held in one.holds)}
     unseen = named - {one.boot for one in (before, after, *(pair[0] for pair in inside)) if one is not None}
-    dated = await asyncio.to_thread(series.boots_of, device, unseen) if unseen else set()
+    dated = await answered(series.boots_of, device, unseen) if unseen else set()
     dated |= await ingest.boots_of_events(session, device, unseen)
     told = await registry.held(session, device)
     word = Word(shown["status"] == "online" and asked.is_connected, *told) if told else None

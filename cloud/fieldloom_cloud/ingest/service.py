@@ -1,5 +1,6 @@
 """What came up and is no series, in SQL: one transaction a batch, with the store's own guards."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from operator import attrgetter
@@ -19,14 +20,15 @@ from fieldloom_cloud.discoveries import service as discoveries
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Changes, Guard, Incoming
-from fieldloom_cloud.ingest.checked import FOREIGN
+from fieldloom_cloud.ingest.checked import FOREIGN, letter
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.ingest.staleness import Staleness
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
-from fieldloom_cloud.timeseries.store import Seen
+from fieldloom_cloud.timeseries.ports import Seen
+from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import GATEWAY, Origin
 from fieldloom_cloud.twins import service as twins
@@ -55,20 +57,26 @@ DROPPED = "records.dropped"
 class Records:
     """The SQL store of the ingest. One caller at a time writes.
 
-    `authority` answers requests for certificates; `wake` is called when there is more to send down.
+    `authority` answers requests for certificates; `wake` is called when there is more to send down; `relay` takes
+    the points, if they go to a server.
     """
 
-    def __init__(self, database: Database, authority: Authority, guard: Guard, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, authority: Authority, guard: Guard, wake: Callable[[], None], relay: Relay | None
+    ) -> None:
         self._database = database
         self._authority = authority
         self._guard = guard
         self._wake = wake
         self._staleness = Staleness()
+        self._relay = relay
 
     @classmethod
-    async def open(cls, database: Database, authority: Authority, wake: Callable[[], None]) -> "Records":
+    async def open(
+        cls, database: Database, authority: Authority, wake: Callable[[], None], relay: Relay | None = None
+    ) -> "Records":
         """Read what is stored already."""
-        return cls(database, authority, await _stored_guard(database), wake)
+        return cls(database, authority, await _stored_guard(database), wake, relay)
 
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
@@ -76,7 +84,10 @@ class Records:
             unknown = {sent.stream: sent.gateway for sent in group if not self._guard.knows_disk(sent.stream)}
             async with self._database.transaction() as session:
                 for sent in group:
-                    await _store(session, self._authority, self._staleness, sent.gateway, self._guard.take(sent))
+                    fresh = self._guard.take(sent)
+                    await _store(session, self._authority, self._staleness, sent.gateway, fresh)
+                    if self._relay is not None:
+                        await self._relay.leave(session, [one for one in fresh if isinstance(one, Telemetry)])
                 await _store_guard(session, self._guard.changes())
                 begun = {gateway for stream, gateway in unknown.items() if self._guard.knows_disk(stream)}
                 for gateway in sorted(begun):
@@ -89,6 +100,8 @@ class Records:
             raise
         if begun:
             self._wake()
+        if self._relay is not None:
+            self._relay.wake()
         return [self._guard.position(sent.stream) for sent in group]
 
     async def judge(self, now: int) -> int:
@@ -148,7 +161,10 @@ async def _store(
     for unfit in await device_types.flag(session, telemetry, typed):
         session.add(EventRow(device=unfit.device, type=UNFIT, ts=unfit.ts, gateway=gateway, data=unfit.data))
         announce(session, "event", unfit.device, {"type": UNFIT, "ts": unfit.ts, "data": unfit.data})
-    told = (Change("telemetry", one.device, {"ts": one.ts, "values": one.values}) for one in telemetry)
+    told = (
+        Change("telemetry", one.device, {"ts": one.ts, "values": one.values, "tags": one.tags or {}})
+        for one in telemetry
+    )
     announce_all(session, told)
 
 
@@ -187,6 +203,11 @@ async def _answer(session: AsyncSession, authority: Authority, gateway: str, rec
         was = msgspec.to_builtins(record)
         keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=answered.error, was=was))
     await dispatch.queue(session, gateway, down.ANSWERED, down.encode(answered))
+
+
+def refuse(session: AsyncSession, line: bytes, reason: str) -> None:
+    """Put a point that no store takes with the dead letters."""
+    keep(session, "", letter(line, reason, time.time_ns() // 1_000_000))
 
 
 def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:

@@ -24,6 +24,7 @@ from fieldloom_cloud.ingest.service import Records, keep
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.releases.serving import Pieces
+from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_contract import batch, topics
 from fieldloom_contract.errors import Rejected
@@ -40,7 +41,10 @@ GROUP = 64  # batches that one commit may take
 
 
 class Worker:
-    """One ingest worker: what has come in goes to the two stores in one commit each, then the lower is acknowledged."""
+    """One ingest worker: what has come in goes to the two stores in one commit each, then the lower is acknowledged.
+
+    With a server of time series SQL is the one store: it keeps the points until the server has them (ADR 37).
+    """
 
     def __init__(
         self,
@@ -48,12 +52,13 @@ class Worker:
         identity: str,
         tls: ssl.SSLContext,
         database: Database,
-        series: TimeSeries,
+        series: TimeSeries | Relay,
         authority: Authority,
     ) -> None:
         self._database = database
         self._authority = authority
-        self._series = series
+        self._embedded = series if isinstance(series, TimeSeries) else None
+        self.relay = series if isinstance(series, Relay) else None
         self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
         self.downlink = Downlink(database, self._link.publish, self._told)
@@ -71,7 +76,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take batches until cancelled."""
-        records = await Records.open(self._database, self._authority, self.downlink.wake)
+        records = await Records.open(self._database, self._authority, self.downlink.wake, self.relay)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="ingest-link")
             tasks.create_task(self._write(records), name="ingest-writer")
@@ -107,6 +112,9 @@ class Worker:
             group = [await self._waiting.get()]
             while not self._waiting.empty() and len(group) < GROUP:
                 group.append(self._waiting.get_nowait())
+            if self.relay is not None and self.relay.is_full:
+                self.counts["held_back"] += len(group)  # not acknowledged: their gateways keep them and send them again
+                continue
             try:
                 incoming = [await self._checked(*one) for one in group]
                 positions = await self._store(records, incoming)
@@ -156,8 +164,10 @@ class Worker:
             return await self._commit(records, [incoming[0]._replace(records=letters, covers=[])])
 
     async def _commit(self, records: Records, incoming: list[Incoming]) -> list[int]:
-        in_series = await asyncio.to_thread(self._series.write, incoming)
-        reached = list(map(min, in_series, await records.write(incoming)))
+        in_series = None if self._embedded is None else await asyncio.to_thread(self._embedded.ingest, incoming)
+        reached = await records.write(incoming)
+        if in_series is not None:
+            reached = list(map(min, in_series, reached))
         if any(isinstance(record, CertificateRequest) for sent in incoming for record in sent.records):
             self.downlink.wake()
         return reached
@@ -192,7 +202,12 @@ def _now() -> int:
 
 
 def open_worker(
-    data: Path, identity: str, address: tuple[str, int], database: Database, series: TimeSeries, authority: Authority
+    data: Path,
+    identity: str,
+    address: tuple[str, int],
+    database: Database,
+    series: TimeSeries | Relay,
+    authority: Authority,
 ) -> Worker:
     """Return the worker of a cloud's data folder. Raises StartFailed."""
     pki = data / "pki"

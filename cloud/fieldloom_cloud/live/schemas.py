@@ -23,6 +23,7 @@ class TelemetryStored(BaseModel):
     device: str
     ts: str
     values: dict[str, Any]
+    tags: dict[str, dict[str, str]] = Field(description="By metric, what its gateway says of it.")
 
 
 class EventStored(BaseModel):

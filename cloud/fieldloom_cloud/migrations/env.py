@@ -16,6 +16,7 @@ from fieldloom_cloud.outbox import models as outbox
 from fieldloom_cloud.pki import models as pki
 from fieldloom_cloud.registry import models as registry
 from fieldloom_cloud.releases import models as releases
+from fieldloom_cloud.timeseries import models as timeseries
 from fieldloom_cloud.trail import models as trail
 from fieldloom_cloud.twins import models as twins
 
@@ -33,6 +34,7 @@ TABLES_OF = (
     pki,
     registry,
     releases,
+    timeseries,
     trail,
     twins,
 )

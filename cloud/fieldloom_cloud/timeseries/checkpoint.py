@@ -17,6 +17,9 @@ from fieldloom_runtime import files
 JOURNAL_BYTES = 16 * 1024 * 1024
 """How long DuckDB's journal may grow until it is worked into the file: its own default."""
 
+WORTH_BYTES = 32 * 1024 * 1024
+"""How much of the file has to be free to make it worth being written anew."""
+
 _NEVER = "1TB"
 _HEADER, _HEADERS = 4096, 3 * 4096  # the file's, and two of the database, which take turns
 _BLOCK = 256 * 1024
@@ -31,7 +34,10 @@ class File:
         self._aside = path.with_suffix(".before")
         _create(path)
         self._mend()
-        self.connection = duckdb.connect(path, config={"checkpoint_threshold": _NEVER})
+        self._connect()
+
+    def _connect(self) -> None:
+        self.connection = duckdb.connect(self._path, config={"checkpoint_threshold": _NEVER})
         self.connection.execute("PRAGMA disable_checkpoint_on_shutdown")
 
     def checkpoint_when_due(self) -> None:
@@ -49,6 +55,43 @@ class File:
             self._aside.unlink()
         except OSError as error:
             raise duckdb.IOException(f"{self._aside}: {error}") from error
+
+    def is_half_free(self) -> bool:
+        """Whether half of a file that is worth the work holds nothing, since tables were dropped."""
+        total, free = self.connection.execute(
+            "SELECT total_blocks, free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
+        ).fetchall()[0]
+        return bool(free * _BLOCK >= WORTH_BYTES and 2 * free >= total)
+
+    def shrink(self) -> None:
+        """Write what there is into a new file and put that in place; nobody may use the connection meanwhile.
+
+        Raises duckdb.Error; then the old file stays. It takes the time of reading and writing all that is kept.
+        """
+        self.checkpoint()
+        half = self._path.with_suffix(".new")
+        half.unlink(missing_ok=True)
+        name = self.connection.execute("SELECT current_database()").fetchall()[0][0]
+        self.connection.execute(f"ATTACH '{_quoted(half)}' AS smaller")
+        try:
+            self.connection.execute(f'COPY FROM DATABASE "{name}" TO smaller')
+            self.connection.execute("CHECKPOINT smaller")
+        finally:
+            self.connection.execute("DETACH smaller")
+        self.connection.close()
+        self._put_in_place(half)
+        self._connect()
+
+    def _put_in_place(self, half: Path) -> None:
+        """Exchange the file. All of the old one's journal is in it: none may be left for the new one to read."""
+        for path in (self._path, half):
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+        files.sync_folder(self._path.parent)
+        half.chmod(0o600)
+        with half.open("rb+") as file:
+            os.fsync(file.fileno())
+        half.rename(self._path)
+        files.sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Let go of the file; what is in the journal is read at the next start."""
@@ -81,6 +124,10 @@ class File:
                 file.flush()
                 os.fsync(file.fileno())
         self._aside.unlink()
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
 
 
 def _iteration(headers: bytes) -> int:

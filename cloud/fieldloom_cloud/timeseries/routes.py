@@ -1,29 +1,31 @@
 """Telemetry over HTTP. (S2)"""
 
-import asyncio
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+import time
+from datetime import datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from fieldloom_cloud.auth.dependencies import Viewer
 from fieldloom_cloud.database import from_ms
-from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.errors import BadContent, described
 from fieldloom_cloud.strict import Instant, StrictRoute
-from fieldloom_cloud.timeseries import store
+from fieldloom_cloud.timeseries import aggregates, ports
+from fieldloom_cloud.timeseries.asking import answered
+from fieldloom_cloud.timeseries.lengths import UNITS_MS, duration_ms
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"], route_class=StrictRoute)
 
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 DAY_MS = UNITS_MS["d"]
 MAX_WINDOWS = 100_000
+MAX_TAGS = 16
 
 
 class Series(BaseModel):
     device: str
     metric: str
+    tags: dict[str, str]
     points: list[tuple[str, float]]
 
 
@@ -31,28 +33,41 @@ class Telemetry(BaseModel):
     series: list[Series]
 
 
-@router.get("/telemetry")
+@router.get("/telemetry", responses={503: described(503)})
 async def query_telemetry(
     request: Request,
     _: Viewer,
     device: Annotated[list[str] | None, Query()] = None,
     metric: Annotated[list[str] | None, Query()] = None,
-    start: Instant | None = None,
-    end: Instant | None = None,
-    aggregate: Annotated[str | None, Query(description="average, sum, min, max or count.")] = None,
-    window: Annotated[str | None, Query(description="As 10s, 1m, 1h.")] = None,
+    tag: Annotated[
+        list[str] | None, Query(max_length=MAX_TAGS, description="What a series has to carry, as area:north.")
+    ] = None,
+    start: Annotated[Instant | None, Query(description="By default a day before the end.")] = None,
+    end: Annotated[Instant | None, Query(description="By default now.")] = None,
+    aggregate: Annotated[
+        str | None,
+        Query(description=f"{', '.join(aggregates.BUILT_IN)}, or the name of one that is registered."),
+    ] = None,
+    percentile: Annotated[float | None, Query(ge=0, le=1, description="As 0.95, with `aggregate=percentile`.")] = None,
+    window: Annotated[str | None, Query(description="As 10s, 1m, 1h; aligned to the epoch.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Telemetry:
-    until = end or datetime.now(UTC) + timedelta(milliseconds=1)
-    since = _ms(start) if start else _ms(until) - DAY_MS
-    asked = store.Query(device or [], metric or [], since, _ms(until), aggregate, _window(window), limit)
-    _check(asked)
-    series = await asyncio.to_thread(request.app.state.series.query, asked)
-    return Telemetry.model_validate({"series": [_shown(one) for one in series]})
+    """Return the newest raw points of each series, or what an aggregate makes of each window or of the whole range."""
+    until = _ms(end) if end else time.time_ns() // 1_000_000 + 1
+    since = _ms(start) if start else until - DAY_MS
+    tags = tuple(sorted(_tag(text) for text in tag or ()))
+    share = 0.5 if percentile is None else percentile
+    asked = ports.Query(
+        device or [], metric or [], max(0, since), until, aggregate, _window(window), limit, tags, share
+    )
+    _check(asked, is_share_told=percentile is not None)
+    series = await answered(request.app.state.series.query, asked)
+    return Telemetry(series=[_shown(one) for one in series])
 
 
-def _shown(series: dict[str, Any]) -> dict[str, Any]:
-    return {**series, "points": [(from_ms(ts), value) for ts, value in series["points"]]}
+def _shown(series: ports.Series) -> Series:
+    points = [(from_ms(ts), value) for ts, value in series.points]
+    return Series(device=series.device, metric=series.metric, tags=dict(series.tags), points=points)
 
 
 def _ms(moment: datetime) -> int:
@@ -60,19 +75,26 @@ def _ms(moment: datetime) -> int:
 
 
 def _window(text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9][0-9]{0,8})(ms|s|m|h|d)", text)
-    if found is None:
-        raise _fault("window", "must be a number and one of ms, s, m, h, d, as 1m")
-    return int(found[1]) * UNITS_MS[found[2]]
+    try:
+        return None if text is None else duration_ms(text)
+    except ValueError as error:
+        raise _fault("window", str(error)) from None
 
 
-def _check(asked: store.Query) -> None:
+def _tag(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name and colon and value):
+        raise _fault("tag", "must be a name and a value, as area:north")
+    return name, value
+
+
+def _check(asked: ports.Query, *, is_share_told: bool) -> None:
     if asked.start >= asked.end:
         raise _fault("start", "must be before end")
-    if asked.aggregate is not None and asked.aggregate not in store.AGGREGATES:
-        raise _fault("aggregate", f"must be one of {', '.join(store.AGGREGATES)}")
+    if asked.aggregate is not None and asked.aggregate not in aggregates.names():
+        raise _fault("aggregate", f"must be one of {', '.join(aggregates.names())}")
+    if is_share_told is not (asked.aggregate == aggregates.PERCENTILE):
+        raise _fault("percentile", "belongs to aggregate=percentile, which needs it, as 0.95")
     if asked.window is not None and asked.aggregate is None:
         raise _fault("aggregate", "a window needs one")
     if asked.window is not None and (asked.end - asked.start) / asked.window > MAX_WINDOWS:

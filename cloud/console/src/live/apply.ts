@@ -153,18 +153,28 @@ function mapItems<Page extends { items: unknown[] }>(
   return { ...list, pages: list.pages.map((page) => ({ ...page, items: page.items.map(change) })) };
 }
 
-function withPoints(series: Telemetry["series"], { device, ts, values }: TelemetryStored): Telemetry["series"] {
+function withPoints(series: Telemetry["series"], { device, ts, values, tags }: TelemetryStored): Telemetry["series"] {
   const left = new Map(Object.entries(values).filter((entry): entry is [string, number | boolean] => isPoint(entry[1])));
   const grown = series.map((one) => {
     const value = left.get(one.metric);
-    if (one.device !== device || value === undefined) return one;
+    if (one.device !== device || value === undefined || !isSame(one.tags, tags[one.metric] ?? {})) return one;
     left.delete(one.metric);
     const last = one.points.at(-1)?.[0] ?? "";
     // A late record is in its place after the next reading of the whole; the line only ever grows to the right.
     return ts <= last ? one : { ...one, points: [...one.points.slice(1 - MAX_POINTS), [ts, Number(value)] as [string, number]] };
   });
-  const begun = [...left].map(([metric, value]) => ({ device, metric, points: [[ts, Number(value)] as [string, number]] }));
+  const begun = [...left].map(([metric, value]) => ({
+    device,
+    metric,
+    tags: tags[metric] ?? {},
+    points: [[ts, Number(value)] as [string, number]],
+  }));
   return [...grown, ...begun];
+}
+
+function isSame(one: Record<string, string>, other: Record<string, string>): boolean {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
 }
 
 function isPoint(value: unknown): boolean {

@@ -88,10 +88,10 @@ function Lines({ series, ms, isMean }: { series: Series[]; ms: number; isMean: b
         ? t("telemetry.summary", { min: told(Math.min(...values)), max: told(Math.max(...values)), count: values.length })
         : t("telemetry.nothingInRange");
     return (
-      <figure key={one.metric} className={styles.figure} data-metric={one.metric} data-points={one.points.length}>
+      <figure key={named(one)} className={styles.figure} data-metric={one.metric} data-points={one.points.length}>
         <figcaption className={styles.caption}>
           <span className={styles.swatch} data-series={(index % 4) + 1} />
-          <b>{one.metric}</b>
+          <b>{named(one)}</b>
           {last && <span className={styles.last}>{told(last[1])}</span>}
           <span className="dim small">
             {isMean && `${t("telemetry.mean")} · `}
@@ -103,7 +103,7 @@ function Lines({ series, ms, isMean }: { series: Series[]; ms: number; isMean: b
           from={now - ms}
           to={now}
           color={`--series-${(index % 4) + 1}`}
-          label={`${one.metric}: ${summary}`}
+          label={`${named(one)}: ${summary}`}
           language={i18n.language}
         />
       </figure>
@@ -122,8 +122,8 @@ function Points({ series }: { series: Series[] }) {
           <tr>
             <th>{t("telemetry.time")}</th>
             {series.map((one) => (
-              <th key={one.metric} className="num">
-                {one.metric}
+              <th key={named(one)} className="num">
+                {named(one)}
               </th>
             ))}
           </tr>
@@ -135,8 +135,8 @@ function Points({ series }: { series: Series[] }) {
                 <Moment ts={ts} />
               </td>
               {series.map((one) => (
-                <td key={one.metric} className="num">
-                  {shownValue(values[one.metric], t, i18n.language)}
+                <td key={named(one)} className="num">
+                  {shownValue(values[named(one)], t, i18n.language)}
                 </td>
               ))}
             </tr>
@@ -152,13 +152,19 @@ function Points({ series }: { series: Series[] }) {
   );
 }
 
-/** Return [time, {metric: value}], the newest first. */
+/** Return a metric with its tags, which set apart what else had one name. */
+function named({ metric, tags }: Series): string {
+  const told = Object.entries(tags).map(([name, value]) => `${name}=${value}`);
+  return [metric, ...told].join(" ");
+}
+
+/** Return [time, {series: value}], the newest first. */
 function rowsOf(series: Series[]): [string, Record<string, number>][] {
   const rows = new Map<string, Record<string, number>>();
-  for (const { metric, points } of series) {
-    for (const [ts, value] of points) {
+  for (const one of series) {
+    for (const [ts, value] of one.points) {
       const row = rows.get(ts) ?? {};
-      row[metric] = value;
+      row[named(one)] = value;
       rows.set(ts, row);
     }
   }
