@@ -49,10 +49,12 @@ from fieldloom_cloud.removal.routes import router as removal
 from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
 from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
+from fieldloom_cloud.timeseries.maintenance import Maintenance
 from fieldloom_cloud.timeseries.opening import open_series
 from fieldloom_cloud.timeseries.ports import Backend
 from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_cloud.timeseries.routes import router as telemetry
+from fieldloom_cloud.timeseries.rule_routes import router as downsampling
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_cloud.trail.refusals import Refusals
 from fieldloom_cloud.twins.routes import router as twins
@@ -71,24 +73,25 @@ STOP_GRACE_S = 5
 def create_app(
     database: Database,
     authority: Authority,
-    series: Backend,
+    maintenance: Maintenance,
     worker: Worker,
     hub: Hub,
     enforcement: Enforcement,
     release_root: int | None,
 ) -> FastAPI:
-    """Return the HTTP interface over the stores, the CA, the ingest worker, those who watch, and the broker's door.
+    """Return the HTTP interface over SQL, CA, time series, the ingest worker, those who watch, and the broker's door.
 
     `release_root` is the modulus that release keys are held against.
     """
     app = interface()
     app.state.database = database
     app.state.authority = authority
-    app.state.series = series
+    app.state.series = maintenance.store
     app.state.worker = worker
     app.state.wake_downlink = worker.downlink.wake
     app.state.wake_enforcement = enforcement.wake
-    app.state.figures = registry_of(worker, app.state.refusals)
+    app.state.wake_maintenance = maintenance.wake
+    app.state.figures = registry_of(worker, maintenance, app.state.refusals)
     app.state.hub = hub
     app.state.release_root = release_root
     add_console(app)
@@ -110,7 +113,8 @@ def interface() -> FastAPI:
     describe_problems(app)
     registered = (transfer, registry, removal, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
-    fleet = (*registered, *proofs, telemetry, completeness, ingest, commands, twins, releases, updates, alarms)
+    kept = (telemetry, downsampling, completeness, ingest)
+    fleet = (*registered, *proofs, *kept, commands, twins, releases, updates, alarms)
     for router in (tokens, sessions, audit, *fleet, live, health, published):
         app.include_router(router)
     return app
@@ -131,7 +135,8 @@ async def serve(data: Path) -> None:
     address = (settings.mqtt_host, settings.mqtt_port)
     worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority)
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
-    app = create_app(database, authority, series, worker, hub, enforcement, load_root(settings.release_root))
+    maintenance = Maintenance(database, series)
+    app = create_app(database, authority, maintenance, worker, hub, enforcement, load_root(settings.release_root))
     refusals: Refusals = app.state.refusals
     keeper = Keeper(database, refusals, settings.audit_days)
     stop = parts.stop_on_signals()
@@ -144,6 +149,7 @@ async def serve(data: Path) -> None:
         ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
         ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
         ("escalation", parts.Background("escalation", lambda: keep_escalating(database), stop)),
+        ("series-maintenance", parts.Background("series-maintenance", maintenance.run, stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
         ("audit", parts.Background("audit", keeper.run, stop)),
         ("api", _api(app, hub, settings)),

@@ -5,28 +5,33 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fieldloom_cloud.ingest.worker import Worker
+from fieldloom_cloud.timeseries import measures
+from fieldloom_cloud.timeseries.maintenance import Maintenance
 from fieldloom_cloud.trail.refusals import Refusals
 
 
-def registry_of(worker: Worker, refusals: Refusals) -> CollectorRegistry:
-    """Return a registry of the ingest's figures, and of what the interfaces have refused."""
+def registry_of(worker: Worker, maintenance: Maintenance, refusals: Refusals) -> CollectorRegistry:
+    """Return a registry of the figures of ingest and time series, and of what the interfaces have refused."""
     registry = CollectorRegistry()
-    registry.register(_Figures(worker, refusals))
+    registry.register(_Figures(worker, maintenance, refusals))
+    for figure in measures.ALL:
+        registry.register(figure)
     return registry
 
 
 class _Figures(Collector):
     """Reads the worker's counts when it is scraped, so that nothing is counted twice."""
 
-    def __init__(self, worker: Worker, refusals: Refusals) -> None:
+    def __init__(self, worker: Worker, maintenance: Maintenance, refusals: Refusals) -> None:
         self._worker = worker
+        self._maintenance = maintenance
         self._refusals = refusals
 
     def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         ingest = CounterMetricFamily(
             "fieldloom_cloud_ingest", "Batches and records by what became of them.", labels=["outcome"]
         )
-        for outcome in ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen"):
+        for outcome in ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen", "held_back"):
             ingest.add_metric([outcome], self._worker.counts[outcome])
         pieces = CounterMetricFamily(
             "fieldloom_cloud_release_pieces", "What gateways asked for of releases.", labels=["outcome"]
@@ -46,4 +51,23 @@ class _Figures(Collector):
         )
         for status, count in sorted(self._refusals.counts.items()):
             refused.add_metric([str(status)], count)
-        return [ingest, pieces, connected, waiting, refused]
+        upkeep = CounterMetricFamily(
+            "fieldloom_cloud_series_upkeep",
+            "Points that rules of downsampling made, days or shards that were dropped, turns that failed.",
+            labels=["outcome"],
+        )
+        for outcome in ("points", "dropped", "failures"):
+            upkeep.add_metric([outcome], self._maintenance.counts[outcome])
+        return [ingest, pieces, connected, waiting, refused, upkeep, *self._relayed()]
+
+    def _relayed(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
+        relay = self._worker.relay
+        if relay is None:
+            return []
+        held = GaugeMetricFamily(
+            "fieldloom_cloud_series_waiting_bytes", "What the server has not durably.", relay.waiting_bytes
+        )
+        repeated = CounterMetricFamily(
+            "fieldloom_cloud_series_repeats", "How often all that waits was sent again.", relay.counts["repeated"]
+        )
+        return [held, repeated]

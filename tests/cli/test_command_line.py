@@ -153,12 +153,20 @@ def test_parameters_have_to_be_an_object(cloud, tmp_path):
 
 
 def test_telemetry_is_shown_as_a_table(cloud, tmp_path):
-    series = [{"device": "board-1", "metric": "temperature", "points": [["2026-01-01T00:00:00.000Z", 21.5]]}]
+    series = [
+        {
+            "device": "board-1",
+            "metric": "temperature",
+            "tags": {"area": "north"},
+            "points": [["2026-01-01T00:00:00.000Z", 21.5]],
+        }
+    ]
     cloud[0]["GET /api/v1/telemetry"] = (200, {"series": series})
     cloud[0]["GET /api/v1/completeness"] = (200, {"device": "board-1", "status": "complete", "reasons": []})
 
     done = fieldloom("telemetry", "query", "--device", "board-1", "--window", "1m", "--data", tmp_path)
 
+    assert "area:north" in done.stdout
     assert "21.5" in done.stdout
     assert done.stderr == "board-1: complete\n"
     points, verdict = (parse_qs(urlsplit(path).query) for _, path, _, _ in cloud[1])
@@ -169,7 +177,8 @@ def test_telemetry_is_shown_as_a_table(cloud, tmp_path):
 def test_what_is_exported_carries_the_mark_of_each_device(cloud, tmp_path):
     """(T8)"""
     point = ["2026-01-01T00:00:00.000Z", 21.5]
-    series = [{"device": device, "metric": "t", "points": [point]} for device in ("board-1", "board-2")]
+    tags = {"area": "north"}
+    series = [{"device": device, "metric": "t", "tags": tags, "points": [point]} for device in ("board-1", "board-2")]
     cloud[0]["GET /api/v1/telemetry"] = (200, {"series": series})
     reasons = ["what is missing may still come"]
     cloud[0]["GET /api/v1/completeness"] = (200, {"device": "board-1", "status": "open", "reasons": reasons})
@@ -182,8 +191,8 @@ def test_what_is_exported_carries_the_mark_of_each_device(cloud, tmp_path):
     both = fieldloom(*asked, "--json", "--csv")
 
     assert as_csv.stdout.splitlines()[:2] == [
-        "device,metric,time,value,completeness",
-        "board-1,t,2026-01-01T00:00:00.000Z,21.5,open",
+        "device,metric,tags,time,value,completeness",
+        "board-1,t,area:north,2026-01-01T00:00:00.000Z,21.5,open",
     ]
     assert "board-1: open; what is missing may still come" in as_csv.stderr
     assert "only the newest 1 points" in as_csv.stderr

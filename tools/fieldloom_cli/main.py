@@ -25,6 +25,7 @@ OWN = {
     "discovery": ("fieldloom_cli.discovery", "Found devices: list, approve and dismiss them."),
     "group": ("fieldloom_cli.group", "Groups: make one of a query or of listed devices, change and show it."),
     "release": ("fieldloom_cli.release", "Releases of the firmware: upload, list, show and delete them."),
+    "series": ("fieldloom_cli.series", "Time series: rules of downsampling, how long points are kept."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
     "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
     "type": ("fieldloom_cli.type", "Device types: what a kind of device measures, takes and wants."),

@@ -13,7 +13,7 @@ from fieldloom_cli.moments import duration, moment
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 
-COLUMNS = ("device", "metric", "time", "value")
+COLUMNS = ("device", "metric", "tags", "time", "value")
 DEFAULT_LIMIT = 1000  # raw points of a series, where the cloud is not told another one
 
 app = typer.Typer(no_args_is_help=True, help="Telemetry: query what the devices measured, and prove that all is there.")
@@ -27,7 +27,16 @@ def query(
     metric: Annotated[list[str] | None, typer.Option(help="A metric's name; may be repeated.")] = None,
     start: Annotated[str | None, typer.Option(help="RFC 3339; by default a day ago.")] = None,
     end: Annotated[str | None, typer.Option(help="RFC 3339; by default now.")] = None,
-    aggregate: Annotated[str | None, typer.Option(help="average, sum, min, max or count.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="What a series carries, as area:north; may be repeated.")
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(help="average, sum, min, max, count, percentile, first, last, or one that the cloud knows."),
+    ] = None,
+    percentile: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --aggregate percentile, as 0.95.")
+    ] = None,
     window: Annotated[str | None, typer.Option(help="As 10s, 1m, 1h.")] = None,
     limit: Annotated[int, typer.Option(help="The newest so many raw points of each series.")] = DEFAULT_LIMIT,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -48,7 +57,9 @@ def query(
         "metric": metric,
         "start": since.isoformat(),
         "end": until.isoformat(),
+        "tag": tag,
         "aggregate": aggregate,
+        "percentile": percentile,
         "window": window,
         "limit": limit,
     }
@@ -59,7 +70,11 @@ def query(
     if as_json:
         show_json({**answer, "completeness": list(marks.values()), "limited": limited})
         return
-    rows = [(one["device"], one["metric"], ts, value) for one in answer["series"] for ts, value in one["points"]]
+    rows = [
+        (one["device"], one["metric"], _tags(one["tags"]), ts, value)
+        for one in answer["series"]
+        for ts, value in one["points"]
+    ]
     if as_csv:
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow((*COLUMNS, "completeness"))
@@ -103,6 +118,10 @@ def _mark(api: Api, device: str, since: datetime, until: datetime) -> dict[str, 
     except NotFound:
         return {**asked, "status": "open", "settled": None, "reasons": ["the device is not registered"], "missing": []}
     return verdict
+
+
+def _tags(tags: dict[str, str]) -> str:
+    return " ".join(f"{name}:{value}" for name, value in tags.items())
 
 
 def _show_verdict(answer: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from fieldloom_cloud.settings import SeriesSettings
 from fieldloom_cloud.timeseries import aggregates, lines
 from fieldloom_cloud.timeseries.http import WAY_OUT, Http
+from fieldloom_cloud.timeseries.measures import measured
 from fieldloom_cloud.timeseries.ports import (
-    DAY_MS,
     Kept,
     Point,
     Query,
@@ -37,12 +37,14 @@ FUNCTIONS = {
 """Its percentile takes the nearest value, ours lies between two: that is computed here."""
 
 LAST_MS = 9_223_372_036_854  # its times are ns in 64 bits
-LEAST_MS = 3_600_000  # the shortest time that a policy keeps
+SHARDS = "SHARD DURATION 1d"  # what is dropped at once
 _BEYOND_RETENTION = re.compile(r"points beyond retention policy dropped=(\d+)")
 
 
 class InfluxDb:
     """A database of an InfluxDB server."""
+
+    name = "influxdb"
 
     def __init__(self, settings: SeriesSettings) -> None:
         """Take settings. Raises StartFailed for a CA or a token that can't be used."""
@@ -57,7 +59,7 @@ class InfluxDb:
             known = {row[0] for row in _rows(self._ask(f"SHOW RETENTION POLICIES ON {_name(self._database)}"))}
             for tier in Tier:
                 if tier.value not in known:
-                    self._ask(f"CREATE {self._policy(tier)} DURATION INF REPLICATION 1")
+                    self._ask(f"CREATE {self._policy(tier)} DURATION INF REPLICATION 1 {SHARDS}")
         except SeriesError as error:
             raise StartFailed(f"series: {error}", WAY_OUT) from None
 
@@ -65,6 +67,7 @@ class InfluxDb:
         """Take points. Raises SeriesError."""
         return self.send(lines.of_points(points, tier), tier)
 
+    @measured("write")
     def send(self, text: bytes, tier: Tier) -> Receipt:
         """Take lines; the answer comes after the sync of the log. Raises SeriesError."""
         where = {"db": self._database, "rp": tier.value, "precision": "ms"}
@@ -81,6 +84,7 @@ class InfluxDb:
         """Return that a write is on the disk: it was when it was answered."""
         return Standing.DURABLE
 
+    @measured("query")
     def query(self, asked: Query) -> list[Series]:
         """Return the newest raw points of each series, or one point a window. Raises SeriesError, AggregateFailed."""
         where = _condition(asked)
@@ -95,6 +99,7 @@ class InfluxDb:
         found = self._series(what, f"{where} GROUP BY *")
         return [one._replace(points=[(asked.start, value) for _, value in one.points]) for one in found]
 
+    @measured("query")
     def seen(self, device: str, start: int, end: int) -> Seen:
         """Return what the numbered points of a device say of a window. Raises SeriesError. (T8)"""
         begins, ends = min(start, LAST_MS), min(end, LAST_MS)
@@ -124,10 +129,12 @@ class InfluxDb:
         asked = f"SELECT last(seq) FROM {source} WHERE device = {_text(device)} AND ({wanted}) GROUP BY boot"  # noqa: S608 - quoted
         return set(_by_boot(self._ask(asked)[0]))
 
+    @measured("keep")
     def keep(self, raw_ms: int | None, rolled_ms: int | None, now: int) -> Kept:  # noqa: ARG002 - the server has a clock
         """Have the server forget whole shards that are older than that. Raises SeriesError."""
         for tier, kept_ms in ((Tier.RAW, raw_ms), (Tier.ROLLED, rolled_ms)):
-            self._ask(f"ALTER {self._policy(tier)} {_duration(kept_ms)}")
+            duration = "INF" if kept_ms is None else f"{kept_ms}ms"
+            self._ask(f"ALTER {self._policy(tier)} DURATION {duration} {SHARDS}")
         return Kept(0, None)
 
     def close(self) -> None:
@@ -193,11 +200,3 @@ def _name(text: str) -> str:
 def _text(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def _duration(kept_ms: int | None) -> str:
-    """Return how long a policy keeps, and in shards of a day, or of an hour where that is too coarse."""
-    if kept_ms is None:
-        return "DURATION INF SHARD DURATION 7d"
-    kept_ms = max(kept_ms, LEAST_MS)
-    return f"DURATION {kept_ms}ms SHARD DURATION {'1d' if kept_ms > 2 * DAY_MS else '1h'}"

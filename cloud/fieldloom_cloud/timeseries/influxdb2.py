@@ -15,13 +15,16 @@ from urllib3.exceptions import HTTPError
 
 from fieldloom_cloud.settings import SeriesSettings
 from fieldloom_cloud.timeseries.http import DENIED, LATER, TIMEOUT_S, WAY_OUT, secret_of
-from fieldloom_cloud.timeseries.influxdb import LEAST_MS, InfluxDb
+from fieldloom_cloud.timeseries.influxdb import InfluxDb
+from fieldloom_cloud.timeseries.measures import measured
 from fieldloom_cloud.timeseries.ports import Kept, Receipt, Refused, SeriesError, Tier, Unreachable
 from fieldloom_runtime.errors import StartFailed
 
 
 class InfluxDb2(InfluxDb):
     """Two buckets of an organisation."""
+
+    name = "influxdb2"
 
     def __init__(self, settings: SeriesSettings) -> None:
         """Take settings. Raises StartFailed for a CA or a token that can't be used."""
@@ -45,17 +48,19 @@ class InfluxDb2(InfluxDb):
         except SeriesError as error:
             raise StartFailed(f"series: {error}", WAY_OUT) from None
 
+    @measured("write")
     def send(self, text: bytes, tier: Tier) -> Receipt:
         """Take lines; the answer comes after the sync of the log. Raises SeriesError."""
         _called(self._writing.write, bucket=self._name_of(tier), record=text, write_precision="ms")
         return Receipt("", 0)
 
+    @measured("keep")
     def keep(self, raw_ms: int | None, rolled_ms: int | None, now: int) -> Kept:  # noqa: ARG002 - the server has a clock
         """Have the server forget whole shards that are older than that. Raises SeriesError."""
         for tier, kept_ms in ((Tier.RAW, raw_ms), (Tier.ROLLED, rolled_ms)):
             bucket = self._bucket(tier)
             if bucket is not None:
-                seconds = 0 if kept_ms is None else max(kept_ms, LEAST_MS) // 1000
+                seconds = 0 if kept_ms is None else kept_ms // 1000
                 rule = BucketRetentionRules(type="expire", every_seconds=seconds)  # type: ignore[no-untyped-call]
                 bucket.retention_rules = [rule]
                 _called(self._client.buckets_api().update_bucket, bucket=bucket)

@@ -132,6 +132,8 @@ class Keeper(Protocol):
 class Backend(Reader, Writer, Keeper, Protocol):
     """A store of time series."""
 
+    name: str
+
     def close(self) -> None:
         """Let go of files and connections."""
 

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.timeseries import lines, service
+from fieldloom_cloud.timeseries.measures import POINTS
 from fieldloom_cloud.timeseries.ports import Receipt, Refused, Server, Standing, Tier, Unreachable
 from fieldloom_runtime.records import Telemetry
 
@@ -103,7 +104,8 @@ class Relay:
             return False
         receipt = await self._brought(b"\n".join(row.lines for row in rows))
         self._sent.append(Sent([row.id for row in rows], receipt))
-        self.counts["points"] += sum(row.points for row in rows)
+        POINTS.labels("sent").inc(points := sum(row.points for row in rows))
+        self.counts["points"] += points
         return True
 
     async def _brought(self, text: bytes) -> Receipt | None:
@@ -120,10 +122,11 @@ class Relay:
             rest = await self._brought(b"\n".join(parts[middle:]))
             # When the server lives on, the later one stands for both; when it does not, the earlier one is lost.
             return first if rest is None or (first is not None and first.life != rest.life) else rest
-        self.counts["expired"] += receipt.expired
+        POINTS.labels("expired").inc(receipt.expired)
         return receipt
 
     async def _put_aside(self, line: bytes, reason: str) -> None:
+        POINTS.labels("refused").inc()
         self.counts["refused"] += 1
         async with self._database.transaction() as session:
             self._refuse(session, line, f"the store of time series refuses it: {reason}")

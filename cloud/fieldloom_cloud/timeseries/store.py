@@ -15,6 +15,7 @@ from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.timeseries import aggregates, days
 from fieldloom_cloud.timeseries.checkpoint import File
 from fieldloom_cloud.timeseries.gate import Gate
+from fieldloom_cloud.timeseries.measures import POINTS, measured
 from fieldloom_cloud.timeseries.ports import Kept, Point, Query, Receipt, Seen, Series, Standing, Tags, Tier
 from fieldloom_contract.ranges import Ranges
 from fieldloom_runtime.errors import StartFailed
@@ -67,6 +68,8 @@ STORED = Receipt("", 0)
 class TimeSeries:
     """Points on disk. One writes at a time; each query has a cursor of its own."""
 
+    name = "duckdb"
+
     def __init__(self, data: Path) -> None:
         path = data / FILE
         try:
@@ -85,17 +88,20 @@ class TimeSeries:
     def _db(self) -> duckdb.DuckDBPyConnection:
         return self._file.connection
 
+    @measured("write")
     def ingest(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         with self._transaction():
-            fresh = [record for sent in group for record in self._guard.take(sent)]
-            self._insert_points(Tier.RAW, _columns(fresh))
+            columns = _columns([record for sent in group for record in self._guard.take(sent)])
+            self._insert_points(Tier.RAW, columns)
             changes = self._guard.changes()
             self._insert(STREAM, list(zip(*changes.positions.items(), strict=True)))
             lives = [(device, boot, json.dumps(spans)) for (device, boot), spans in changes.spans.items()]
             self._insert(RECEIVED, list(zip(*lives, strict=True)))
+        POINTS.labels("stored").inc(len(columns[0]))
         return [self._guard.position(sent.stream) for sent in group]
 
+    @measured("write")
     def write(self, points: list[Point], tier: Tier) -> Receipt:
         """Store points, durably; one of the same series and time is overwritten."""
         newest = {(point.device, point.metric, point.tags, point.ts): point for point in points}.values()
@@ -112,6 +118,7 @@ class TimeSeries:
         """Return that a write is on the disk: it was when it returned."""
         return Standing.DURABLE
 
+    @measured("query")
     def query(self, asked: Query) -> list[Series]:
         """Return the newest raw points of each series, or one point a window. Raises AggregateFailed."""
         if asked.aggregate is None:
@@ -140,6 +147,7 @@ class TimeSeries:
             for (device, metric, text), points in groupby(rows, key=lambda row: row[:3])
         ]
 
+    @measured("query")
     def seen(self, device: str, start: int, end: int) -> Seen:
         """Return what the numbered points of a device say of a window, Unix ms, `end` excluded. (T8)"""
         numbered = "WHERE device = ? AND boot IS NOT NULL AND seq IS NOT NULL"
@@ -162,6 +170,7 @@ class TimeSeries:
             query = f"SELECT DISTINCT boot FROM {source} WHERE device = ? AND list_contains(?, boot)"  # noqa: S608 - ours
             return {boot for (boot,) in cursor.execute(query, [device, sorted(boots)]).fetchall()}
 
+    @measured("keep")
     def keep(self, raw_ms: int | None, rolled_ms: int | None, now: int) -> Kept:
         """Drop the days that are wholly older than that, and shrink the file when half of it is free."""
         dropped = 0

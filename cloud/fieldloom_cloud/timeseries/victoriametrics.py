@@ -19,6 +19,7 @@ from typing import Any
 from fieldloom_cloud.settings import SeriesSettings
 from fieldloom_cloud.timeseries import aggregates, lines
 from fieldloom_cloud.timeseries.http import Http
+from fieldloom_cloud.timeseries.measures import measured
 from fieldloom_cloud.timeseries.ports import DAY_MS, Kept, Point, Query, Receipt, Seen, Series, Standing, Tags, Tier
 from fieldloom_contract.limits import MIN_TS
 from fieldloom_runtime.errors import StartFailed
@@ -54,6 +55,8 @@ _UNITS = {"h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS, "y": 365 * DAY_MS, "": 3
 class VictoriaMetrics:
     """A single VictoriaMetrics, or what speaks as one."""
 
+    name = "victoriametrics"
+
     def __init__(self, settings: SeriesSettings) -> None:
         """Take settings. Raises StartFailed for a CA or a token that can't be used."""
         self._http = Http(settings)
@@ -73,6 +76,7 @@ class VictoriaMetrics:
             return self._write_rolled(points)
         return self.send(lines.of_points(points, tier), tier)
 
+    @measured("write")
     def send(self, text: bytes, tier: Tier) -> Receipt:  # noqa: ARG002 - the measurement says it
         """Take lines, which are in memory then. Raises SeriesError."""
         life = self._life()
@@ -87,6 +91,7 @@ class VictoriaMetrics:
             return Standing.LOST
         return Standing.DURABLE if waited >= FLUSH_S else Standing.PENDING
 
+    @measured("query")
     def query(self, asked: Query) -> list[Series]:
         """Return the newest raw points of each series, or one point a window. Raises SeriesError, AggregateFailed."""
         if asked.aggregate is None:
@@ -105,6 +110,7 @@ class VictoriaMetrics:
         ]
         return _joined(parts)
 
+    @measured("query")
     def seen(self, device: str, start: int, end: int) -> Seen:
         """Return what the numbered points of a device say of a window. Raises SeriesError. (T8)"""
         ahead = _now() + AHEAD_MS
@@ -122,6 +128,7 @@ class VictoriaMetrics:
         known = {int(one["boot"]) for one in self._http.ask("GET", "/api/v1/series", params=asked).json()["data"]}
         return known & boots
 
+    @measured("keep")
     def keep(self, raw_ms: int | None, rolled_ms: int | None, now: int) -> Kept:  # noqa: ARG002 - the server has a clock
         """Hide what is older than that; say so where the server keeps it, or drops it before. Raises SeriesError."""
         self._kept_ms = {Tier.RAW: raw_ms, Tier.ROLLED: rolled_ms}
