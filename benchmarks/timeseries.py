@@ -77,7 +77,7 @@ class DuckDb:
 
     def ask(self, metric: str) -> dict[str, Callable[[], Any]]:
         where = f"FROM point WHERE device = 'dev-1' AND metric = '{metric}' AND ts >= {START} AND ts < {START + HOUR}"
-        windows = f"SELECT ts - ts % 60000, %s {where} GROUP BY 1 ORDER BY 1"
+        windows = f"SELECT ts - ts %% 60000, %s {where} GROUP BY 1 ORDER BY 1"
         sql = {"raw": f"SELECT ts, value {where} ORDER BY ts", "minutes": windows % "avg(value)"}
         sql["percentile"] = windows % "quantile_cont(value, 0.95)"
         return {name: (lambda text=text: self.native.execute(text).fetchall()) for name, text in sql.items()}

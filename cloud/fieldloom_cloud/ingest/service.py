@@ -83,11 +83,13 @@ class Records:
         try:
             unknown = {sent.stream: sent.gateway for sent in group if not self._guard.knows_disk(sent.stream)}
             async with self._database.transaction() as session:
+                telemetry: list[Telemetry] = []
                 for sent in group:
                     fresh = self._guard.take(sent)
                     await _store(session, self._authority, self._staleness, sent.gateway, fresh)
-                    if self._relay is not None:
-                        await self._relay.leave(session, [one for one in fresh if isinstance(one, Telemetry)])
+                    telemetry += [one for one in fresh if isinstance(one, Telemetry)]
+                if self._relay is not None:
+                    await self._relay.leave(session, telemetry)
                 await _store_guard(session, self._guard.changes())
                 begun = {gateway for stream, gateway in unknown.items() if self._guard.knows_disk(stream)}
                 for gateway in sorted(begun):

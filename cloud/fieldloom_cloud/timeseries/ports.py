@@ -76,7 +76,7 @@ class Receipt(NamedTuple):
     life: str
     """Which run of the server took it."""
     at: float
-    """When it was taken, by the monotonic clock."""
+    """When it was answered, by the monotonic clock."""
     expired: int = 0
     """How many points the server did not take, since they are older than it keeps any."""
 

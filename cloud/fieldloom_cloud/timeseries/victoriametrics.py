@@ -80,9 +80,8 @@ class VictoriaMetrics:
     def send(self, text: bytes, tier: Tier) -> Receipt:  # noqa: ARG002 - the measurement says it
         """Take lines, which are in memory then. Raises SeriesError."""
         life = self._life()
-        at = time.monotonic()
         self._http.ask("POST", "/api/v2/write", params={"precision": "ms"}, content=text)
-        return Receipt(life, at)
+        return Receipt(life, time.monotonic())
 
     def standing(self, receipt: Receipt) -> Standing:
         """Return whether the process that took a write has lived on long enough to flush it. Raises Unreachable."""
