@@ -29,8 +29,8 @@ numbers = itertools.count(1)
 class Fleet:
     """A cloud with its broker, two sites, a gateway each, and a device at the first."""
 
-    def __init__(self, folder, database=None):
-        self.cloud = Cloud(folder, database=database)
+    def __init__(self, folder, *options, database=None):
+        self.cloud = Cloud(folder, *options, database=database)
         self.broker = mosquitto(self.cloud.data / "broker" / "mosquitto.conf", folder / "broker.log")
         self.broker.start()
         wait_for_port(self.cloud.mqtt_port)
