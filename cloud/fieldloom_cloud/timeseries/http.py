@@ -12,8 +12,8 @@ from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.tls import client_context
 
 TIMEOUT_S = 60.0
-LATER = (429, 502, 503, 504)
-DENIED = (401, 403)
+REFUSALS = (400, 413, 422)
+"""Answers that mean what was sent; another failure, as a database that is gone, means all that is sent."""
 WAY_OUT = "start it, or correct series in cloud.json"
 
 
@@ -42,10 +42,10 @@ class Http:
             answer = self._client.request(method, path, **options)
         except httpx2.HTTPError as error:
             raise Unreachable(f"{self.url} can't be reached ({error})") from error
-        if answer.status_code in LATER or answer.status_code in DENIED or answer.status_code >= 500:
-            raise Unreachable(f"{self.url} answers {answer.status_code}: {_first_line(answer)}")
-        if answer.is_error:
+        if answer.status_code in REFUSALS:
             raise Refused(_first_line(answer))
+        if not answer.is_success:
+            raise Unreachable(f"{self.url} answers {answer.status_code}: {_first_line(answer)}")
         return answer
 
     def check(self, path: str) -> httpx2.Response:

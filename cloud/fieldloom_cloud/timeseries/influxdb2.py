@@ -14,7 +14,7 @@ from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
 from fieldloom_cloud.settings import SeriesSettings
-from fieldloom_cloud.timeseries.http import DENIED, LATER, TIMEOUT_S, WAY_OUT, secret_of
+from fieldloom_cloud.timeseries.http import REFUSALS, TIMEOUT_S, WAY_OUT, secret_of
 from fieldloom_cloud.timeseries.influxdb import InfluxDb
 from fieldloom_cloud.timeseries.measures import measured
 from fieldloom_cloud.timeseries.ports import Kept, Receipt, Refused, SeriesError, Tier, Unreachable
@@ -83,8 +83,8 @@ def _called(call: Any, **arguments: Any) -> Any:
     try:
         return call(**arguments)
     except ApiException as error:
-        if error.status in LATER or error.status in DENIED or error.status is None or error.status >= 500:
-            raise Unreachable(f"InfluxDB answers {error.status}: {error.reason}") from error
-        raise Refused(str(error.message or error.reason)) from error
+        if error.status in REFUSALS:
+            raise Refused(str(error.message or error.reason)) from error
+        raise Unreachable(f"InfluxDB answers {error.status}: {error.reason}") from error
     except HTTPError as error:
         raise Unreachable(f"InfluxDB can't be reached ({error})") from error

@@ -7,6 +7,7 @@ written twice is one.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -73,11 +74,14 @@ class Relay:
 
     async def run(self) -> NoReturn:
         """Bring points until cancelled."""
-        pause = RETRY_S[0]
+        pause, looked = RETRY_S[0], 0.0
         while True:
             try:
-                if not await self._send_some():
+                is_more = await self._send_some()
+                if not is_more or time.monotonic() - looked >= LOOK_S:
                     await self._settle()
+                    looked = time.monotonic()
+                if not is_more:
                     await self._rest()
                 self.trouble, pause = None, RETRY_S[0]
             except (Unreachable, SQLAlchemyError) as error:

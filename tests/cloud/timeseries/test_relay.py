@@ -16,6 +16,7 @@ from fieldloom_cloud.ingest.worker import Worker
 from fieldloom_cloud.pages import Asked
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries import relay as relaying
+from fieldloom_cloud.timeseries import service as series
 from fieldloom_cloud.timeseries import victoriametrics
 from fieldloom_cloud.timeseries.influxdb import InfluxDb
 from fieldloom_cloud.timeseries.influxdb2 import InfluxDb2
@@ -23,6 +24,9 @@ from fieldloom_cloud.timeseries.opening import open_series
 from fieldloom_cloud.timeseries.ports import Point, Query, Receipt, Refused, Standing, Tier, Unreachable
 from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_contract import topics
+from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.tls import client_context
+from fixtures.certificates import TestAuthority
 from fixtures.series_servers import InfluxServer, VictoriaServer
 from security.ground import until
 
@@ -176,26 +180,54 @@ async def test_a_line_that_is_refused_becomes_a_dead_letter_and_holds_up_no_othe
     await cloud.database.close()
 
 
-def test_influxdb_keeps_what_it_has_answered_over_kill_9(tmp_path):
-    server = InfluxServer(tmp_path / "influx", auth=True).start()
+async def test_what_is_durable_is_forgotten_while_more_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(relaying, "LOOK_S", 0.0)
+    monkeypatch.setattr(relaying, "SEND_BYTES", 1)  # a request a row
+    migrate(tmp_path / "cloud.db")
+    cloud = Cloud(tmp_path, Choosy())
+    waiting = []
+    monkeypatch.setattr(cloud.server, "send", lambda *_: waiting.append(cloud.waiting()[0]) or Receipt("", 0))
+    async with cloud.database.transaction() as session:
+        for number in range(5):
+            await series.leave(session, b"line %d" % number, 1)
+    task = asyncio.create_task(cloud.relay.run())
+    await until(lambda: cloud.waiting() == (0, 0))
+    task.cancel()
+
+    assert waiting == [5, 4, 3, 2, 1]
+    await cloud.database.close()
+
+
+def test_influxdb_keeps_what_it_has_answered_over_kill_9_and_lets_nobody_else_in(tmp_path):
+    ours = TestAuthority(tmp_path / "pki")
+    server = InfluxServer(tmp_path / "influx", ours).start()
     secret = tmp_path / "password"
     secret.touch(0o600)
     secret.write_text("word\n")
     make = {"q": "CREATE USER me WITH PASSWORD 'word' WITH ALL PRIVILEGES"}
-    httpx2.post(f"{server.url}/query", data=make, timeout=20).raise_for_status()
+    tls = client_context(ours.ca, is_ours=False)
+    httpx2.post(f"{server.url}/query", data=make, timeout=20, verify=tls).raise_for_status()
     points = [Point("dev-1", "t", NOW + n, n) for n in range(500)]
 
-    with contextlib.closing(open_series(tmp_path, server.settings(user="me", token_file=secret))) as backend:
+    with contextlib.closing(
+        open_series(tmp_path, server.settings(user="me", token_file=secret, ca=ours.ca))
+    ) as backend:
         receipt = backend.write(points, Tier.RAW)
         assert backend.standing(receipt) is Standing.DURABLE
         server.kill()
         with pytest.raises(Unreachable):
             backend.write(points, Tier.RAW)
         server.start()
+        backend._database = "gone"  # as after DROP DATABASE: no fault of the points
+        with pytest.raises(Unreachable, match="404"):
+            backend.write(points, Tier.RAW)
+        backend._database = "fieldloom"
         (series,) = backend.query(Query([], [], NOW, NOW + 1000))
     assert series.points == [(one.ts, one.value) for one in points]
-    with contextlib.closing(InfluxDb(server.settings())) as stranger, pytest.raises(Unreachable, match="401"):
+    with contextlib.closing(InfluxDb(server.settings(ca=ours.ca))) as stranger, pytest.raises(Unreachable, match="401"):
         stranger.query(Query([], [], NOW, NOW + 1000))
+    with pytest.raises(StartFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        open_series(tmp_path, server.settings())
     server.stop()
 
 
