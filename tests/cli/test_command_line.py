@@ -39,7 +39,7 @@ def cloud(tmp_path):
             self.end_headers()
             self.wfile.write(json.dumps(told).encode())
 
-        do_GET = do_POST = do_PATCH = answer  # noqa: N815 - the names are http.server's
+        do_GET = do_POST = do_PATCH = do_PUT = answer  # noqa: N815 - the names are http.server's
 
         def log_message(self, *arguments):
             pass
@@ -200,6 +200,18 @@ def test_what_is_exported_carries_the_mark_of_each_device(cloud, tmp_path):
     assert ([one["status"] for one in told["completeness"]], told["limited"]) == (["open"], False)
     assert json.loads(gone.stdout)["completeness"][0]["reasons"] == ["the device is not registered"]
     assert (both.returncode, "exclude each other" in both.stderr) == (1, True)
+
+
+def test_retention_keeps_what_is_not_named_and_tells_the_operator_what_to_do(cloud, tmp_path):
+    cloud[0]["GET /api/v1/timeseries/retention"] = (200, {"raw": None, "rolled": "730d", "note": None})
+    cloud[0]["PUT /api/v1/timeseries/retention"] = (200, {"raw": "30d", "rolled": "730d", "note": "start it anew"})
+
+    done = fieldloom("series", "retention", "--raw", "30d", "--data", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()][1:3] == [["raw", "30d"], ["rolled", "730d"]]
+    assert "start it anew" in done.stdout
+    assert cloud[1][1][2] == {"raw": "30d", "rolled": "730d"}
 
 
 def test_a_new_token_is_printed_alone_so_that_a_script_can_keep_it(cloud, tmp_path):

@@ -137,9 +137,9 @@ def _iteration(headers: bytes) -> int:
 
 def _create(path: Path) -> None:
     """Make the database if there is none; it gets its name when it is whole: DuckDB opens no half one either."""
+    half = path.with_suffix(".new")
+    half.unlink(missing_ok=True)  # a cut may have left one, of this or of `shrink`
     if path.exists():
         return
-    half = path.with_suffix(".new")
-    half.unlink(missing_ok=True)
     duckdb.connect(half).close()
     half.rename(path)

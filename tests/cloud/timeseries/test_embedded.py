@@ -86,7 +86,9 @@ def test_dropped_days_give_their_space_back(tmp_path, series, monkeypatch):
     assert everything(series) == kept
     series.write([Point("d", "t", DAY + 5 * DAY_MS, 1.0)], Tier.RAW)
     series.close()
+    (tmp_path / FILE).with_suffix(".new").write_bytes(b"half of a smaller file, as a power cut leaves it")
     with contextlib.closing(TimeSeries(tmp_path)) as again:
+        assert not (tmp_path / FILE).with_suffix(".new").exists()
         assert everything(again)["d", "t"][0] == (DAY + 5 * DAY_MS, 1.0)
         assert len(everything(again)["d", "t"]) == POINTS
 
