@@ -1,7 +1,7 @@
 """What SQL knows of time series: what waits for a server, rules of downsampling, retention. (S1, S3)"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +10,7 @@ from fieldloom_cloud.errors import BadContent, NotFound
 from fieldloom_cloud.timeseries.downsampling import Rule
 from fieldloom_cloud.timeseries.lengths import shown
 from fieldloom_cloud.timeseries.models import SeriesPending, SeriesRetention, SeriesRule
+from fieldloom_cloud.trail import service as trail
 
 MOST_ROWS = 1000  # at once
 ONE = 1  # the retention's row
@@ -71,6 +72,8 @@ async def set_retention(session: AsyncSession, raw_ms: int | None, rolled_ms: in
             path = "raw" if kept_ms == raw_ms else "rolled"
             reason = f"is shorter than rule {rule.id} looks back, which is {shown(rule.look_back_ms)}"
             raise BadContent("A rule would lose its points.", [{"path": path, "reason": reason}])
+    before = await retention(session)
+    trail.note(session, "series_retention", "series", _kept(before) if before.is_set else None, _kept(wanted))
     row = await session.get(SeriesRetention, ONE)
     if row is None:
         row = SeriesRetention(id=ONE)
@@ -119,13 +122,15 @@ async def put_rule(session: AsyncSession, rule: Rule) -> Rule:
     row = await session.get(SeriesRule, rule.id)
     if row is not None and _rule(row)._replace(made_until=None) == rule:
         return _rule(row)
+    before = None if row is None else _wanted(_rule(row))
+    trail.note(session, "series_rule", rule.id, before, _wanted(rule))
     await session.merge(SeriesRule(**rule._asdict()))
     return rule
 
 
 async def remove_rule(session: AsyncSession, rule_id: str) -> None:
     """Remove a rule; what it has made stays. Raises NotFound."""
-    await rule_of(session, rule_id)
+    trail.note(session, "series_rule", rule_id, _wanted(await rule_of(session, rule_id)), None)
     await session.execute(delete(SeriesRule).where(SeriesRule.id == rule_id))
 
 
@@ -133,6 +138,15 @@ async def note_made(session: AsyncSession, rule: Rule, until: int) -> None:
     """Note how far a rule's windows are made, unless it was changed meanwhile."""
     same = (getattr(SeriesRule, name) == value for name, value in rule._asdict().items() if value is not None)
     await session.execute(update(SeriesRule).where(*same).values(made_until=until))
+
+
+def _kept(told: Retention) -> dict[str, Any]:
+    return {"raw_ms": told.raw_ms, "rolled_ms": told.rolled_ms}
+
+
+def _wanted(rule: Rule) -> dict[str, Any]:
+    """Return what a rule was told, without its id and how far it has come."""
+    return {name: value for name, value in rule._asdict().items() if name not in ("id", "made_until")}
 
 
 def _rule(row: SeriesRule) -> Rule:
