@@ -193,6 +193,7 @@ async def test_what_is_durable_is_forgotten_while_more_is_sent(tmp_path, monkeyp
     task = asyncio.create_task(cloud.relay.run())
     await until(lambda: cloud.waiting() == (0, 0))
     task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
     assert waiting == [5, 4, 3, 2, 1]
     await cloud.database.close()

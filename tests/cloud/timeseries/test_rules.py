@@ -216,4 +216,5 @@ async def test_maintenance_starts_over_when_something_was_changed(tmp_path):
         await asyncio.wait_for(turns.get(), 20)
         maintenance.wake()
     running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     await database.close()
