@@ -28,7 +28,7 @@ NUMBERS = iter(range(1000, 10**6))
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, new_database):
     """One cloud for the whole table."""
-    fleet = Fleet(tmp_path_factory.mktemp("fleet"), new_database())
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), database=new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()

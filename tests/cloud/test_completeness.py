@@ -16,7 +16,7 @@ WINDOW = {"device": "dev-1", "start": "2026-09-21T14:13:22Z", "end": "2026-09-21
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, new_database):
-    fleet = Fleet(tmp_path_factory.mktemp("completeness"), new_database())
+    fleet = Fleet(tmp_path_factory.mktemp("completeness"), database=new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()

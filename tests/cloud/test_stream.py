@@ -23,7 +23,7 @@ from fieldloom_cloud.live.hub import QUEUE, Hub
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, new_database):
-    fleet = Fleet(tmp_path_factory.mktemp("fleet"), new_database())
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), database=new_database())
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()
