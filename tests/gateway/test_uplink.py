@@ -46,10 +46,15 @@ def cloud_client(site):
 
 
 async def next_batch(client, seconds=20.0):
+    return batch.unpack(await next_payload(client, seconds), inflate)
+
+
+async def next_payload(client, seconds=20.0):
+    """Return the next batch as it comes over the wire."""
     async with asyncio.timeout(seconds):
         async for message in client.messages:
             if "/up/" in str(message.topic):
-                return batch.unpack(message.payload, inflate)
+                return message.payload
     raise AssertionError("the connection ended")
 
 

@@ -133,7 +133,9 @@ class _Reader:
         called, arguments, result = re.fullmatch(r"(\w+)\((.*)\) += (-?\d+|\?).*", text, re.DOTALL).groups()
         if not wrote:
             self._writes(text)
-        if result == "?" or int(result) < 0:
+        if result == "?":
+            return  # the process ended in it: what it writes is taken already, and nothing is safe by it
+        if int(result) < 0:
             assert called not in {"write", "pwrite64", "fsync", "fdatasync"}, f"a call failed: {text[:200]}"
             return
         getattr(self, f"_{called}", lambda *_: None)(arguments, int(result), since)

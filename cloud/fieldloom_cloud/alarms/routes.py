@@ -84,7 +84,7 @@ class MuteOut(BaseModel):
 
 
 class EscalationIn(BaseModel, extra="forbid"):
-    after_s: float = Field(gt=0, le=366 * 86_400, description="Unacknowledged for so long.")
+    after_s: float = Field(ge=0.001, le=366 * 86_400, description="Unacknowledged for so long.")
     severity: Severity = Field("info", description="From which severity on.")
     site: DeviceName | None = None
     group: DeviceName | None = None
