@@ -19,6 +19,10 @@ from fieldloom_cloud.audit.routes import router as audit
 from fieldloom_cloud.auth.dependencies import count_refusal
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
+from fieldloom_cloud.automation.backtest_routes import router as backtest
+from fieldloom_cloud.automation.performer import Performer
+from fieldloom_cloud.automation.routes import router as rules
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.completeness.routes import router as completeness
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.credentials.routes import router as credentials
@@ -90,6 +94,7 @@ def create_app(
     app.state.worker = worker
     app.state.wake_downlink = worker.downlink.wake
     app.state.wake_enforcement = enforcement.wake
+    app.state.rules = worker.judge
     app.state.wake_maintenance = maintenance.wake
     app.state.figures = registry_of(worker, maintenance, app.state.refusals)
     app.state.hub = hub
@@ -108,14 +113,16 @@ def interface() -> FastAPI:
         max_body_size=MAX_BODY_BYTES,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.backtests = set()
     app.state.refusals = Refusals()
     answer_problems(app, partial(count_refusal, app.state.refusals))
     describe_problems(app)
     registered = (transfer, registry, removal, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
     kept = (telemetry, downsampling, completeness, ingest)
-    fleet = (*registered, *proofs, *kept, commands, twins, releases, updates, alarms)
-    for router in (tokens, sessions, audit, *fleet, live, health, published):
+    fleet = (*registered, *proofs, *kept, commands, twins, releases, updates)
+    automation = (backtest, rules, alarms)
+    for router in (tokens, sessions, audit, *fleet, *automation, live, health, published):
         app.include_router(router)
     return app
 
@@ -133,7 +140,9 @@ async def serve(data: Path) -> None:
     series = await asyncio.to_thread(open_series, data, settings.series)
     taking = series if isinstance(series, TimeSeries) else Relay(database, series, refuse)
     address = (settings.mqtt_host, settings.mqtt_port)
-    worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority)
+    runtime = Runtime(database)
+    worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority, runtime)
+    performer = Performer(database, runtime, worker.downlink.wake, {})
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     maintenance = Maintenance(database, series)
     app = create_app(database, authority, maintenance, worker, hub, enforcement, load_root(settings.release_root))
@@ -146,6 +155,7 @@ async def serve(data: Path) -> None:
         ("ingest", parts.Background("ingest", worker.run, stop)),
         ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
         ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
+        ("rules", parts.Background("rules", performer.run, stop)),
         ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
         ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
         ("escalation", parts.Background("escalation", lambda: keep_escalating(database), stop)),

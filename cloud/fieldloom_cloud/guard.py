@@ -44,6 +44,11 @@ class Guard:
         """Return the last number that is taken of a stream."""
         return self._positions.get(stream, 0)
 
+    def run(self, device: str, boot: int) -> int:
+        """Return the last seq of a boot of a device before which none is missing; 0 without one."""
+        received = self._received.get((device, boot))
+        return 0 if received is None else received.end
+
     def knows_disk(self, stream: bytes) -> bool:
         """Whether anything is taken of the disk that a stream is on."""
         return stream[:DISK_BYTES] in self._disks

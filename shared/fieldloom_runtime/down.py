@@ -1,7 +1,7 @@
 """What travels from the cloud down to a gateway and is no command: one JSON object a record, typed on both sides."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +14,8 @@ ANSWERED = "answered"
 TWIN = "twin"
 CREDENTIAL = "credential"
 REMOVED = "removed"
+RULE = "rule"
+RULES = "rules"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -78,7 +80,26 @@ class Removed(Struct, tag_field="kind", tag=REMOVED):
     device: str
 
 
-Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed
+class Rule(Struct, tag_field="kind", tag=RULE):
+    """A version of a rule to put to work, in place of any other of its id. (E5)"""
+
+    id: str
+    version: str
+    document: dict[str, Any]
+    """As `fieldloom_engine.rules.parse` takes it."""
+    mode: Literal["active", "shadow"] = "active"
+    devices: list[str] | None = None
+    """Which devices of the site it is for, where it names a group, a type or tags; None for all."""
+
+
+class Rules(Struct, tag_field="kind", tag=RULES):
+    """All rules that the gateway shall have; what is not among them goes. (E5)"""
+
+    ids: dict[str, str]
+    """The version by id."""
+
+
+Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

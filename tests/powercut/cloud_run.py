@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.ingest import worker
 from fieldloom_cloud.registry import service as registry
@@ -80,7 +81,9 @@ async def feed(data: Path, batches: list[bytes], look: Callable[[TimeSeries], No
     event.listen(database.engine.sync_engine, "connect", _checkpoint_often)
     try:
         async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(worker.Worker(("", 0), "cloud.test", None, database, series, None).run())
+            running = tasks.create_task(
+                worker.Worker(("", 0), "cloud.test", None, database, series, None, Runtime(database)).run()
+            )
             await Gateway.done.wait()
             running.cancel()
     finally:

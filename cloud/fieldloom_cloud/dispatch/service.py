@@ -40,6 +40,8 @@ class Wish(NamedTuple):
     expires: int | None
     token: str
     idempotency_key: str | None
+    id: str | None = None
+    """The command's, where its caller has one that says what it follows from; else one is drawn."""
 
 
 class Sent(NamedTuple):
@@ -76,7 +78,7 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
         await releases.check_update(session, wish.parameters, device["board"])
     expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS
     fields = {"type": wish.type, "parameters": wish.parameters, "expires": expires}
-    command = Command(id=secrets.token_hex(8), device=wish.device, status=commands.PENDING, **fields)
+    command = Command(id=wish.id or secrets.token_hex(8), device=wish.device, status=commands.PENDING, **fields)
     command.token, command.idempotency_key = wish.token, wish.idempotency_key
     try:
         messages.command(command.id, wish.type, wish.parameters, expires)

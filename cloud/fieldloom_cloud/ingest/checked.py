@@ -13,7 +13,7 @@ from fieldloom_contract.limits import DEAD_LETTER_BYTES, MAX_DEPTH
 from fieldloom_contract.plain import plain
 from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.decoding import UNREADABLE
-from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Discovered, Telemetry, decode
+from fieldloom_runtime.records import GIVEN_UP, AnyRecord, DeadLetter, Discovered, Event, Telemetry, decode
 
 FOREIGN = "the device is not registered at the site of this gateway"
 VOID = Telemetry(device="", ts=0, at=0, values={})
@@ -35,10 +35,15 @@ def parsed(text: bytes, now: int) -> AnyRecord:
     return record
 
 
-def allowed(record: AnyRecord, devices: set[str]) -> AnyRecord:
-    """Return a record of a device that its gateway may speak for, or the dead letter that takes its place."""
+def allowed(record: AnyRecord, devices: set[str], gateway: str) -> AnyRecord:
+    """Return a record of a device that its gateway may speak for, or the dead letter that takes its place.
+
+    Of itself a gateway may tell events, which nobody numbers.
+    """
     if record.device in devices or record is VOID:
         return record
+    if record.device == gateway and isinstance(record, Event):
+        return msgspec.structs.replace(record, boot=None, seq=None)
     if isinstance(record, (DeadLetter, Discovered)):  # it is kept, and says nothing of what is received of that device
         return msgspec.structs.replace(record, boot=None, seq=None)
     return DeadLetter(device=record.device, ts=record.ts, at=record.at, reason=FOREIGN, was=msgspec.to_builtins(record))

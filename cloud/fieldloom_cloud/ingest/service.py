@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
@@ -21,10 +21,12 @@ from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Changes, Guard, Incoming
 from fieldloom_cloud.ingest.checked import FOREIGN, letter
+from fieldloom_cloud.ingest.judge import Came, Judge
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
 from fieldloom_cloud.ingest.staleness import Staleness
+from fieldloom_cloud.ingest.watermarks import Watermarks
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.ports import Seen
@@ -52,53 +54,84 @@ from fieldloom_runtime.records import (
 
 UNFIT = "reading.unfit"
 DROPPED = "records.dropped"
+FOREIGN_GATEWAY = "gateway.refused"
+FIRED = "rule.fired"
+MADE_HERE = (
+    UNFIT,
+    FOREIGN_GATEWAY,
+    "command.result",
+    "command.expired",
+    "twin.reported",
+    "twin.desired",
+    "twin.refused",
+    *("rule.applied", "rule.refused", FIRED, "rule.action"),
+)
+"""The types of stored events that no rule judges: what the cloud makes of other records, and what rules say."""
 
 
 class Records:
     """The SQL store of the ingest. One caller at a time writes.
 
-    `authority` answers requests for certificates; `wake` is called when there is more to send down; `relay` takes
-    the points, if they go to a server.
+    `authority` answers requests for certificates, `judge` judges what is new; `wake` is called when there is more to
+    send down; `relay` takes the points, if they go to a server.
     """
 
     def __init__(
-        self, database: Database, authority: Authority, guard: Guard, wake: Callable[[], None], relay: Relay | None
+        self,
+        database: Database,
+        authority: Authority,
+        guard: Guard,
+        judge: Judge,
+        wake: Callable[[], None],
+        relay: Relay | None = None,
     ) -> None:
         self._database = database
         self._authority = authority
         self._guard = guard
+        self._judge = judge
         self._wake = wake
         self._staleness = Staleness()
+        self._watermarks = Watermarks()
         self._relay = relay
 
     @classmethod
     async def open(
-        cls, database: Database, authority: Authority, wake: Callable[[], None], relay: Relay | None = None
+        cls,
+        database: Database,
+        authority: Authority,
+        judge: Judge,
+        wake: Callable[[], None],
+        relay: Relay | None = None,
     ) -> "Records":
         """Read what is stored already."""
-        return cls(database, authority, await _stored_guard(database), wake, relay)
+        return cls(database, authority, await _stored_guard(database), judge, wake, relay)
 
     async def write(self, group: list[Incoming]) -> list[int]:
         """Store what is new of some batches, durably, and return the position of each one's stream."""
         try:
-            unknown = {sent.stream: sent.gateway for sent in group if not self._guard.knows_disk(sent.stream)}
-            async with self._database.transaction() as session:
+            unknown = {sent.stream for sent in group if not self._guard.knows_disk(sent.stream)}
+            begun: set[str] = set()
+            async with self._judge.turn(), self._database.transaction() as session:
                 telemetry: list[Telemetry] = []
                 for sent in group:
                     fresh = self._guard.take(sent)
+                    if sent.stream in unknown and self._guard.knows_disk(sent.stream) and sent.gateway not in begun:
+                        begun.add(sent.gateway)
+                        await self._judge.restore(session, sent.gateway)
                     await _store(session, self._authority, self._staleness, sent.gateway, fresh)
+                    complete = self._watermarks.take(fresh, self._guard.run)
+                    await self._judge.judge(session, Came(sent.gateway, fresh, complete))
                     telemetry += [one for one in fresh if isinstance(one, Telemetry)]
                 if self._relay is not None:
                     await self._relay.leave(session, telemetry)
                 await _store_guard(session, self._guard.changes())
-                begun = {gateway for stream, gateway in unknown.items() if self._guard.knows_disk(stream)}
                 for gateway in sorted(begun):
                     await credentials.restore(session, gateway)
                     await twins.restore(session, gateway)
         except BaseException:
             # What memory took may not be on the disk: read the guards again.
             self._guard = await _stored_guard(self._database)
-            self._staleness = Staleness()
+            self._staleness, self._watermarks = Staleness(), Watermarks()
             raise
         if begun:
             self._wake()
@@ -152,7 +185,7 @@ async def _store(
         elif isinstance(record, CertificateRequest):
             await _answer(session, authority, gateway, record)
         else:
-            await _store_event(session, gateway, record)
+            await store_event(session, gateway, record)
         if isinstance(record, Reported):
             await staleness.tell(session, gateway, record, await twins.reported(session, record.device))
     _tell_of_foreign(session, gateway, fresh)
@@ -194,7 +227,7 @@ def _tell_of_foreign(session: AsyncSession, gateway: str, fresh: list[AnyRecord]
     for device, count in Counter(record.device for record in foreign).items():
         last = max(record.at for record in foreign if record.device == device)
         data = {"gateway": gateway, "records": count, "reason": FOREIGN}
-        session.add(EventRow(device=device, type="gateway.refused", ts=last, gateway=gateway, data=data))
+        session.add(EventRow(device=device, type=FOREIGN_GATEWAY, ts=last, gateway=gateway, data=data))
 
 
 async def _answer(session: AsyncSession, authority: Authority, gateway: str, record: CertificateRequest) -> None:
@@ -219,9 +252,10 @@ def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
     announce(session, "dead_letter", record.device, {name: row[name] for name in ("gateway", "ts", "reason")})
 
 
-async def _store_event(
+async def store_event(
     session: AsyncSession, gateway: str, record: Event | Result | Reported | Desired | Expired
 ) -> None:
+    """Store what a gateway tells, or the cloud itself where its name is empty, with all that follows from it."""
     if isinstance(record, Event):
         kind, data = record.type, record.data
         fault = await alarms.told(session, record.device, data) if kind in alarms.TOLD else None
@@ -288,6 +322,33 @@ async def events(
     found, following = await pages.read(session, query, asked, [int])
     names = ("id", "device", "boot", "seq", "type", "ts", "gateway", "data")
     return [{name: getattr(row, name) for name in names} for row in found], following
+
+
+async def told_events(
+    session: AsyncSession, devices: list[str], after: tuple[int, int], end: int, limit: int
+) -> tuple[list[Event], tuple[int, int]]:
+    """Return events that devices or gateways have told, in the order of their time, and the place of the last one.
+
+    Of some devices or of all, behind a place (ts, id) and before a time, Unix ms.
+    """
+    query = select(EventRow).where(EventRow.gateway != "", EventRow.type.not_in(MADE_HERE), EventRow.ts < end)
+    query = query.where(tuple_(EventRow.ts, EventRow.id) > after)
+    if devices:
+        query = query.where(EventRow.device.in_(devices))
+    rows = list(await session.scalars(query.order_by(EventRow.ts, EventRow.id).limit(limit)))
+    told = [
+        Event(device=row.device, ts=row.ts, at=row.ts, boot=row.boot, seq=row.seq, type=row.type, data=row.data)
+        for row in rows
+    ]
+    return told, (rows[-1].ts, rows[-1].id) if rows else after
+
+
+async def firings(session: AsyncSession, rule: str, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of the firings of a rule at gateways and here, the newest first, and the next page's cursor."""
+    of_rule = (EventRow.type == FIRED, EventRow.data["rule"].as_string() == rule)
+    query = select(EventRow).where(*of_rule).order_by(EventRow.ts.desc(), EventRow.id.desc())
+    found, following = await pages.read(session, query, asked, [int, int])
+    return [{"device": row.device, "at": row.ts, "gateway": row.gateway, **row.data} for row in found], following
 
 
 async def seen_events(session: AsyncSession, device: str, start: int, end: int) -> Seen:

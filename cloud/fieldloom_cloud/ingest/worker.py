@@ -20,6 +20,7 @@ from fieldloom_cloud.dispatch.downlink import Downlink
 from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest.checked import allowed, letter, opened
+from fieldloom_cloud.ingest.judge import Judge
 from fieldloom_cloud.ingest.service import Records, keep
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
@@ -54,11 +55,13 @@ class Worker:
         database: Database,
         series: TimeSeries | Relay,
         authority: Authority,
+        judge: Judge,
     ) -> None:
         self._database = database
         self._authority = authority
         self._embedded = series if isinstance(series, TimeSeries) else None
         self.relay = series if isinstance(series, Relay) else None
+        self.judge = judge
         self._waiting: asyncio.Queue[tuple[str, batch.Batch, list[AnyRecord]]] = asyncio.Queue(GROUP)
         self._link = MqttLink(*address, identity, tls, READS, self._hear)
         self.downlink = Downlink(database, self._link.publish, self._told)
@@ -76,7 +79,7 @@ class Worker:
 
     async def run(self) -> None:
         """Take batches until cancelled."""
-        records = await Records.open(self._database, self._authority, self.downlink.wake, self.relay)
+        records = await Records.open(self._database, self._authority, self.judge, self.downlink.wake, self.relay)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="ingest-link")
             tasks.create_task(self._write(records), name="ingest-writer")
@@ -142,7 +145,7 @@ class Worker:
         named = {record.device for record in parsed}
         async with self._database.transaction() as session:
             devices = await registry.of_same_site(session, gateway, named)
-        records = [allowed(record, devices) for record in parsed]
+        records = [allowed(record, devices, gateway) for record in parsed]
         covers = [tuple(cover) for cover in sent.covers if cover[0] in devices]
         return Incoming(gateway, sent.stream, sent.offset, sent.first, covers, records)
 
@@ -208,8 +211,9 @@ def open_worker(
     database: Database,
     series: TimeSeries | Relay,
     authority: Authority,
+    judge: Judge,
 ) -> Worker:
     """Return the worker of a cloud's data folder. Raises StartFailed."""
     pki = data / "pki"
     tls = client_context(pki / "ca.pem", pki / f"{identity}.pem", pki / f"{identity}.key")
-    return Worker(address, identity, tls, database, series, authority)
+    return Worker(address, identity, tls, database, series, authority, judge)

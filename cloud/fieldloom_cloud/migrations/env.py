@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, event
 
 from fieldloom_cloud.alarms import models as alarms
 from fieldloom_cloud.auth import models as auth
+from fieldloom_cloud.automation import models as automation
 from fieldloom_cloud.credentials import models as credentials
 from fieldloom_cloud.database import Base
 from fieldloom_cloud.device_types import models as device_types
@@ -24,6 +25,7 @@ from fieldloom_cloud.twins import models as twins
 TABLES_OF = (
     alarms,
     auth,
+    automation,
     credentials,
     device_types,
     discoveries,

@@ -112,10 +112,24 @@ async def ids_of(session: AsyncSession, wanted: DeviceQuery) -> Select[tuple[str
 
 async def is_member(session: AsyncSession, group: str, device: str) -> bool:
     """Whether a device is in a group; in none that is not there."""
-    if await session.get(Group, group) is None:
-        return False
-    query = select(Device.id).where(Device.id == device, *await _in_group(session, group))
-    return await session.scalar(query) is not None
+    return device in await those(session, DeviceQuery(group=group), {device})
+
+
+async def is_group(session: AsyncSession, group: str) -> bool:
+    """Whether there is such a group."""
+    return await session.get(Group, group) is not None
+
+
+async def those(session: AsyncSession, wanted: DeviceQuery, devices: set[str] | None = None) -> set[str]:
+    """Return which of some devices, or of all, are like this; of a group that is not known there are none."""
+    if wanted.group is not None and not await is_group(session, wanted.group):
+        return set()
+    found = await _conditions(session, wanted)
+    if wanted.group is not None:
+        found += await _in_group(session, wanted.group)
+    if devices is not None:
+        found.append(Device.id.in_(devices))
+    return set(await session.scalars(select(Device.id).where(*found)))
 
 
 async def _in_group(session: AsyncSession, group: str) -> list[ColumnElement[bool]]:

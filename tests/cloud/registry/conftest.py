@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from cloud.conftest import made
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.auth import service as auth
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.pki.authority import Authority
@@ -26,6 +27,7 @@ class Served:
         self.app.state.authority = Authority.create(pki)
         self.app.state.release_root = None
         self.app.state.wake_downlink = self.app.state.wake_enforcement = lambda: None
+        self.app.state.rules = Runtime(database)
         self.app.router.lifespan_context = self._running
         self.client = TestClient(self.app, base_url="http://cloud/api/v1")
 

@@ -139,7 +139,7 @@ def test_what_a_gateway_tells_is_checked_and_claims_no_numbers():
         assert isinstance(letter, DeadLetter), change
         assert base64.b64decode(letter.payload) == text
 
-    taken = allowed(parsed(encode(found), AT), set())
+    taken = allowed(parsed(encode(found), AT), set(), "gw.one")
 
     assert isinstance(taken, Discovered)
     assert (taken.device, taken.boot, taken.seq) == ("new-1", None, None)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.registry import service as registry
@@ -52,7 +53,7 @@ def end_of(served, api, device, order):
     command = api.post(f"/devices/{device}/commands", json={"type": "read"}).json()["id"]
     for led in (1, 2):
         pending = api.patch(f"/devices/{device}/twin", json={"desired": {"led": led}}).json()["pending"]
-    records = Records(served.database, None, Guard({}, {}), lambda: None)
+    records = Records(served.database, None, Guard({}, {}), Runtime(served.database), lambda: None)
     both = lanes(device, command, [one["id"] for one in pending])
     streams = [device.encode().ljust(16, b"-")[:16], device.encode().ljust(16, b"+")[:16]]
     for lane in order:
