@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fieldloom_cloud.database import Base, now
@@ -65,6 +65,25 @@ class RuleState(Base):
     """Which brought the newest event."""
     state: Mapped[str] = mapped_column(Text)
     """JSON as Python writes it: what is worked out of readings need not be finite."""
+
+
+class RuleJournal(Base):
+    """What the engine was told since what it remembers was written."""
+
+    __tablename__ = "rule_journal"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    entry: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RuleCheckpoint(Base):
+    """For which rules states and journal are: one row."""
+
+    __tablename__ = "rule_checkpoint"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    fingerprints: Mapped[dict[str, str]] = mapped_column(JSON)
+    """By rule."""
 
 
 class RuleEffect(Base):

@@ -6,7 +6,7 @@ Cumulative acknowledgements make it exact. After a restart it stands where it wa
 from bisect import insort
 from collections.abc import Callable, Iterable
 
-from fieldloom_runtime.records import AnyRecord
+from fieldloom_runtime.records import AnyRecord, Telemetry
 
 MAX_AHEAD = 256  # records of a boot that have come before others; of more, the oldest counts no more
 MAX_LIVES = 10_000  # boots of devices of which something is missing
@@ -25,7 +25,11 @@ class Watermarks:
         """
         reached: dict[str, int] = {}
         for record in records:
-            if record.boot is None or record.seq is None or record.clock is not None:
+            if record.boot is None or record.seq is None:
+                if isinstance(record, Telemetry) and record.device:  # who numbers nothing is taken to send in order
+                    reached[record.device] = max(record.ts, reached.get(record.device, record.ts))
+                continue
+            if record.clock is not None:
                 continue
             life = (record.device, record.boot)
             if life not in self._ahead and len(self._ahead) >= MAX_LIVES:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from fieldloom_cloud.automation import service
-from fieldloom_cloud.automation.models import Rule, RuleEffect, RuleState
+from fieldloom_cloud.automation.models import Rule, RuleCheckpoint, RuleEffect, RuleJournal, RuleState
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.guard import Guard, Incoming
@@ -71,7 +71,7 @@ class World:
 
     def begin(self):
         """Begin with what is stored; the guard stays as it would be read back."""
-        self.runtime = Runtime(self.served.database, lambda: self.now)
+        self.runtime = Runtime(self.served.database, lambda: self.now, max_journal=3)
         self.records = Records(self.served.database, None, self.guard, self.runtime, lambda: None)
         self.performer = Performer(self.served.database, self.runtime, lambda: None, {}, lambda: self.now)
 
@@ -146,7 +146,7 @@ def world(served, api):
     yield World(served)
 
     async def clean(session):
-        for table in (Rule, RuleState, RuleEffect):
+        for table in (Rule, RuleState, RuleJournal, RuleCheckpoint, RuleEffect):
             await session.execute(delete(table))
         await session.execute(delete(EventRow).where(EventRow.gateway != ""))
         await session.execute(delete(EventRow).where(EventRow.type.like("rule.%") | EventRow.type.like("alarm.%")))

@@ -18,6 +18,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source"),
     )
     op.create_table(
+        "rule_journal",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("entry", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
+        "rule_checkpoint",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("fingerprints", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
         "rule_effect",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("rule", sa.String(length=64), nullable=False),
@@ -42,4 +54,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("rule_effect_by_status", table_name="rule_effect")
     op.drop_table("rule_effect")
+    op.drop_table("rule_checkpoint")
+    op.drop_table("rule_journal")
     op.drop_table("rule_state")
