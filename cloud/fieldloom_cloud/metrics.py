@@ -38,6 +38,11 @@ class _Figures(Collector):
         )
         for outcome in ("piece", "unknown", "replaced", "disk_errors"):
             pieces.add_metric([outcome], self._worker.pieces.counts[outcome])
+        rules = CounterMetricFamily(
+            "fieldloom_cloud_rules", "What the rules of the cloud have judged and done.", labels=["outcome"]
+        )
+        for outcome in ("events", "firings", "effects_done", "effects_failed", "effects_retried"):
+            rules.add_metric([outcome], self._worker.judge.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)
         )
@@ -58,7 +63,7 @@ class _Figures(Collector):
         )
         for outcome in ("points", "dropped", "failures"):
             upkeep.add_metric([outcome], self._maintenance.counts[outcome])
-        return [ingest, pieces, connected, waiting, refused, upkeep, *self._relayed()]
+        return [ingest, pieces, rules, connected, waiting, refused, upkeep, *self._relayed()]
 
     def _relayed(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         relay = self._worker.relay

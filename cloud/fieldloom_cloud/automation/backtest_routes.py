@@ -27,6 +27,7 @@ NDJSON = "application/x-ndjson"
 DAY_MS = 86_400_000
 _LINES: dict[int | str, dict[str, Any]] = {
     200: {"content": {NDJSON: {"schema": {"type": "string"}}}},
+    404: described(404),
     429: described(429),
 }
 

@@ -103,6 +103,7 @@ class Performer:
             row = await effects.waiting(session, effect.id)
             if row is not None:
                 await effects.done(session, row, await perform(session, effect, now), now)
+                self._runtime.counts["effects_done"] += 1
         if effect.kind in SENT_DOWN:
             self._wake_downlink()
 
@@ -113,6 +114,7 @@ class Performer:
                 row = await effects.waiting(session, effect.id)
                 if row is not None:
                     await effects.done(session, row, result, self._now())
+                    self._runtime.counts["effects_done"] += 1
 
     async def _out(self, effect: Asked) -> Any:
         call = self._outgoing.get(effect.kind)
@@ -138,3 +140,4 @@ class Performer:
             row = await effects.waiting(session, effect.id)
             if row is not None:
                 await effects.failed(session, row, error.reason, self._now(), final=error.is_final)
+                self._runtime.counts["effects_failed" if row.status == effects.FAILED else "effects_retried"] += 1

@@ -50,7 +50,7 @@ async def validate_rule(body: schemas.Validation, transaction: Transaction, _: V
     return schemas.Validated.model_validate({"valid": True, "errors": [], "warnings": warned})
 
 
-@router.post("/rules/explain")
+@router.post("/rules/explain", responses={404: described(404)})
 async def explain_rule(
     body: schemas.Question, request: Request, transaction: Transaction, _: Viewer
 ) -> schemas.Explained:

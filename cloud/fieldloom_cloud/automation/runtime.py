@@ -6,6 +6,7 @@ repeats one.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -51,6 +52,7 @@ class Runtime:
         self._carried: set[tuple[str, str]] = set()
         self._numbers = count(now() * 1000)
         self._has_moved = False
+        self.counts: Counter[str] = Counter()
         self.moved = asyncio.Event()
         """Set when effects may wait, or a deadline may be another one."""
         self.refreshed = asyncio.Event()
@@ -154,6 +156,8 @@ class Runtime:
         deadline = memory.engine.next_deadline()
         firings = [firing for firing in memory.judge(entry) if not self._is_carried(memory, firing)]
         await memory.keep(session, entry)
+        self.counts["events"] += len(entry.events)
+        self.counts["firings"] += len(firings)
         waits = await effects.keep(session, firings, self._modes, self._numbers, entry.now)
         self._has_moved |= waits or memory.engine.next_deadline() != deadline
 
