@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.automation.models import RuleEffect
+from fieldloom_cloud.automation.performing import NotPerformed
 from fieldloom_cloud.database import insert
 from fieldloom_cloud.ingest import service as ingest
 from fieldloom_contract.errors import Rejected
@@ -81,12 +82,13 @@ async def done(session: AsyncSession, row: RuleEffect, result: Any, now: int) ->
     await _tell(session, row, now)
 
 
-async def failed(session: AsyncSession, row: RuleEffect, reason: str, now: int, *, final: bool) -> None:
+async def failed(session: AsyncSession, row: RuleEffect, error: NotPerformed, now: int) -> None:
     """Take note that an effect could not be performed; unless that is final it is tried again, later each time."""
     row.attempts += 1
-    row.error = reason[:4096]
-    if not final and row.attempts < MAX_ATTEMPTS:
-        row.due = now + min(FIRST_WAIT_MS * 2 ** (row.attempts - 1), LONGEST_WAIT_MS)
+    row.error = error.reason[:4096]
+    if not error.is_final and row.attempts < MAX_ATTEMPTS:
+        wait = min(FIRST_WAIT_MS * 2 ** (row.attempts - 1), LONGEST_WAIT_MS)
+        row.due = now + max(wait, error.after_ms)
         return
     row.status = FAILED
     await _tell(session, row, now)

@@ -139,5 +139,5 @@ class Performer:
         async with self._database.transaction() as session:
             row = await effects.waiting(session, effect.id)
             if row is not None:
-                await effects.failed(session, row, error.reason, self._now(), final=error.is_final)
+                await effects.failed(session, row, error, self._now())
                 self._runtime.counts["effects_failed" if row.status == effects.FAILED else "effects_retried"] += 1

@@ -22,12 +22,16 @@ TOKEN = "rules"  # noqa: S105 - who has sent it, where else the id of a caller's
 
 
 class NotPerformed(Exception):  # noqa: N818 - it reads as what happened
-    """An effect that could not be performed; `is_final` when another attempt would end the same."""
+    """An effect that could not be performed; `is_final` when another attempt would end the same.
 
-    def __init__(self, reason: str, *, is_final: bool) -> None:
+    `after_ms` is how long to wait at least before another one.
+    """
+
+    def __init__(self, reason: str, *, is_final: bool, after_ms: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
+        self.after_ms = after_ms
 
 
 class Asked(NamedTuple):
