@@ -10,6 +10,8 @@ from fieldloom_cloud.automation.models import RuleEffect
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.errors import Problem, TooManyRequests
 from fieldloom_cloud.ingest import service as ingest
+from fieldloom_cloud.trail import service as trail
+from fieldloom_cloud.trail.origin import Origin
 from fieldloom_cloud.twins import service as twins
 from fieldloom_contract.limits import MAX_NAME
 from fieldloom_engine.rules import WITHDRAW
@@ -58,6 +60,7 @@ Perform = Callable[[AsyncSession, Asked, int], Awaitable[Any]]
 
 async def perform(session: AsyncSession, effect: Asked, now: int) -> Any:
     """Perform an effect of one of `IN_SQL`. Raises NotPerformed."""
+    trail.begin(session, Origin(actor=effect.rule, action=f"rule.{effect.kind}"))
     try:
         return await IN_SQL[effect.kind](session, effect, now)
     except TooManyRequests as error:

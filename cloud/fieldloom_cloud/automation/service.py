@@ -14,6 +14,7 @@ from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
+from fieldloom_cloud.trail import service as trail
 from fieldloom_engine import rules as engine
 
 log = structlog.get_logger()
@@ -74,6 +75,7 @@ async def remove(session: AsyncSession, rule_id: str, revision: int | None) -> N
     _hold_revision(rule_id, row, revision)
     await session.delete(row)
     await session.flush()
+    trail.note(session, "rule", rule_id, _noted(row), None)
     outbox.leave(session, "rule.removed", {"id": rule_id, "version": row.version})
 
 
@@ -144,9 +146,11 @@ async def matching(
 async def _put_to_work(session: AsyncSession, row: Rule, version: str, wish: Wish) -> None:
     if row.revision and (row.version, row.mode) == (version, wish.mode):
         return
+    before = _noted(row) if row.revision else None
     row.version, row.mode, row.updated = version, wish.mode, now()
     row.revision += 1
     await session.flush()
+    trail.note(session, "rule", row.id, before, _noted(row))
     told = {"id": row.id, "version": version, "mode": wish.mode, "revision": row.revision, "by": wish.token}
     outbox.leave(session, "rule.deployed", told)
 
@@ -185,6 +189,10 @@ async def _version(session: AsyncSession, row: Rule, version: str | None) -> Rul
     if found is None:
         raise NotFound(f"there is no version {wanted} of rule {row.id}")
     return found
+
+
+def _noted(row: Rule) -> dict[str, Any]:
+    return {"version": row.version, "mode": row.mode}
 
 
 def _shown(row: Rule, version: RuleVersion) -> dict[str, Any]:

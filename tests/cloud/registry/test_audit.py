@@ -25,6 +25,7 @@ from fieldloom_runtime.records import Discovered
 from fixtures.releases import release, zipped
 
 READS = ("get", "head", "options")
+QUESTIONS = {("POST", f"/api/v1/rules/{verb}") for verb in ("validate", "explain", "backtest")}  # change nothing
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ZIP = {"Content-Type": "application/zip"}
 
@@ -89,6 +90,7 @@ def log_in(served, api):
     return answer
 
 
+RULE = {"id": "r-1", "when": {"event_type": "tick"}, "do": [{"log": {"message": "tick"}}]}
 SAME = {"Sec-Fetch-Site": "same-origin"}
 # By route: what calls it, given the routes' client, and what its row is about: kind, object, subject.
 CHANGES = {
@@ -158,6 +160,12 @@ CHANGES = {
     ),
     ("PUT", "/types/{type_id}"): (lambda s, a: a.put("/types/t-1", json={}), "type t-1 "),
     ("DELETE", "/types/{type_id}"): (lambda s, a: a.delete("/types/t-1"), "type t-1 "),
+    ("PUT", "/rules/{rule_id}"): (lambda s, a: a.put("/rules/r-1", json={"document": RULE}), "rule r-1 "),
+    ("POST", "/rules/{rule_id}/activate"): (
+        lambda s, a: a.post("/rules/r-1/activate", json={"mode": "shadow"}),
+        "rule r-1 ",
+    ),
+    ("DELETE", "/rules/{rule_id}"): (lambda s, a: a.delete("/rules/r-1"), "rule r-1 "),
     ("POST", "/sites"): (lambda s, a: a.post("/sites", json={"id": "s-1"}), "site s-1 "),
     ("PATCH", "/sites/{site_id}"): (lambda s, a: a.patch("/sites/s-1", json={"automatic_entry": True}), "site s-1 "),
     ("POST", "/gateways"): (
@@ -217,7 +225,7 @@ def test_every_route_that_changes_something_is_in_the_table(served):
     described = served.app.openapi()["paths"]
 
     changing = {(method.upper(), path) for path in described for method in described[path] if method not in READS}
-    assert changing == {(method, f"/api/v1{path}") for method, path in CHANGES}
+    assert changing - QUESTIONS == {(method, f"/api/v1{path}") for method, path in CHANGES}
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES, ids=[" ".join(one) for one in CHANGES])
