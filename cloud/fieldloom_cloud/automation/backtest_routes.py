@@ -46,9 +46,9 @@ async def backtest_rule(
     if len(running) >= AT_A_TIME:
         raise TooManyRequests(f"{AT_A_TIME} backtests run already: wait until one is over")
     lines = _lines(request, Run(trials), span)
-    running.add(lines)
 
     async def told() -> AsyncIterator[str]:
+        running.add(lines)
         try:
             async for line in lines:
                 yield line.model_dump_json() + "\n"

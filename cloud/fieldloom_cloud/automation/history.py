@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from fieldloom_cloud.database import Database
@@ -50,7 +51,8 @@ async def replay(database: Database, series: TimeSeries, span: Span) -> AsyncIte
                 return
             yield sorted((event for one in ahead for event in one.take(min(ends))), key=lambda event: event.key)
     finally:
-        await asyncio.to_thread(points.close)
+        with suppress(ValueError):  # one that is being read at this moment ends when nobody holds it any more
+            await asyncio.to_thread(points.close)
 
 
 class _Ahead:

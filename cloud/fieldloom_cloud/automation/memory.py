@@ -17,7 +17,7 @@ from fieldloom_cloud.automation.models import RuleCheckpoint, RuleJournal, RuleS
 from fieldloom_cloud.database import insert
 from fieldloom_engine.rules import Devices, Engine, Event, Firing, Rule, RuleSet
 
-MAX_EVENTS = 20_000  # of the journal: judged again in a second or two
+MAX_EVENTS = 10_000  # of the journal: judged again in a second or two
 ONLY = 1  # the key of a table of one row
 
 

@@ -25,22 +25,26 @@ class Watermarks:
         """
         reached: dict[str, int] = {}
         for record in records:
-            if record.boot is None or record.seq is None:
-                if isinstance(record, Telemetry) and record.device:  # who numbers nothing is taken to send in order
-                    reached[record.device] = max(record.ts, reached.get(record.device, record.ts))
-                continue
-            if record.clock is not None:
-                continue
-            life = (record.device, record.boot)
-            if life not in self._ahead and len(self._ahead) >= MAX_LIVES:
-                self._ahead.clear()
-            ahead = self._ahead.setdefault(life, [])
-            insort(ahead, (record.seq, record.ts))
-            del ahead[:-MAX_AHEAD]
-            last = run(*life)
-            while ahead and ahead[0][0] <= last:
-                _, ts = ahead.pop(0)
+            for ts in self._times(record, run):
                 reached[record.device] = max(ts, reached.get(record.device, ts))
-            if not ahead:
-                del self._ahead[life]
         return reached
+
+    def _times(self, record: AnyRecord, run: Callable[[str, int], int]) -> list[int]:
+        """Return the times of records that nothing is missing before any more, now that this one has come."""
+        if record.boot is None or record.seq is None:  # who numbers nothing is taken to send in order
+            return [record.ts] if isinstance(record, Telemetry) and record.device else []
+        if record.clock is not None:
+            return []
+        life, last = (record.device, record.boot), run(record.device, record.boot)
+        if record.seq <= last and life not in self._ahead:
+            return [record.ts]
+        if life not in self._ahead and len(self._ahead) >= MAX_LIVES:
+            self._ahead.clear()
+        ahead = self._ahead.setdefault(life, [])
+        insort(ahead, (record.seq, record.ts))
+        del ahead[:-MAX_AHEAD]
+        times = [ts for seq, ts in ahead if seq <= last]
+        del ahead[: len(times)]
+        if not ahead:
+            del self._ahead[life]
+        return times
