@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fieldloom_cloud.errors import BadContent
 from fieldloom_engine import rules
@@ -13,6 +13,7 @@ from fieldloom_engine.rules.templates import is_template
 
 KINDS = {name: kind for name, kind in rules.KINDS.items() if name != "start_workflow"}
 """What actions a rule may have: there are no workflows yet."""
+Mode = Literal["active", "shadow"]
 SHADOW = "shadow"
 RESERVED = ("backtest", "explain", "schema", "validate")
 """No ids of rules: they are addresses of the interface."""

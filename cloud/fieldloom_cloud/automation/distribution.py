@@ -110,7 +110,7 @@ async def _tell(session: AsyncSession, gateway: str, meant: list[_Meant], had: d
             continue
         ids[rule.id] = rule.version
         if rule.id in fresh | waiting:
-            record = down.Rule(rule.id, rule.version, dict(rule.document), _mode(one), one.devices)
+            record = down.Rule(rule.id, rule.version, dict(rule.document), one.told.mode, one.devices)
             await dispatch.queue(session, gateway, down.RULE, down.encode(record))
     await dispatch.queue(session, gateway, down.RULES, down.encode(down.Rules(ids)))
     for rule_id in gone:
@@ -135,10 +135,6 @@ def _note(session: AsyncSession, gateway: str, row: RuleAtGateway | None, meant:
     if meant.devices is not None and len(meant.devices) > MAX_DEVICES:
         reason = f"names {len(meant.devices)} devices of this site, and {MAX_DEVICES} is the most: name smaller groups"
         row.status, row.faults = REFUSED, [{"path": "devices", "reason": reason}]
-
-
-def _mode(meant: _Meant) -> Any:
-    return meant.told.mode
 
 
 def _id_of(body: bytes) -> str:

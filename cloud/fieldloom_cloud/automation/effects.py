@@ -63,9 +63,10 @@ async def due(session: AsyncSession, now: int, limit: int, kinds: Collection[str
     return list(await session.scalars(query.order_by(RuleEffect.number).limit(limit)))
 
 
-async def next_due(session: AsyncSession) -> int | None:
-    """Return when the next effect is due, Unix ms; None when none waits."""
-    found: int | None = await session.scalar(select(func.min(RuleEffect.due)).where(RuleEffect.status == WAITING))
+async def next_due(session: AsyncSession, kinds: Collection[str]) -> int | None:
+    """Return when the next effect of some kinds is due, Unix ms; None when none waits."""
+    query = select(func.min(RuleEffect.due)).where(RuleEffect.status == WAITING, RuleEffect.kind.in_(kinds))
+    found: int | None = await session.scalar(query)
     return found
 
 

@@ -44,7 +44,7 @@ class Memory:
         self.gateways: dict[str, str] = {}
         self._meant: dict[tuple[str, str], bool] = {}
         self._rules = list(rules)
-        self.engine = Engine(RuleSet(self._rules, self._is_meant), states)
+        self.engine = Engine(self._compiled(), states)
         self._max_events = max_events
         self._length = 0
 
@@ -100,7 +100,7 @@ class Memory:
     async def use(self, session: AsyncSession, rules: list[Rule]) -> None:
         """Go on with other rules; the state of those that are as they were goes on."""
         self._rules = rules
-        self.engine.replace(RuleSet(rules, self._is_meant))
+        self.engine.replace(self._compiled())
         await self.checkpoint(session)
 
     async def checkpoint(self, session: AsyncSession) -> None:
@@ -123,9 +123,10 @@ class Memory:
         await session.merge(RuleCheckpoint(number=ONLY, fingerprints=fingerprints))
         self._length = 0
 
-    @property
-    def _remembers(self) -> bool:
-        return any(not compiled.is_stateless for compiled in self.engine.rules.rules.values())
+    def _compiled(self) -> RuleSet:
+        rules = RuleSet(self._rules, self._is_meant)
+        self._remembers = any(not compiled.is_stateless for compiled in rules.rules.values())
+        return rules
 
     def _is_meant(self, devices: Devices, source: str) -> bool:
         return self._meant.get((devices.model_dump_json(), source), False)

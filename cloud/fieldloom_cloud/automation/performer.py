@@ -60,7 +60,7 @@ class Performer:
                 await self._in_sql(effect)
         self._has_worked.set()
         async with self._database.transaction() as session:
-            times = [await effects.next_due(session), self._runtime.next_deadline()]
+            times = [await effects.next_due(session, IN_SQL), self._runtime.next_deadline()]
         return max(0.0, (min((time for time in times if time is not None), default=2**62) - self._now()) / 1000)
 
     async def call_out(self) -> float:
@@ -74,7 +74,7 @@ class Performer:
 
     async def tell_gateways(self) -> float:
         """Tell gateways what has changed of their rules and of whom those are for; return when to look again."""
-        async with self._database.transaction() as session:
+        async with self._runtime.turn(), self._database.transaction() as session:
             changed = await distribution.distribute(session)
         if changed:
             self._wake_downlink()

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from fieldloom_cloud.automation.checking import Mode
 from fieldloom_cloud.strict import Instant
 
-Mode = Literal["active", "shadow"]
 Version = Annotated[str, Field(pattern=r"^\d{1,5}\.\d{1,5}\.\d{1,5}$", examples=["1.4.0"])]
 RuleId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DeviceName = Annotated[str, Field(min_length=1, max_length=64)]

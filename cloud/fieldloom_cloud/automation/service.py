@@ -1,6 +1,6 @@
 """Rules in SQL: versions, which of them is at work and in which mode, and what gateways say of them. (E5, E6)"""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import structlog
 from sqlalchemy import func, select
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.automation import checking
+from fieldloom_cloud.automation.checking import Mode
 from fieldloom_cloud.automation.models import Rule, RuleAtGateway, RuleVersion
 from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
@@ -18,8 +19,6 @@ from fieldloom_cloud.trail import service as trail
 from fieldloom_engine import rules as engine
 
 log = structlog.get_logger()
-
-ACTIVE = "active"
 
 
 class Wish(NamedTuple):
@@ -34,7 +33,7 @@ class AtWork(NamedTuple):
     """A rule as it is at work."""
 
     rule: engine.Rule
-    mode: str
+    mode: Mode
 
 
 async def deploy(session: AsyncSession, rule: engine.Rule, wish: Wish) -> dict[str, Any]:
@@ -125,7 +124,7 @@ async def at_work(session: AsyncSession) -> list[AtWork]:
         if rule is None:
             log.error("rule_not_readable", rule=row.id, version=row.version, way_out="deploy it again")
         else:
-            found.append(AtWork(checking.at_work(rule, row.mode), row.mode))
+            found.append(AtWork(checking.at_work(rule, row.mode), cast("Mode", row.mode)))
     return found
 
 
