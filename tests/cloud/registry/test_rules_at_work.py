@@ -186,7 +186,11 @@ def expected(rules, case):
     ]
 
 
-@pytest.mark.parametrize("story", stories(), ids=str)
+ON = [("sqlite", story) for story in stories()]
+ON += [("postgresql", story) for story in stories() if story.file == "late"]
+
+
+@pytest.mark.parametrize(("where", "story"), ON, indirect=["where"], ids=str)
 def test_a_story_goes_as_it_does_in_the_engine_though_all_is_read_back_before_each_event(world, story):
     world.deploy(*story.rules)
     for arrival, record in numbered(story.case):
