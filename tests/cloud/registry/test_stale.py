@@ -3,6 +3,7 @@
 import pytest
 
 from cloud.registry.conftest import told
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest.service import Records
@@ -21,7 +22,7 @@ class Site:
 
     def __init__(self, served, api):
         self.served, self.api = served, api
-        self.records = Records(served.database, None, Guard({}, {}), lambda: None)
+        self.records = Records(served.database, None, Guard({}, {}), Runtime(served.database), lambda: None)
         self.number = 0
 
     def say(self, *records, gateway="gw.one"):
