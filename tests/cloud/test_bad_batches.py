@@ -218,7 +218,9 @@ async def test_every_list_can_still_be_read_and_the_cloud_has_not_stumbled(fleet
 
 async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, new_database, monkeypatch):
     database, series = Database(made(new_database, tmp_path)), TimeSeries(tmp_path)
-    worker = Worker(("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None, Runtime(database))
+    worker = Worker(
+        ("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None, Runtime(database)
+    )
     ingest = series.ingest
 
     def stumble(group):

@@ -16,6 +16,7 @@ from fieldloom_cloud.automation.routes import milliseconds
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import BadContent, TooManyRequests, described
 from fieldloom_cloud.strict import StrictRoute
+from fieldloom_cloud.timeseries.ports import SeriesError
 from fieldloom_engine import rules
 from fieldloom_engine.durations import milliseconds as duration
 
@@ -60,20 +61,24 @@ async def backtest_rule(
 
 
 async def _lines(request: Request, run: Run, span: history.Span) -> AsyncGenerator[BaseModel]:
-    state, is_complete = request.app.state, True
-    async for events in history.replay(state.database, state.series, span):
-        if run.events + len(events) > MAX_EVENTS:
-            is_complete = False
-            break
-        for told in await asyncio.to_thread(run.feed, events):
-            yield _fired(told)
-        at = events[-1].ts
-        share = (at - span.start) / (span.end - span.start)
-        yield schemas.Progress(at=from_ms(at), share=round(share, 4), events=run.events)
-    if is_complete:
+    state, error = request.app.state, None
+    try:
+        async for events in history.replay(state.database, state.series, span):
+            if run.events + len(events) > MAX_EVENTS:
+                error = f"there are more than {MAX_EVENTS} events: name devices, or a shorter time"
+                break
+            for told in await asyncio.to_thread(run.feed, events):
+                yield _fired(told)
+            at = events[-1].ts
+            share = (at - span.start) / (span.end - span.start)
+            yield schemas.Progress(at=from_ms(at), share=round(share, 4), events=run.events)
+    except SeriesError as failed:
+        error = str(failed)
+    if error is None:
         for told in await asyncio.to_thread(run.end, span.end):
             yield _fired(told)
-    yield schemas.Summary(events=run.events, fired=run.fired, only=dict(run.difference()), complete=is_complete)
+    only = dict(run.difference())
+    yield schemas.Summary(events=run.events, fired=run.fired, only=only, complete=error is None, error=error)
 
 
 def _fired(told: dict[str, Any]) -> schemas.Fired:

@@ -171,7 +171,8 @@ class Summary(BaseModel):
     events: int
     fired: dict[str, int]
     only: dict[str, int] = Field(description="Firings that the other version does not have.")
-    complete: bool = Field(description="False when there was more history than a backtest takes.")
+    complete: bool = Field(description="False when not all of the history was tried.")
+    error: str | None = Field(None, description="Why not.")
 
 
 Question.model_rebuild()

@@ -99,7 +99,7 @@ class World:
         sent = Incoming(GATEWAY, self.stream, self.sent - len(records) + 1, 1, [], list(records))
         self.call(self.records.write, [sent])
         for series in self.series:
-            series.write([sent])
+            series.ingest([sent])
 
     def until(self, now):
         """Let the clock go on, and what is due by it be done."""

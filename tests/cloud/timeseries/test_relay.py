@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from cloud.test_ingest import GATEWAY, packed, reading
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.ingest.service import Records
@@ -42,7 +43,9 @@ class Cloud:
         self.server = server
         self.database = Database(self.path)
         self.relay = Relay(self.database, server, service.refuse)
-        self.worker = Worker(("127.0.0.1", 1), "svc.cloud", None, self.database, self.relay, None)
+        self.worker = Worker(
+            ("127.0.0.1", 1), "svc.cloud", None, self.database, self.relay, None, Runtime(self.database)
+        )
         self.acknowledged = []
         self.worker._acknowledge = self._hear
 
@@ -57,7 +60,7 @@ class Cloud:
 
     @contextlib.asynccontextmanager
     async def running(self):
-        records = await Records.open(self.database, None, lambda: None, self.relay)
+        records = await Records.open(self.database, None, self.worker.judge, lambda: None, self.relay)
         tasks = [asyncio.create_task(self.worker._write(records)), asyncio.create_task(self.relay.run())]
         try:
             yield self
