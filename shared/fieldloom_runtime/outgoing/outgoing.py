@@ -1,0 +1,27 @@
+"""Performs effects by the handler of their kind."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fieldloom_runtime.outgoing import configuration
+from fieldloom_runtime.outgoing.calls import Calls
+from fieldloom_runtime.outgoing.effect import Effect
+from fieldloom_runtime.outgoing.notifications import Notifications
+
+KINDS = ("http", "notification")
+
+
+class Outgoing:
+    """The handlers of a tier. What its two files say is read for each call, so a change needs no restart."""
+
+    def __init__(self, data: Path) -> None:
+        """Perform by the files of a data folder. Raises StartFailed when one of them has a fault."""
+        configuration.prepare(data)
+        handlers: Mapping[str, Callable[[Effect], Awaitable[dict[str, Any]]]]
+        handlers = {"http": Calls(data).perform, "notification": Notifications(data).perform}
+        self._handlers = handlers
+
+    async def perform(self, effect: Effect) -> dict[str, Any]:
+        """Perform an effect of one of KINDS, and return its result as JSON. Raises NotPerformed."""
+        return await self._handlers[effect.kind](effect)
