@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from fieldloom_engine.rules.compiling import Compiled
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.judging import Memory, Test
@@ -17,6 +19,11 @@ class Part(NamedTuple):
     values: dict[str, Any]
     parts: tuple["Part", ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it with all within as JSON has it; what stands under the key as it stands in a file."""
+        told = self.told.model_dump(mode="json", by_alias=True) if isinstance(self.told, BaseModel) else self.told
+        return {**self._asdict(), "told": told, "parts": [part.as_json() for part in self.parts]}
+
 
 class Explanation(NamedTuple):
     """What a rule makes of an event."""
@@ -27,6 +34,10 @@ class Explanation(NamedTuple):
     reason: str
     """Why it fires or not, in a few words."""
     condition: Part
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {**self._asdict(), "condition": self.condition.as_json()}
 
 
 def explain(compiled: Compiled, event: Event, state: State | None) -> Explanation:
