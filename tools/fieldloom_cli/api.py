@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,22 @@ class Api:
 
     def stream(self, path: str, **params: Any) -> Iterator[bytes]:
         """Yield an answer's body as it comes in. Raises CommandFailed with what the cloud said."""
+        with self._streamed("GET", path, params=params) as response:
+            yield from response.iter_bytes()
+
+    def lines(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Post something and yield the answer, an object a line, as it comes in. Raises CommandFailed."""
+        with self._streamed("POST", path, json=body) as response:
+            yield from map(json.loads, response.iter_lines())
+
+    @contextmanager
+    def _streamed(self, method: str, path: str, **request: Any) -> Iterator[httpx2.Response]:
         try:
-            with self._client.stream("GET", path, params=params) as response:
+            with self._client.stream(method, path, **request) as response:
                 if not response.is_success:
                     response.read()
                     raise _failure(response)
-                yield from response.iter_bytes()
+                yield response
         except httpx2.TransportError as error:
             raise Unreachable(f"the cloud at {self._client.base_url} went away ({error})") from None
 

@@ -25,6 +25,7 @@ OWN = {
     "discovery": ("fieldloom_cli.discovery", "Found devices: list, approve and dismiss them."),
     "group": ("fieldloom_cli.group", "Groups: make one of a query or of listed devices, change and show it."),
     "release": ("fieldloom_cli.release", "Releases of the firmware: upload, list, show and delete them."),
+    "rule": ("fieldloom_cli.rule", "Rules: check, try, explain, deploy and see them at work."),
     "series": ("fieldloom_cli.series", "Time series: rules of downsampling, how long points are kept."),
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
     "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
