@@ -20,6 +20,7 @@ from fieldloom_cloud.auth.dependencies import count_refusal
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.automation.backtest_routes import router as backtest
+from fieldloom_cloud.automation.calling import calls
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.routes import router as rules
 from fieldloom_cloud.automation.runtime import Runtime
@@ -142,7 +143,7 @@ async def serve(data: Path) -> None:
     address = (settings.mqtt_host, settings.mqtt_port)
     runtime = Runtime(database)
     worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority, runtime)
-    performer = Performer(database, runtime, worker.downlink.wake, {})
+    performer = Performer(database, runtime, worker.downlink.wake, calls(data))
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     maintenance = Maintenance(database, series)
     app = create_app(database, authority, maintenance, worker, hub, enforcement, load_root(settings.release_root))

@@ -7,9 +7,6 @@ after DNS and at each redirect; Standard Webhooks; what is tried again, and when
 import json
 import socket
 import ssl
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
@@ -23,6 +20,7 @@ from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.outgoing import Calls, NotPerformed, Outgoing, addresses
 from fieldloom_runtime.outgoing.configuration import webhooks
 from fixtures.certificates import TestAuthority
+from fixtures.web import Answer, server
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # Apprise looks for it
 
@@ -35,57 +33,6 @@ class Asked(NamedTuple):
     kind: str
     parameters: dict
     id: str = "5f0c77aa5f0c77aa5f0c77aa5f0c77aa"
-
-
-class Arrived(NamedTuple):
-    """A request as a server has seen it."""
-
-    method: str
-    path: str
-    headers: dict
-    body: bytes
-
-
-class Answer(NamedTuple):
-    """What a server answers."""
-
-    status: int = 200
-    headers: dict = {}  # noqa: RUF012 - of a test
-    body: bytes = b"thanks"
-
-
-@contextmanager
-def server(address, answers=(), port=0, tls=None):
-    """Serve at an address, one answer after the other and the last one ever after; gives the port and what came."""
-    arrived, left = [], list(answers) or [Answer()]
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            arrived.append(Arrived(self.command, self.path, dict(self.headers), body))
-            told = left.pop(0) if len(left) > 1 else left[0]
-            self.send_response(told.status)
-            for name, value in told.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(told.body)
-
-        do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names are http.server's
-
-        def log_message(self, *arguments):
-            pass
-
-    listening = ThreadingHTTPServer((address, port), Handler)
-    if tls:
-        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield listening.server_port, arrived
-    finally:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
 
 
 def named(**hosts):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ class Api:
             headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_S,
         )
+        weakref.finalize(self, self._client.close)  # no command has to say that it asks nothing more
 
     def demo(self) -> dict[str, Any]:
         """Return what the running demo told of itself. Raises CommandFailed."""

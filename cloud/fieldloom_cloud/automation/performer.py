@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from fieldloom_cloud.automation import distribution, effects
+from fieldloom_cloud.automation.calling import CallOut
 from fieldloom_cloud.automation.performing import IN_SQL, SENT_DOWN, Asked, NotPerformed, asked, perform
 from fieldloom_cloud.automation.runtime import Runtime, clock
 from fieldloom_cloud.database import Database
@@ -19,9 +20,6 @@ AT_ONCE = 100
 LOOK_EVERY_S = 5.0  # for what another process of this cloud has left
 TELL_EVERY_S = 30.0  # for who has come into a group
 AT_A_TIME = 8  # calls that go out
-
-CallOut = Callable[[Asked], Awaitable[Any]]
-"""Performs an effect outside of this cloud and returns its result. Raises NotPerformed."""
 
 
 class Performer:

@@ -68,7 +68,7 @@ async def explain_rule(
     else:
         rule = await asyncio.to_thread(checking.checked, body.document)
     found = found or rules.explain(Compiled(rule), event, None)
-    return schemas.Explained.model_validate({**found._asdict(), "condition": _part(found.condition)})
+    return schemas.Explained.model_validate(found.as_json())
 
 
 @router.get("/rules/{rule_id}")
@@ -166,8 +166,3 @@ def _event(asked: schemas.AskedEvent) -> rules.Event:
 def milliseconds(moment: datetime) -> int:
     """Return Unix ms."""
     return round(moment.timestamp() * 1000)
-
-
-def _part(part: rules.Part) -> dict[str, Any]:
-    told = part.told.model_dump(mode="json", by_alias=True) if hasattr(part.told, "model_dump") else part.told
-    return {**part._asdict(), "told": told, "parts": [_part(one) for one in part.parts]}
