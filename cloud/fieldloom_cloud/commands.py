@@ -14,7 +14,7 @@ from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
 from fieldloom_cloud.settings import SeriesBackend, Settings, load
-from fieldloom_runtime import logs
+from fieldloom_runtime import logs, outgoing
 from fieldloom_runtime.errors import StartFailed
 
 app = typer.Typer(no_args_is_help=True, help="The cloud tier.")
@@ -96,6 +96,22 @@ def serve(data: Data) -> None:
         asyncio.run(serve_app(data))
     except StartFailed as error:
         _end(str(error))
+
+
+@app.command(epilog="Example: fieldloom cloud notify on-call --data cloud")
+def notify(
+    recipient: Annotated[str, typer.Argument(help="One of DATA/notifications.yaml.")],
+    data: Data,
+    message: Annotated[str, typer.Option(help="What to say.")] = outgoing.MESSAGE,
+    importance: Annotated[Literal["low", "normal", "high"], typer.Option()] = "normal",
+) -> None:
+    """Tell a recipient something, to try its channels, here and now (exit code 1 if none takes it)."""
+    try:
+        told = outgoing.notify(data, recipient, message, importance)
+    except outgoing.NotPerformed as error:
+        _end(str(error))
+    for line in told:
+        typer.echo(line)
 
 
 @app.command(epilog="Example: fieldloom cloud migrate --data cloud")

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ from fieldloom_gateway.adapters.foreign.sparkplug.nodes import Nodes
 from fieldloom_gateway.app import serve
 from fieldloom_gateway.deploy.folder import prepare
 from fieldloom_gateway.settings import Settings, load
-from fieldloom_runtime import logs
+from fieldloom_runtime import logs, outgoing
 from fieldloom_runtime.errors import StartFailed
 
 app = typer.Typer(no_args_is_help=True, help="The gateway of a site.")
@@ -186,6 +186,22 @@ def _told(data: Path) -> dict[str, Any]:
             return dict(json.load(answer))
     except (urllib.error.URLError, TimeoutError):
         _end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
+
+
+@app.command(epilog="Example: fieldloom gateway notify on-call --data /var/lib/fieldloom")
+def notify(
+    recipient: Annotated[str, typer.Argument(help="One of DATA/notifications.yaml.")],
+    data: Data,
+    message: Annotated[str, typer.Option(help="What to say.")] = outgoing.MESSAGE,
+    importance: Annotated[Literal["low", "normal", "high"], typer.Option()] = "normal",
+) -> None:
+    """Tell a recipient something, to try its channels, here and now (exit code 1 if none takes it)."""
+    try:
+        told = outgoing.notify(data, recipient, message, importance)
+    except outgoing.NotPerformed as error:
+        _end(str(error))
+    for line in told:
+        typer.echo(line)
 
 
 def _end(line: str) -> NoReturn:

@@ -193,9 +193,9 @@ def test_a_backtest_draws_two_versions_with_the_values_that_caused_their_firings
     done = run("backtest", OVERHEAT, "--since", "7d", "--against", other, "--device", "pump-7")
 
     assert done.exit_code == 0, done.exception
-    assert "● rule 1.0.0 fired 3 times, 2 of them alone" in done.stdout
-    assert "○ against 1.1.0 fired 1 times, 0 of them alone" in done.stdout
-    assert "1000 events were replayed" in done.stdout
+    assert "● rule 1.0.0 fires: 3, which the other does not: 2" in done.stdout
+    assert "○ against 1.1.0 fires: 1, which the other does not: 0" in done.stdout
+    assert "events replayed: 1000" in done.stdout
     picture = [line for line in done.stdout.splitlines() if "│" in line]
     assert [line.split("│")[0].strip() for line in (picture[0], picture[-1])] == ["96", "81"]
     assert picture[0].endswith("◉")  # both, the highest and latest

@@ -15,7 +15,10 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from typer.testing import CliRunner
 
+from fieldloom_cloud.commands import app as cloud
+from fieldloom_gateway.commands import app as gateway
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.outgoing import Calls, NotPerformed, Outgoing, addresses
 from fieldloom_runtime.outgoing.configuration import webhooks
@@ -404,6 +407,19 @@ async def test_one_channel_that_works_is_enough_and_none_is_tried_again(tmp_path
 
     assert [one["error"] is None for one in told] == [False, True]
     assert failed.value.again
+
+
+@pytest.mark.parametrize("commands", [cloud, gateway])
+def test_a_recipient_is_tried_by_hand(tmp_path, post, commands):
+    address, taken = post
+    recipients(tmp_path, ann=[f"mailto://{address}?from=fieldloom@barn.example&to=ann@home.example"])
+
+    done = CliRunner().invoke(commands, ["notify", "ann", "--message", "it works", "--data", str(tmp_path)])
+    refused = CliRunner().invoke(commands, ["notify", "bob", "--data", str(tmp_path)])
+
+    assert (done.exit_code, done.stdout) == (0, "mailto: taken\n")
+    assert b"it works" in taken[-1].content
+    assert (refused.exit_code, refused.stderr) == (1, "fieldloom: recipient: bob is not in notifications.yaml\n")
 
 
 async def test_a_recipient_that_nobody_has_named_is_given_up(tmp_path):

@@ -1,5 +1,6 @@
 """`fieldloom rule backtest`: when a rule would have fired, and another version beside it. (E6)"""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -64,7 +65,7 @@ def _run(api: Api, asked: dict[str, Any]) -> _Found:
     """Return what fires; how far it is stands on standard error, where that is a terminal."""
     firings: list[dict[str, Any]] = []
     summary = None
-    with typer.progressbar(length=100, label="Replaying", file=_errors()) as bar:
+    with typer.progressbar(length=100, label="Replaying", file=sys.stderr) as bar:
         for line in api.lines("/rules/backtest", asked):
             if line["kind"] == "firing":
                 firings.append(line)
@@ -77,20 +78,14 @@ def _run(api: Api, asked: dict[str, Any]) -> _Found:
     return _Found(firings, summary)
 
 
-def _errors() -> Any:
-    return typer.get_text_stream("stderr")
-
-
 def _show(found: _Found, start: datetime) -> None:
     summary = found.summary
     versions = {one["of"]: one["version"] for one in found.firings}
     for name, fired in summary["fired"].items():
-        alone = f", {summary['only'][name]} of them alone" if len(summary["fired"]) > 1 else ""
+        alone = f", which the other does not: {summary['only'][name]}" if len(summary["fired"]) > 1 else ""
         known = f" {versions[name]}" if name in versions else ""
-        print(f"{SIGNS[name]} {name}{known} fired {fired} times{alone}")
-    print(
-        f"{summary['events']} events were replayed" + ("" if summary["complete"] else "; there are more than it takes")
-    )
+        print(f"{SIGNS[name]} {name}{known} fires: {fired}{alone}")
+    print(f"events replayed: {summary['events']}{'' if summary['complete'] else ', and there are more than it takes'}")
     marks = [Mark(SIGNS[one["of"]], moment("at", one["at"]), one["values"]) for one in found.firings if one["holds"]]
     for line in chart(marks, start, datetime.now(UTC)):
         print(line)

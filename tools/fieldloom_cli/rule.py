@@ -127,8 +127,7 @@ def _deploy(api: Api, file: Path, told: dict[str, Any], *, shadow: bool) -> dict
     try:
         deployed: dict[str, Any] = api.call("PUT", f"/rules/{told['id']}", json=body)
     except CommandFailed as error:
-        error.args = (f"{file}: {error}",)
-        raise
+        raise type(error)(f"{file}: {error}") from None
     return deployed
 
 

@@ -9,5 +9,6 @@ An effect may be performed again after a crash: its id goes with an HTTP call as
 from fieldloom_runtime.outgoing.calls import Calls
 from fieldloom_runtime.outgoing.effect import Effect, NotPerformed
 from fieldloom_runtime.outgoing.outgoing import KINDS, Outgoing
+from fieldloom_runtime.outgoing.trial import MESSAGE, notify
 
-__all__ = ["KINDS", "Calls", "Effect", "NotPerformed", "Outgoing"]
+__all__ = ["KINDS", "MESSAGE", "Calls", "Effect", "NotPerformed", "Outgoing", "notify"]

@@ -11,6 +11,8 @@ from fieldloom_runtime.outgoing.notifications import Notifications
 
 KINDS = ("http", "notification")
 
+Perform = Callable[[Effect], Awaitable[dict[str, Any]]]
+
 
 class Outgoing:
     """The handlers of a tier. What its two files say is read for each call, so a change needs no restart."""
@@ -18,9 +20,10 @@ class Outgoing:
     def __init__(self, data: Path) -> None:
         """Perform by the files of a data folder. Raises StartFailed when one of them has a fault."""
         configuration.prepare(data)
-        handlers: Mapping[str, Callable[[Effect], Awaitable[dict[str, Any]]]]
-        handlers = {"http": Calls(data).perform, "notification": Notifications(data).perform}
-        self._handlers = handlers
+        self._handlers: Mapping[str, Perform] = {
+            "http": Calls(data).perform,
+            "notification": Notifications(data).perform,
+        }
 
     async def perform(self, effect: Effect) -> dict[str, Any]:
         """Perform an effect of one of KINDS, and return its result as JSON. Raises NotPerformed."""
