@@ -41,7 +41,7 @@ def run(*arguments, **kept):
     return CliRunner().invoke(rule.app, [*map(str, arguments)], **{"env": {"COLUMNS": "200"}, **kept})
 
 
-def ended(done):
+def failure(done):
     """Return why a command failed."""
     assert isinstance(done.exception, CommandFailed)
     return str(done.exception)
@@ -132,7 +132,7 @@ def test_the_schema_is_the_engines():
 def test_without_the_engine_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(rule_file, "ENGINE", "fieldloom.nothing")
 
-    assert "pip install 'fieldloom[rules]'" in ended(run("validate", OVERHEAT))
+    assert "pip install 'fieldloom[rules]'" in failure(run("validate", OVERHEAT))
 
 
 # ---- a server's answers
@@ -181,12 +181,9 @@ SUMMARY = {"kind": "summary", "events": 1000, "complete": True}
 def test_a_backtest_draws_two_versions_with_the_values_that_caused_their_firings(cloud, tmp_path):
     answers, asked = cloud
     summary = {**SUMMARY, "fired": {"rule": 3, "against": 1}, "only": {"rule": 2, "against": 0}}
-    firings = [
-        fired("rule", 160, 81),
-        fired("rule", 40, 96),
-        fired("rule", 39, 60, holds=False),
-        fired("against", 40, 96),
-    ]
+    both = fired("rule", 40, 96)
+    ended = fired("rule", 39, 60, holds=False)
+    firings = [fired("rule", 160, 81), both, ended, {**both, "of": "against", "version": "1.1.0"}]
     answers["POST /rules/backtest"] = [*firings[:2], PROGRESS, *firings[2:], summary]
     other = written(tmp_path, OVERHEAT.read_text().replace("1.0.0", "1.1.0"))
 
@@ -200,7 +197,9 @@ def test_a_backtest_draws_two_versions_with_the_values_that_caused_their_firings
     assert [line.split("│")[0].strip() for line in (picture[0], picture[-1])] == ["96", "81"]
     assert picture[0].endswith("◉")  # both, the highest and latest
     assert "●" in picture[-1]
-    assert "temperature = 60" in done.stdout
+    table = done.stdout.split("VALUES")[1].splitlines()[1:]
+    assert [line.split()[0] for line in table] == ["●", "◉", "●"]
+    assert "temperature = 60" in table[2]
     (_, body) = asked[0]
     assert (body["since"], body["devices"]) == ("7d", ["pump-7"])
     assert (body["document"]["version"], body["against"]["version"]) == ("1.0.0", "1.1.0")
@@ -228,14 +227,14 @@ def test_a_backtest_that_breaks_off_is_a_failure(cloud):
     answers, _ = cloud
     answers["POST /rules/backtest"] = [PROGRESS]
 
-    assert "ended before it was done" in ended(run("backtest", "overheat"))
+    assert "ended before it was done" in failure(run("backtest", "overheat"))
 
 
 def test_nothing_is_deployed_while_a_file_has_a_fault(cloud, tmp_path):
     _, asked = cloud
     file = written(tmp_path, FAULTY)
 
-    why = ended(run("deploy", OVERHEAT, file))
+    why = failure(run("deploy", OVERHEAT, file))
 
     assert f"{file}:5: when.and[1].property_range: min is above max" in why
     assert asked == []
@@ -250,7 +249,7 @@ def test_a_rule_goes_back_to_the_version_before_in_its_mode(cloud):
 
     done = run("rollback", "overheat")
     answers["GET /rules/overheat"] = [{**told, "version": "1.10.0"}]
-    why = ended(run("rollback", "overheat"))
+    why = failure(run("rollback", "overheat"))
 
     assert done.stdout == "overheat 1.10.0 is shadow, placement edge.\n"
     assert asked[1][1] == {"mode": "shadow", "version": "1.10.0"}

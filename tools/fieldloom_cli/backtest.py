@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from fieldloom_cli.api import Api
-from fieldloom_cli.chart import Mark, chart
+from fieldloom_cli.chart import BOTH, Mark, chart
 from fieldloom_cli.errors import CommandFailed
 from fieldloom_cli.moments import duration, moment
 from fieldloom_cli.options import Data, Json
@@ -91,10 +91,17 @@ def _show(found: _Found, start: datetime) -> None:
         print(line)
     if not found.firings:
         return
-    rows = [
-        [SIGNS[one["of"]], one["at"], one["device"], "begins" if one["holds"] else "ends", values_shown(one["values"])]
-        for one in found.firings[:SHOWN]
-    ]
-    show_table(["", "AT", "DEVICE", "IT", "VALUES"], rows)
-    if len(found.firings) > SHOWN:
-        print(f"and {len(found.firings) - SHOWN} more: --json has them all")
+    rows = _rows(found.firings)
+    show_table(["", "AT", "DEVICE", "IT", "VALUES"], rows[:SHOWN])
+    if len(rows) > SHOWN:
+        print(f"and {len(rows) - SHOWN} more: --json has them all")
+
+
+def _rows(firings: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row a firing, one for both versions where both fire alike."""
+    signs: dict[tuple[str, ...], str] = {}
+    for one in firings:
+        row = (one["at"], one["device"], "begins" if one["holds"] else "ends", values_shown(one["values"]))
+        sign = SIGNS[one["of"]]
+        signs[row] = sign if signs.get(row, sign) == sign else BOTH
+    return [(sign, *row) for row, sign in signs.items()]
