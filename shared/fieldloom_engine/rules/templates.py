@@ -17,6 +17,8 @@ MAX_RENDERED = 65_536
 NAMES = ("at", "cause", "data", "device_id", "event", "metadata", "rule")
 
 _WHOLE = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
+_PLAIN = re.compile(rf"({'|'.join(NAMES)})(?:\.([A-Za-z_]\w*))?", re.ASCII)
+"""An expression that only names something: it needs no Jinja2, and most are like this."""
 _STARTS = ("{{", "{%", "{#")
 
 Render = Callable[[Mapping[str, Any]], Any]
@@ -37,15 +39,17 @@ def compiled(text: str) -> Render:
     A template that is one expression as a whole gives the expression's value, of whatever type. Filling raises
     TemplateFailed.
     """
-    import jinja2  # noqa: PLC0415 - only who has a template loads it
-
     if len(text) > MAX_TEMPLATE:
         raise ValueError(f"has more than {MAX_TEMPLATE} characters")
+    if (whole := _WHOLE.fullmatch(text)) and (plain := _PLAIN.fullmatch(whole[1].strip())):
+        return _named([step for step in plain.groups() if step])
+    import jinja2  # noqa: PLC0415 - only who has such a template loads it
+
     environment = _environment()
     try:
         tree = environment.parse(text)
         _hold_to_bounds(tree)
-        if whole := _WHOLE.fullmatch(text):
+        if whole:
             value = environment.compile_expression(whole[1].strip(), undefined_to_none=False)
             return lambda known: _bounded(_checked(_filled(lambda: value(known))))
         template = environment.from_string(text)
@@ -71,6 +75,20 @@ def rendering(value: Any) -> Render | None:
             return None
         return lambda known: [fill(known) if fill is not None else part for part, fill in items]
     return None
+
+
+def _named(path: list[str]) -> Render:
+    """Return what gives the value at a path."""
+
+    def fill(known: Mapping[str, Any]) -> Any:
+        value: Any = known
+        for step in path:
+            if not isinstance(value, Mapping) or step not in value:
+                raise TemplateFailed(f"{step!r} is not known here")
+            value = value[step]
+        return _bounded(value)
+
+    return fill
 
 
 def _filled(fill: Callable[[], Any]) -> Any:
