@@ -21,6 +21,11 @@ from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.base import Message, Site
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
+from fieldloom_gateway.automation import folder
+from fieldloom_gateway.automation.effects import Due, Outcome
+from fieldloom_gateway.automation.performing import Handler, Performer, Publishing, write_log
+from fieldloom_gateway.automation.routes import add_rules
+from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
@@ -75,6 +80,10 @@ class Gateway:
         self._store.hold(Ballast(data))
         self._transformers = Transformers(data, self._store, unix_ms)
         self._transformers.start()
+        self._automation = Automation(self._db, self._store, settings.id)
+        self._automation.start()
+        self._store.attend(self._automation)
+        self._automation.use_folder(folder.rules_of(data))
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
@@ -101,8 +110,10 @@ class Gateway:
         self._uplink.listen(topics.RELEASE_PIECE, fetcher.hear)
         self._releases = Releases(fetcher, self._send, time.monotonic)
         self._ingest = Ingest(
-            self._adapters, self._store, self._writer, unix_ms, self._uplink.wake, self._releases.hear
+            self._adapters, self._store, self._writer, unix_ms, self._tell_of_records, self._releases.hear
         )
+        self._handlers: dict[str, Handler] = {"log": write_log, "publish": Publishing(broker.publish).publish}
+        self._performer = Performer(self._handlers, self._effects_due, self._settle_effect)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
@@ -114,6 +125,7 @@ class Gateway:
             ("releases", parts.Background("releases", self._releases.run, stop)),
             ("news", parts.Background("news", self._deliver_news, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
+            ("actions", parts.Background("actions", self._performer.run, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
             ("discovery", parts.Background("discovery", self._discover, stop)),
@@ -137,6 +149,7 @@ class Gateway:
             "dead_letters": self._store.letters.count,
             "dead_letters_thrown_away": self._store.letters.thrown_away,
             "transformers": self._writer.submit(self._transformers.status).result(),
+            "rules": self._writer.submit(self._automation.status).result(),
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
             "adapters": [adapter.shown() for adapter in self._adapters],
@@ -194,7 +207,9 @@ class Gateway:
             await asyncio.sleep(EXPIRE_EVERY_S)
             try:
                 if await self._in_store(self._look_at_the_clock, unix_ms()):
-                    self._uplink.wake()
+                    self._tell_of_records()
+                for message in await self._in_store(self._store.messages):
+                    await self._ingest.send(*message)
             except sqlite3.Error as error:
                 # A full disk stops neither the process nor what is due: the next turn does it.
                 log.error("disk_refused_what_is_due", error=str(error))  # noqa: TRY400
@@ -203,8 +218,32 @@ class Gateway:
         """Do what is due, and return how many records that made."""
         store, hours, slow_down = self._store, self._settings.outbox_hours, self._settings.slow_down
         made = store.down.expire(now) + store.miss(now) + store.close_idle_windows(now)
+        made += self._automation.look_at_the_clock(now)
         made += store.drop_older(now - int(hours * 3_600_000), now) if hours else 0
         return made + (store.ease(slow_down, now) if slow_down else 0)
+
+    def _tell_of_records(self) -> None:
+        """Have those look who do something with what was committed."""
+        self._uplink.wake()
+        if self._automation.effects.has_more:
+            self._performer.wake()
+
+    async def _effects_due(self, limit: int) -> list[Due]:
+        effects = self._automation.effects
+        effects.has_more = False
+        due: list[Due] = await self._in_store(effects.due, self._handlers, unix_ms(), limit)
+        return due
+
+    async def _settle_effect(self, one: Due, outcome: Outcome | str) -> bool:
+        effects = self._automation.effects
+        take = effects.postpone if isinstance(outcome, str) else effects.settle
+        try:
+            await self._in_store(self._store.commit, take, one, outcome, unix_ms())
+        except sqlite3.Error as error:
+            log.error("disk_refused_outcome", effect=one.id, error=str(error))  # noqa: TRY400
+            return False
+        self._uplink.wake()
+        return True
 
     async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
@@ -253,6 +292,7 @@ class Gateway:
         add_dead_letters(app, token, self._store, self._in_store, unix_ms)
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
+        add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
         for adapter in self._adapters:
             if adapter.app is not None:  # what runs on the gateway itself need not leave it to be heard
                 app.mount("", adapter.app)

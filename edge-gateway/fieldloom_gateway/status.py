@@ -76,7 +76,18 @@ class _Metrics(Collector):
             seconds.add_metric([stage], figures["ns"] / 1e9)
             for outcome in ("received", "processed", "failed", "skipped"):
                 stages.add_metric([stage, outcome], figures[outcome])
+        rules = CounterMetricFamily(
+            "fieldloom_gateway_rules", "What rules have judged, and how often they fired.", labels=["what"]
+        )
+        for what in ("events", "firings", "late", "amendments", "shadow"):
+            rules.add_metric([what], now["rules"][what])
+        effects = CounterMetricFamily(
+            "fieldloom_gateway_rule_effects", "What rules asked for, and what became of it.", labels=["kind", "status"]
+        )
+        for effect in now["rules"]["effects"]:
+            effects.add_metric([effect["kind"], effect["status"]], effect["count"])
         gauges = [
+            GaugeMetricFamily("fieldloom_gateway_rules_at_work", "Rules at work.", now["rules"]["rules"]),
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
             GaugeMetricFamily(
                 "fieldloom_gateway_outbox_records", "What waits for the cloud.", now["outbox"]["records"]
@@ -84,4 +95,4 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapters, releases, stages, seconds, *gauges]
+        return [ingest, adapters, releases, stages, seconds, rules, effects, *gauges]

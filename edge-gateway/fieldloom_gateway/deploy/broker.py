@@ -8,6 +8,9 @@ from fieldloom_gateway.settings import Settings
 from fieldloom_runtime.broker import Listener, Rights, write
 from fieldloom_runtime.door import LIST
 
+SITE = "site/#"
+"""What rules publish here all devices of the site may read; under any other name only who is given the right. (E3)"""
+
 
 def write_broker(settings: Settings, data: Path) -> Path:
     """Write the configuration below a data folder and return mosquitto.conf's path. The host runs the broker."""
@@ -28,8 +31,10 @@ def write_broker(settings: Settings, data: Path) -> Path:
 
 
 def rights() -> Rights:
-    """Return who may do what at a gateway's broker: a device under its own name alone, verb by verb."""
+    """Return who may do what at a gateway's broker: a device under its own name, verb by verb; all read the site's."""
     writes = [("write", topics.device("%u", verb)) for verb in topics.DEVICE_WRITES]
     reads = [("read", topics.device("%u", verb)) for verb in topics.DEVICE_READS]
-    everyone = ("read", topics.DISCOVERY_REQUEST)
-    return Rights(patterns=(*writes, *reads, everyone), users={identity.NAME: (("readwrite", "fl/v1/#"),)})
+    everyone = [("read", topic) for topic in (topics.DISCOVERY_REQUEST, SITE)]
+    return Rights(
+        patterns=(*writes, *reads, *everyone), users={identity.NAME: (("readwrite", "fl/v1/#"), ("write", "#"))}
+    )

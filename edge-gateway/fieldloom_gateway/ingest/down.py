@@ -3,37 +3,34 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.ingest import credentials
+from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
-from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, TwinPatch
+from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, Rule, Rules, TwinPatch
 from fieldloom_runtime.records import Expired, Record
 
-Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed
+Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules
 """A record of the cloud; a command is the contract's, as it was parsed."""
 
 
-class Downward(NamedTuple):
-    """A message for a device."""
-
-    device: str
-    verb: str
-    payload: bytes
-
-
 class Down:
-    """Takes the cloud's streams. `transaction()` commits at its end, and `add` sends a record up with it."""
+    """Takes the cloud's streams. `transaction()` commits at its end, and `add` sends a record up with it.
+
+    `take_rules` gets, in the transaction, what the cloud says of rules.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
         add: Callable[[Record], None],
+        take_rules: Callable[[Rule | Rules, int], None],
         revocations: Revocations,
         renewals: Renewals,
         twins: Twins,
@@ -41,6 +38,7 @@ class Down:
         self._db = connection
         self._transaction = transaction
         self._add = add
+        self._take_rules = take_rules
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
@@ -67,6 +65,17 @@ class Down:
         """Return the payloads of the commands that wait for a device."""
         rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
         return [row[0] for row in rows]
+
+    def keep(self, record: dict[str, Any]) -> Downward | None:
+        """Keep a command, in the transaction that is open; return its message, None for one that came before.
+
+        Raises Rejected for one that no device would take.
+        """
+        payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
+        row = (record["id"], record["device"], payload, record["expires"])
+        if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
+            return Downward(record["device"], topics.COMMAND, payload)
+        return None
 
     def finish(self, command_id: str, device: str) -> None:
         """Forget a command that has its final result; in the transaction that is open."""
@@ -95,13 +104,8 @@ class Down:
         elif isinstance(record, TwinPatch):
             known = Desired(record.version, record.values)
             self._twins.take(record.device, Patch(record.id, record.changes, known), now)
+        elif isinstance(record, (Rule, Rules)):
+            self._take_rules(record, now)
         else:
-            return self._take_command(record)
-        return None
-
-    def _take_command(self, record: dict[str, Any]) -> Downward | None:
-        payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-        row = (record["id"], record["device"], payload, record["expires"])
-        if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
-            return Downward(record["device"], topics.COMMAND, payload)
+            return self.keep(record)
         return None

@@ -61,3 +61,37 @@ CREATE TABLE IF NOT EXISTS credential (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS credential_by_secret ON credential (protocol, secret);
 CREATE INDEX IF NOT EXISTS credential_by_digits ON credential (substr(id, -12));
+-- Rules by where they come from, the newest good version of each, with the ids of the devices that its cloud names (JSON,
+-- NULL where nobody has); and, as JSON, what is wrong with a newer one.
+CREATE TABLE IF NOT EXISTS rule (
+  id TEXT PRIMARY KEY, origin TEXT NOT NULL, version TEXT, mode TEXT NOT NULL, document TEXT, devices TEXT, refused TEXT
+) WITHOUT ROWID;
+-- What rules remember of each source as it was at the last checkpoint, and what was judged since: a row a transaction.
+CREATE TABLE IF NOT EXISTS rule_memory (source TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rule_journal (number INTEGER PRIMARY KEY, entries INTEGER NOT NULL, body BLOB NOT NULL);
+-- When those records happened that came before one that is missing, for rules that wait for what is missing.
+CREATE TABLE IF NOT EXISTS ahead (device TEXT, boot INTEGER, seq INTEGER, ts INTEGER NOT NULL, PRIMARY KEY (device, boot, seq)) WITHOUT ROWID;
+-- The newest firings; `body` is what the cloud is told of each.
+CREATE TABLE IF NOT EXISTS firing (number INTEGER PRIMARY KEY, rule TEXT NOT NULL, device TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS firing_of_rule ON firing (rule, number);
+-- What rules asked to be done: `due` is when it is tried next (Unix ms), NULL for what waits for a device's answer or is over.
+CREATE TABLE IF NOT EXISTS effect (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rule TEXT NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
+  parameters TEXT NOT NULL, asked INTEGER NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, due INTEGER,
+  result TEXT, error TEXT
+);
+CREATE INDEX IF NOT EXISTS effect_due ON effect (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS effect_of_rule ON effect (rule, number);
+-- Alarms that are active; and what began and ended alarms, of each of them the newest, from which all that follows.
+CREATE TABLE IF NOT EXISTS alarm (
+  device TEXT, name TEXT, rule TEXT NOT NULL, severity TEXT NOT NULL, message TEXT NOT NULL, raised_at INTEGER NOT NULL,
+  last INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (device, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm_mark (
+  device TEXT, name TEXT, at INTEGER, effect TEXT, begins INTEGER NOT NULL, rule TEXT NOT NULL, severity TEXT NOT NULL,
+  message TEXT NOT NULL, PRIMARY KEY (device, name, at, effect)
+) WITHOUT ROWID;
+-- The newest values of those metrics that a rule asks for.
+CREATE TABLE IF NOT EXISTS latest (
+  device TEXT, metric TEXT, ts INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (device, metric)
+) WITHOUT ROWID;

@@ -6,10 +6,10 @@ All of it runs on one thread; the uplink reads from another connection.
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fieldloom_contract import messages, renewal, topics, update
 from fieldloom_contract.errors import Rejected
@@ -26,9 +26,10 @@ from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
-from fieldloom_gateway.ingest.down import Down, Downward
+from fieldloom_gateway.ingest.down import Down
 from fieldloom_gateway.ingest.express import Express
 from fieldloom_gateway.ingest.finding import Finding
+from fieldloom_gateway.ingest.judge import Downward, Judge
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.letters import DeadLetters
 from fieldloom_gateway.ingest.pressure import Pressure
@@ -42,6 +43,7 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
+from fieldloom_runtime.down import Rule, Rules
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
@@ -64,6 +66,8 @@ TAKEN, REFUSED_GAPS = "records", "refused_gaps"
 # A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
 MAX_SPANS = 256
 LIVES_IN_MEMORY = 10_000
+
+T = TypeVar("T")
 
 
 class Arrival(NamedTuple):
@@ -128,19 +132,23 @@ class Store:
         self._received: dict[tuple[str, int], Ranges] = {}
         self._touched: set[tuple[str, int]] = set()
         self._segments = Segments(connection)
+        self._judge: Judge | None = None
         self.room = Room(connection, self._segments, outbox_bytes, policy)
         self.revocations = Revocations(connection)
         self._renewals = Renewals(connection)
         self._sleepers = Sleepers(connection)
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
-        self.down = Down(
-            connection, self._transaction, self._segments.add, self.revocations, self._renewals, self.twins
-        )
+        owners = (self.revocations, self._renewals, self.twins)
+        self.down = Down(connection, self._transaction, self._send_up, self._take_rules, *owners)
         self._burying = Burying(self.letters, self._segments.add)
         self._finding = Finding(self._segments.add)
         bury_failed = self._burying.bury_failed
-        self.transforming = Transforming(connection, self._segments.add, self._segments.cover, bury_failed)
+        self.transforming = Transforming(connection, self._send_up, self._segments.cover, bury_failed)
+
+    def attend(self, judge: Judge) -> None:
+        """Have all that goes up judged."""
+        self._judge = judge
 
     def take(self, group: list[Arrival], now: int) -> Taken:
         """Commit a group and return what is to be said. Raises sqlite3.Error; then nothing of the group was taken."""
@@ -153,10 +161,28 @@ class Store:
             lives = sorted(taken.heard)
             taken.acks[:0] = [Ack(device, boot, self._ranges(device, boot).end) for device, boot in lives]
             self._write_ranges()
+        taken.answers += self.messages()
         self.room.look(now)
         if len(self._received) > LIVES_IN_MEMORY:
             self._received.clear()
         return taken
+
+    def commit(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call something in a transaction of its own, and return what it returns. Raises sqlite3.Error."""
+        with self._transaction():
+            return call(*arguments)
+
+    def send_up(self, record: Record) -> None:
+        """Send a record up with the transaction that is open; nobody judges it."""
+        self._segments.add(record)
+
+    def messages(self) -> list[Downward]:
+        """Return what devices are to be told of what was committed since it was asked last."""
+        return [] if self._judge is None else self._judge.messages()
+
+    def received_up_to(self, device: str, boot: int) -> int:
+        """Return the last seq of a boot before which none is missing."""
+        return self._ranges(device, boot).end
 
     def begin_finding(self) -> None:
         """Begin a round of discovery: devices that can't be asked are told of again when they are heard. (C8)"""
@@ -182,7 +208,7 @@ class Store:
         if late:
             with self._transaction():
                 for device, boot, session, began in late:
-                    self._segments.add(State(device, now, now, boot, online=False, session=session, began=began))
+                    self._send_up(State(device, now, now, boot, online=False, session=session, began=began))
                     self._sleepers.miss(device)
         return len(late)
 
@@ -291,6 +317,8 @@ class Store:
         try:
             yield
             self.transforming.write()
+            if self._judge is not None:
+                self._judge.write()
             self._segments.write()
             self._db.execute("COMMIT")
         except BaseException as error:
@@ -305,7 +333,18 @@ class Store:
             self.letters.forget()
             self.room.forget()
             self._finding.begin()
+            if self._judge is not None:
+                self._judge.forget()
             raise
+
+    def _take_rules(self, told: Rule | Rules, now: int) -> None:
+        if self._judge is not None:
+            self._judge.take_down(told, now)
+
+    def _send_up(self, record: Record) -> None:
+        self._segments.add(record)
+        if self._judge is not None:
+            self._judge.hear(record)
 
     def _write_back(self) -> None:
         """Empty SQLite's log into the database, if that can be: on a full disk it is the log that finds no room."""
@@ -374,7 +413,8 @@ class Store:
             version = optional_number(told, "twin", 0) or 0
             taken.found.append(self._finding.answer(arrival.device, arrival.adapter, told, now))
             self.twins.meet(arrival.device, version, now)
-            self.transforming.meet(arrival.device, told)
+            if self.transforming.meet(arrival.device, told) and self._judge is not None:
+                self._judge.retarget()
             taken.greeted.add(arrival.device)
         elif arrival.verb == topics.UPDATE_REQUEST:
             taken.requests.append((arrival.device, update.parse_request(arrival.payload)))
@@ -418,7 +458,7 @@ class Store:
             if not MIN_TS <= reading.ts <= newest:
                 told.ts, told.clock = now, BY_GATEWAY
             if self.transforming.chains is None:
-                self._segments.add(told)
+                self._send_up(told)
             else:
                 self._transform(told, now)
 
@@ -436,7 +476,7 @@ class Store:
         if isinstance(sent, Telemetry):
             self._transform(sent, now)
         else:
-            self._segments.add(sent)
+            self._send_up(sent)
         if arrival.verb == topics.REPORTED:
             self.twins.hear(arrival.device, told, now)
         if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
@@ -483,7 +523,7 @@ class Store:
             facts["wakes_by"] = wakes_by
         told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
         told.facts, told.began = facts, began
-        self._segments.add(told)
+        self._send_up(told)
         if state["online"]:
             self.twins.meet(arrival.device, state.get("twin") or 0, now)
             taken.greeted.add(arrival.device)

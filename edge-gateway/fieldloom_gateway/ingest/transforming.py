@@ -80,17 +80,19 @@ class Transforming:
             self._send(one, now)
         return len(closed)
 
-    def meet(self, device: str, told: dict[str, Any]) -> None:
-        """Take what a device tells of itself; what is no type or tag is not taken."""
+    def meet(self, device: str, told: dict[str, Any]) -> bool:
+        """Take what a device tells of itself, and say whether it is new; what is no type or tag is not taken."""
         kind = told.get("type")
         kind = kind if _is_name(kind) else None
         tags = told["tags"] if isinstance(told.get("tags"), dict) else {}
         known = [(name, value) for name, value in tags.items() if _is_name(name) and _is_name(value)]
         described = Device(device, kind, tuple(sorted(known)[:MAX_TAGS]))
-        if described != self._device(device):
-            row = (device, kind, json.dumps(dict(described.tags)))
-            self._db.execute("INSERT OR REPLACE INTO described VALUES (?, ?, ?)", row)
-            self._devices[device] = described
+        if described == self._device(device):
+            return False
+        row = (device, kind, json.dumps(dict(described.tags)))
+        self._db.execute("INSERT OR REPLACE INTO described VALUES (?, ?, ?)", row)
+        self._devices[device] = described
+        return True
 
     def figures(self) -> dict[str, dict[str, int]]:
         """Return what each stage has done."""

@@ -16,7 +16,7 @@ import structlog
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
-from fieldloom_gateway.ingest.down import Downward
+from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.lanes import BATCH_BYTES, Lanes
 from fieldloom_gateway.ingest.outbox import Lane, Outbox
 from fieldloom_gateway.ingest.store import Store
@@ -26,6 +26,8 @@ from fieldloom_runtime.down import (
     CREDENTIAL,
     REMOVED,
     REVOKED,
+    RULE,
+    RULES,
     TWIN,
     WITHDRAWN,
     Answered,
@@ -228,7 +230,7 @@ class Uplink:
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
-            if any(isinstance(record, TwinPatch) for record in known):
+            if any(isinstance(record, (TwinPatch, Rule, Rules)) for record in known):
                 self.wake()
             for one in news:
                 # What finds no room is on the disk: what waits is sent again, and for the rest devices ask.
@@ -237,11 +239,11 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED):
+        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, RULE, RULES):
             read = decode(text)
             if isinstance(read, TwinPatch):
                 topics.device_id(read.device)

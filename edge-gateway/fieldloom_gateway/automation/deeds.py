@@ -1,0 +1,100 @@
+"""Effects that are rows of the gateway's database: done in the transaction of their firing, so exactly once. (E3)"""
+
+from typing import Any
+
+from fieldloom_contract import topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.fields import text
+from fieldloom_engine.rules import WITHDRAW, Effect, Firing
+from fieldloom_engine.twin import Patch
+from fieldloom_gateway.automation.alarms import Alarms, Mark
+from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
+from fieldloom_gateway.automation.latest import Latest
+from fieldloom_gateway.ingest.down import Down
+from fieldloom_gateway.ingest.judge import Downward
+from fieldloom_gateway.ingest.twins import Twins
+
+
+class Deeds:
+    """What devices are to be told of what was done collects in `messages`."""
+
+    def __init__(self, down: Down, twins: Twins, alarms: Alarms, latest: Latest) -> None:
+        self._down = down
+        self._twins = twins
+        self._alarms = alarms
+        self._latest = latest
+        self.messages: list[Downward] = []
+
+    def by_kind(self) -> dict[str, Deed]:
+        """Return what does each kind; what can't be done is an outcome too."""
+        return {
+            "command": _told(self._command),
+            "set_twin": _told(self._set_twin),
+            "raise_alarm": _told(self._raise_alarm),
+            "clear_alarm": _told(self._clear_alarm),
+            WITHDRAW: _told(self._withdraw),
+            "latest": _told(self._read_latest),
+        }
+
+    def _command(self, _: Firing, effect: Effect, now: int) -> Outcome:
+        told = effect.parameters
+        device = topics.device_id(told["device_id"])
+        command = {
+            "id": effect.id,
+            "device": device,
+            "type": told["type"],
+            "parameters": told["parameters"],
+            "expires": now + told["expires"],
+        }
+        if (message := self._down.keep(command)) is not None:
+            self.messages.append(message)
+        return Outcome(SENT)
+
+    def _set_twin(self, _: Firing, effect: Effect, now: int) -> Outcome:
+        device, desired = topics.device_id(effect.parameters["device_id"]), effect.parameters["desired"]
+        if not isinstance(desired, dict):
+            raise Rejected("desired", "must be an object")
+        if (refused := self._twins.take(device, Patch(effect.id, desired), now)) is not None:
+            return Outcome(FAILED, error=f"no device would take this: {refused}")
+        for behind in self._twins.behind(device):
+            self.messages.append(Downward(device, topics.DESIRED, behind.payload))
+        return Outcome(DONE, {"version": self._twins.desired(device).version})
+
+    def _raise_alarm(self, firing: Firing, effect: Effect, now: int) -> Outcome:
+        told = effect.parameters
+        mark = Mark(firing.at, effect.id, True, firing.rule, told["severity"], told.get("message", ""))
+        self._alarms.mark(*_alarm(told), mark, now)
+        return Outcome(DONE)
+
+    def _clear_alarm(self, firing: Firing, effect: Effect, now: int) -> Outcome:
+        self._alarms.mark(*_alarm(effect.parameters), Mark(firing.at, effect.id, False, firing.rule), now)
+        return Outcome(DONE)
+
+    def _withdraw(self, _: Firing, effect: Effect, now: int) -> Outcome:
+        told = effect.parameters
+        self._alarms.withdraw(*_alarm(told), told["effect"], effect.id, now)
+        return Outcome(DONE)
+
+    def _read_latest(self, _: Firing, effect: Effect, __: int) -> Outcome:
+        device, metric = effect.parameters["device_id"], effect.parameters["metric"]
+        found = self._latest.of(device, metric)
+        if found is None:
+            return Outcome(FAILED, error=f"no value of {metric} of {device} has come since the rule was put to work")
+        return Outcome(DONE, found)
+
+
+def _told(deed: Deed) -> Deed:
+    """Return a deed of which Rejected is an outcome like others."""
+
+    def do(firing: Firing, effect: Effect, now: int) -> Outcome:
+        try:
+            return deed(firing, effect, now)
+        except Rejected as error:
+            return Outcome(FAILED, error=str(error))
+
+    return do
+
+
+def _alarm(told: dict[str, Any]) -> tuple[str, str]:
+    """Return whose alarm it is, and its name. Raises Rejected."""
+    return topics.device_id(told["device_id"]), text(told, "alarm")

@@ -1,0 +1,192 @@
+"""What rules ask to be done: kept with the firing, done once, and what became of it told to the cloud. (E3)"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fieldloom_engine.rules import Effect, Firing
+from fieldloom_runtime.records import Event, Expired, Record, Result
+
+ACTION = "rule.action"
+WITHHELD, WAITING, SENT, DONE, FAILED = "withheld", "waiting", "sent", "done", "failed"
+"""Withheld is not to be done; waiting is to be done, or tried again; sent waits for its device's answer."""
+KEPT = 10_000  # of those that are over
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 600_000
+TRIES = 12
+OLDEST_MS = 86_400_000
+"""What could not be done for so long is not done any more."""
+
+
+class Outcome(NamedTuple):
+    """What became of an effect."""
+
+    status: str
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+Deed = Callable[[Firing, Effect, int], Outcome]
+"""Does an effect inside the transaction that keeps it, at a time in Unix ms."""
+
+
+class Due(NamedTuple):
+    """An effect that is to be done now."""
+
+    id: str
+    rule: str
+    device: str
+    kind: str
+    parameters: dict[str, Any]
+    attempts: int
+    """How often it was tried before."""
+
+
+class Effects:
+    """On the gateway's database; all that changes something belongs into a transaction of its caller.
+
+    `deeds` are done at once, all other kinds later by whoever asks what is due; `tell` sends a record up.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, deeds: Mapping[str, Deed], tell: Callable[[Record], None]
+    ) -> None:
+        self._db = connection
+        self._deeds = deeds
+        self._tell = tell
+        self._fresh: dict[str, tuple[Any, ...]] = {}
+        """Rows that the transaction has yet to write, by id."""
+        self._ended = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """By (kind, what became of it)."""
+        self.has_more = False
+        """Whether something came since it was set to False that waits to be done."""
+
+    def take(self, firing: Firing, effect: Effect, now: int) -> None:
+        """Do an effect, or keep it for later; one that came before is not done again."""
+        if effect.withheld is not None:
+            self.counts[effect.kind, WITHHELD] += 1
+            return
+        if self._is_known(effect.id):
+            return
+        deed = self._deeds.get(effect.kind)
+        outcome = Outcome(WAITING) if deed is None else deed(firing, effect, now)
+        device, due = firing.event.source, now if deed is None else None
+        row = (effect.id, firing.rule, device, effect.kind, _text(effect.parameters), now, due)
+        self._fresh[effect.id] = (*row, outcome.status, _optional(outcome.result), outcome.error)
+        if deed is None:
+            self.has_more = True
+        else:
+            self._note(effect.id, device, effect.kind, outcome, now)
+
+    def write(self) -> None:
+        """Write what was taken, and forget the oldest of what is over where there is too much."""
+        if self._fresh:
+            columns = "id, rule, device, kind, parameters, asked, due, status, result, error, attempts"
+            query = f"INSERT INTO effect ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608
+            self._db.executemany(query, self._fresh.values())
+            self._fresh.clear()
+        if self._ended:
+            query = "DELETE FROM effect WHERE number <= (SELECT max(number) FROM effect) - ? AND status IN (?, ?)"
+            self._db.execute(query, (KEPT, DONE, FAILED))
+            self._ended = 0
+
+    def forget(self) -> None:
+        """Undo what memory took of a transaction that was rolled back."""
+        self._fresh.clear()
+        self._ended = 0
+
+    def hear(self, record: Result | Expired) -> None:
+        """Take a word on a command, which may be of a rule."""
+        query = "SELECT device, kind, parameters FROM effect WHERE id = ? AND status = ?"
+        row = self._db.execute(query, (record.id, SENT)).fetchone()
+        if row is None:
+            return
+        device, kind, parameters = row
+        if json.loads(parameters)["device_id"] != record.device:
+            return  # nobody else may say what became of a device's command
+        if isinstance(record, Expired):
+            outcome = Outcome(FAILED, error="the device has not answered in time")
+        elif record.status == "succeeded":
+            outcome = Outcome(DONE, record.result)
+        elif record.status == "accepted":
+            return
+        else:
+            outcome = Outcome(FAILED, record.result, f"{record.status}: {record.error or 'without a reason'}")
+        self._end(record.id, device, kind, outcome, record.at)
+
+    def due(self, kinds: Collection[str], now: int, limit: int) -> list[Due]:
+        """Return what is to be done now of some kinds, the oldest first."""
+        marks = ", ".join("?" * len(kinds))
+        columns = "id, rule, device, kind, parameters, attempts"
+        query = f"SELECT {columns} FROM effect WHERE due <= ? AND kind IN ({marks}) ORDER BY due LIMIT ?"  # noqa: S608
+        rows = self._db.execute(query, (now, *kinds, limit))
+        return [
+            Due(name, rule, device, kind, json.loads(told), attempts)
+            for name, rule, device, kind, told, attempts in rows
+        ]
+
+    def settle(self, one: Due, outcome: Outcome, now: int) -> None:
+        """Take note of what became of an effect that was due."""
+        self._end(one.id, one.device, one.kind, outcome, now)
+
+    def postpone(self, one: Due, reason: str, now: int) -> None:
+        """Have an effect tried again later; what was tried too often is given up."""
+        if one.attempts + 1 >= TRIES:
+            self.settle(one, Outcome(FAILED, error=f"given up after {TRIES} tries: {reason}"), now)
+            return
+        pause = min(FIRST_PAUSE_MS << one.attempts, LONGEST_PAUSE_MS)
+        row = (now + pause, reason, one.id)
+        self._db.execute("UPDATE effect SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?", row)
+
+    def give_up(self, now: int) -> None:
+        """Give up what has waited too long."""
+        query = "SELECT id, device, kind FROM effect WHERE due IS NOT NULL AND asked < ?"
+        for identifier, device, kind in self._db.execute(query, (now - OLDEST_MS,)).fetchall():
+            self._end(identifier, device, kind, Outcome(FAILED, error="it could not be done for a day"), now)
+
+    def has_old(self, now: int) -> bool:
+        """Whether something has waited too long."""
+        query = "SELECT 1 FROM effect WHERE due IS NOT NULL AND asked < ? LIMIT 1"
+        return self._db.execute(query, (now - OLDEST_MS,)).fetchone() is not None
+
+    def newest(self, rule: str, limit: int) -> list[dict[str, Any]]:
+        """Return what a rule has asked for last, the newest first."""
+        names = ("id", "device", "kind", "parameters", "asked", "status", "attempts", "result", "error")
+        query = f"SELECT {', '.join(names)} FROM effect WHERE rule = ? ORDER BY number DESC LIMIT ?"  # noqa: S608
+        shown = [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (rule, limit))]
+        for one in shown:
+            one["parameters"] = json.loads(one["parameters"])
+            one["result"] = None if one["result"] is None else json.loads(one["result"])
+        return shown
+
+    def _end(self, identifier: str, device: str, kind: str, outcome: Outcome, now: int) -> None:
+        row = (outcome.status, _optional(outcome.result), outcome.error, identifier)
+        self._db.execute("UPDATE effect SET status = ?, due = NULL, result = ?, error = ? WHERE id = ?", row)
+        self._note(identifier, device, kind, outcome, now)
+
+    def _note(self, identifier: str, device: str, kind: str, outcome: Outcome, now: int) -> None:
+        status, result, error = outcome
+        self.counts[kind, status] += 1
+        if status == SENT:
+            return
+        data = {"effect": identifier, "kind": kind, "status": status, "result": result, "error": error}
+        self._tell(Event(device, now, now, type=ACTION, data=data))
+        self._ended += 1
+
+    def _is_known(self, identifier: str) -> bool:
+        query = "SELECT 1 FROM effect WHERE id = ?"
+        return identifier in self._fresh or self._db.execute(query, (identifier,)).fetchone() is not None
+
+
+def _text(told: Any) -> str:
+    return _encode(told).decode()
+
+
+def _optional(told: Any) -> str | None:
+    return None if told is None else _text(told)

@@ -1,0 +1,42 @@
+"""Who judges what goes up, in the transaction that keeps it: rules are above the ingest, which knows only this."""
+
+from typing import NamedTuple, Protocol
+
+from fieldloom_runtime.down import Rule, Rules
+from fieldloom_runtime.records import Record
+
+
+class Downward(NamedTuple):
+    """A message for a device."""
+
+    device: str
+    verb: str
+    payload: bytes
+
+
+class Judge(Protocol):
+    """What judges. It is told inside a transaction of the store; what follows from it commits with what it was told."""
+
+    def hear(self, record: Record) -> None:
+        """Judge a record that goes up."""
+        ...
+
+    def take_down(self, told: Rule | Rules, now: int) -> None:
+        """Take what the cloud says of rules. `now` is the clock, Unix ms."""
+        ...
+
+    def retarget(self) -> None:
+        """Take note that a device tells another type or other tags of itself."""
+        ...
+
+    def write(self) -> None:
+        """Write what memory took since the last time; called before each commit."""
+        ...
+
+    def forget(self) -> None:
+        """Undo what memory took of a transaction that was rolled back."""
+        ...
+
+    def messages(self) -> list[Downward]:
+        """Return what devices are to be told of what was committed since it was asked last."""
+        ...

@@ -1,0 +1,51 @@
+-- A gateway's disk of version 5: a device that has sent one record, and no rules.
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS received (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+  first INTEGER NOT NULL, last INTEGER PRIMARY KEY, covers TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS lane (last INTEGER PRIMARY KEY, stream BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uncarried (device TEXT, boot INTEGER, spans TEXT NOT NULL, PRIMARY KEY (device, boot)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS open_window (
+  device TEXT, chain TEXT, metric TEXT, start INTEGER, body TEXT NOT NULL, PRIMARY KEY (device, chain, metric, start)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS described (device TEXT PRIMARY KEY, type TEXT, tags TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS device (
+  device TEXT PRIMARY KEY, online INTEGER NOT NULL, boot INTEGER NOT NULL, session TEXT NOT NULL,
+  started_at INTEGER, seen INTEGER NOT NULL, began INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT NULL, wakes_by INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS command (
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
+CREATE TABLE IF NOT EXISTS certificate (device TEXT PRIMARY KEY, request TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dead_letter (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+  length INTEGER NOT NULL, reason TEXT NOT NULL, device TEXT NOT NULL DEFAULT '', boot INTEGER, seq INTEGER, stage TEXT
+);
+CREATE INDEX IF NOT EXISTS dead_letter_of_device ON dead_letter (device, number);
+CREATE TABLE IF NOT EXISTS crl_part (number INTEGER, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (number, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS expelled (identity TEXT PRIMARY KEY, number INTEGER NOT NULL, hold INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS twin_desired (
+  device TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL, applied TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slowed (device TEXT PRIMARY KEY, before TEXT NOT NULL, wanted INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS taken_once (
+  device TEXT, key TEXT, faults TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS taken_once_by_age ON taken_once (at);
+CREATE TABLE IF NOT EXISTS credential (
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, protocol TEXT NOT NULL, secret BLOB NOT NULL, ends INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS credential_by_secret ON credential (protocol, secret);
+CREATE INDEX IF NOT EXISTS credential_by_digits ON credential (substr(id, -12));
+INSERT INTO meta VALUES ('stream', X'000102030405060708090a0b0c0d0e0f');
+INSERT INTO meta VALUES ('express_stream', X'00010203040506070000000000000000');
+INSERT INTO meta VALUES ('numbered', 1);
+INSERT INTO meta VALUES ('express_numbered', 4503599627370496);
+INSERT INTO received VALUES ('dev-1', 7, '[[1, 1]]');
+INSERT INTO outbox VALUES (1, 1, '[["dev-1", 7, 1, 1]]', '{"kind":"telemetry","device":"dev-1","ts":1790000000000,"at":1790000000000,"boot":7,"seq":1,"values":{"t":1}}');
+PRAGMA user_version = 5;
