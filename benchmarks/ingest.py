@@ -116,6 +116,8 @@ class Lane:
 class Bench:
     """One broker and all that is connected to it."""
 
+    names: tuple[str, ...] = LANES
+
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder
         self._data = folder / "gateway"
@@ -131,10 +133,19 @@ class Bench:
         local = peers.Broker("127.0.0.1", self._ports["local"], own.cert, own.cert, own.key)
         processes = {
             OURS: self._run([FIELDLOOM, "gateway", "run", "--data", self._data]),
-            NODE_RED: self._ended(peers.start_node_red(folder / "node-red", local)),
-            PAHO: self._ended(peers.start_paho(folder / "paho", local)),
+            **{name: self._ended(process) for name, process in self.start_peers(folder, local).items()},
         }
-        self.lanes = {verb: Lane(self._publishers(verb), processes.get(verb)) for verb in LANES}
+        self.lanes = {verb: Lane(self.publishers(verb), processes.get(verb)) for verb in self.names}
+
+    def start_peers(self, folder: Path, local: peers.Broker) -> dict[str, subprocess.Popen[bytes]]:
+        return {
+            NODE_RED: peers.start_node_red(folder / "node-red", local, peers.FLOW),
+            PAHO: peers.start_script(folder / "paho", local, peers.SCRIPT),
+        }
+
+    def configure(self, data: Path) -> None:
+        """Write what the gateway does with a record."""
+        (data / "transformers.yaml").write_text(CHAIN)
 
     async def connect(self) -> None:
         address = ("127.0.0.1", self._ports["mqtt"])
@@ -178,12 +189,14 @@ class Bench:
         subprocess.run(command, check=True, stdout=sys.stderr)
         settings = json.loads((self._data / "gateway.json").read_text())
         (self._data / "gateway.json").write_text(json.dumps({**settings, "outbox_bytes": 2**34}))
-        (self._data / "transformers.yaml").write_text(CHAIN)
+        self.configure(self._data)
         rights = self._data / "broker" / "rights.acl"
-        more = [f"pattern write fl/v1/d/%u/{verb}" for verb in LANES[1:]] + [f"pattern read fl/v1/d/%u/{GENERATOR}"]
+        more = [f"pattern write fl/v1/d/%u/{verb}" for verb in self.names[1:]] + [
+            f"pattern read fl/v1/d/%u/{GENERATOR}"
+        ]
         rights.write_text("\n".join(more) + "\n" + rights.read_text())
 
-    def _publishers(self, lane: str) -> list[Publisher]:
+    def publishers(self, lane: str) -> list[Publisher]:
         verb = topics.TELEMETRY if lane == OURS else lane
         return [Publisher(f"{lane}-{number}", verb) for number in range(1, DEVICES + 1)]
 

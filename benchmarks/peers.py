@@ -17,13 +17,21 @@ NODE_RED = "5.0.7"
 FOLDER = Path(__file__).parents[1] / ".cache" / "node-red"
 SERVER = FOLDER / "node_modules" / "node-red" / "red.js"
 
-FUNCTION = """
+FLOW: list[dict[str, object]] = [
+    {
+        "id": "work",
+        "type": "function",
+        "func": """
 const told = JSON.parse(msg.payload);
 told.values.temperature = told.values.temperature * 1.8 + 32;
 msg.topic = msg.topic.replace(/[^/]*$/, "ack");
 msg.payload = JSON.stringify(told);
 return msg;
-"""
+""",
+        "outputs": 1,
+        "wires": [["out"]],
+    },
+]
 
 SCRIPT = """
 import json, sys
@@ -66,36 +74,39 @@ def install() -> None:
     )
 
 
-def start_node_red(folder: Path, broker: Broker) -> subprocess.Popen[bytes]:
+def start_node_red(
+    folder: Path, broker: Broker, flow: list[dict[str, object]], datatype: str = "utf8"
+) -> subprocess.Popen[bytes]:
+    """Start it with a flow from node `work` to node `out`; `datatype` is what the former gets."""
     install()
     folder.mkdir()
     (folder / "settings.js").write_text(
         "module.exports = {httpAdminRoot: false, httpNodeRoot: false, uiHost: '127.0.0.1', uiPort: 0, "
         "credentialSecret: false, logging: {console: {level: 'warn'}}}"
     )
-    (folder / "flows.json").write_text(json.dumps(_flow(broker)))
+    (folder / "flows.json").write_text(json.dumps(_flow(broker, flow, datatype)))
     options = ["--userDir", folder, "--settings", folder / "settings.js", folder / "flows.json"]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen([NODE, SERVER, *options], stdout=log, stderr=log)
 
 
-def start_paho(folder: Path, broker: Broker) -> subprocess.Popen[bytes]:
+def start_script(folder: Path, broker: Broker, script: str) -> subprocess.Popen[bytes]:
     folder.mkdir()
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, *map(str, broker)], stdout=log, stderr=log)
+        return subprocess.Popen([sys.executable, "-c", script, *map(str, broker)], stdout=log, stderr=log)
 
 
-def _flow(broker: Broker) -> list[dict[str, object]]:
+def _flow(broker: Broker, flow: list[dict[str, object]], datatype: str) -> list[dict[str, object]]:
     tls = {"cert": str(broker.cert), "key": str(broker.key), "ca": str(broker.ca), "verifyservercert": True}
     told = {"broker": broker.host, "port": str(broker.port), "usetls": True, "tls": "tls", "clientid": "node-red"}
     options = {"protocolVersion": "5", "keepalive": "60", "cleansession": True, "autoConnect": True}
-    hears = {"topic": "fl/v1/d/+/node-red", "qos": "0", "datatype": "utf8", "inputs": 0, "rh": 0, "rap": True}
+    hears = {"topic": "fl/v1/d/+/node-red", "qos": "0", "datatype": datatype, "inputs": 0, "rh": 0, "rap": True}
     shown = {"z": "flow", "x": 1, "y": 1}  # without a place a node counts as configuration
     return [
         {"id": "flow", "type": "tab", "label": "peer"},
         {"id": "tls", "type": "tls-config", **tls},
         {"id": "broker", "type": "mqtt-broker", **told, **options},
         {**shown, "id": "in", "type": "mqtt in", **hears, "broker": "broker", "wires": [["work"]]},
-        {**shown, "id": "work", "type": "function", "func": FUNCTION, "outputs": 1, "wires": [["out"]]},
+        *({**shown, **node} for node in flow),
         {**shown, "id": "out", "type": "mqtt out", "topic": "", "qos": "0", "retain": "false", "broker": "broker"},
     ]
