@@ -22,7 +22,7 @@ from fieldloom_gateway.adapters.base import Message, Site
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.automation import folder
-from fieldloom_gateway.automation.effects import Due, Outcome
+from fieldloom_gateway.automation.effects import Again, Due, Outcome
 from fieldloom_gateway.automation.performing import Handler, Performer, Publishing, write_log
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
@@ -44,7 +44,7 @@ from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.status import status_app
 from fieldloom_gateway.transformers import Transformers, add_reload
 from fieldloom_gateway.twins import Shown, add_twins
-from fieldloom_runtime import parts
+from fieldloom_runtime import outgoing, parts
 from fieldloom_runtime.door import Door
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
@@ -112,7 +112,11 @@ class Gateway:
         self._ingest = Ingest(
             self._adapters, self._store, self._writer, unix_ms, self._tell_of_records, self._releases.hear
         )
-        self._handlers: dict[str, Handler] = {"log": write_log, "publish": Publishing(broker.publish).publish}
+        self._handlers: dict[str, Handler] = {
+            "log": write_log,
+            "publish": Publishing(broker.publish).publish,
+            **dict.fromkeys(outgoing.KINDS, outgoing.Outgoing(data).perform),
+        }
         self._performer = Performer(self._handlers, self._effects_due, self._settle_effect)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -234,9 +238,9 @@ class Gateway:
         due: list[Due] = await self._in_store(effects.due, self._handlers, unix_ms(), limit)
         return due
 
-    async def _settle_effect(self, one: Due, outcome: Outcome | str) -> bool:
+    async def _settle_effect(self, one: Due, outcome: Outcome | Again) -> bool:
         effects = self._automation.effects
-        take = effects.postpone if isinstance(outcome, str) else effects.settle
+        take = effects.postpone if isinstance(outcome, Again) else effects.settle
         try:
             await self._in_store(self._store.commit, take, one, outcome, unix_ms())
         except sqlite3.Error as error:

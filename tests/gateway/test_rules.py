@@ -16,11 +16,13 @@ from fieldloom_engine.rules import TELEMETRY, WITHDRAW, run
 from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.rules.cases import BEGINNING
 from fieldloom_gateway.automation import folder
-from fieldloom_gateway.automation.performing import NotPerformed, Performer, Publishing
+from fieldloom_gateway.automation.effects import Again
+from fieldloom_gateway.automation.performing import Performer, Publishing
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.ingest.database import FILE, open_database
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.down import Rule, Rules, TwinPatch
+from fieldloom_runtime.outgoing import NotPerformed
 from fieldloom_runtime.records import Event, decode
 from fixtures.stories import stories
 
@@ -549,7 +551,7 @@ class Doing:
 
     async def settle(self, one, outcome):
         effects = self.gateway.rules.effects
-        take = effects.postpone if isinstance(outcome, str) else effects.settle
+        take = effects.postpone if isinstance(outcome, Again) else effects.settle
         self.gateway.store.commit(take, one, outcome, self.gateway.now)
         return True
 
@@ -568,12 +570,14 @@ class Doing:
 async def test_an_effect_is_tried_again_with_growing_pauses_and_told_once(gateway):
     gateway.deploy(rule(do=[{"http": {"url": "https://example.com"}}]))
     gateway.take(reading(1, 0, t=90))
-    doing = Doing(gateway, [NotPerformed("503", again=True), NotPerformed("503", again=True), {"status": 200}])
+    doing = Doing(
+        gateway, [NotPerformed("503", again=True), NotPerformed("429", again=True, after_s=60), {"status": 200}]
+    )
 
     await doing.turn()
     await doing.turn()
     assert len(doing.done) == 1, "not before its pause is over"
-    for pause in (5_000, 10_000):
+    for pause in (5_000, 60_000):
         gateway.kill()
         gateway.now += pause
         await doing.turn()

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from fieldloom_contract import topics
 from fieldloom_gateway.commands import app
+from fieldloom_runtime import files
 from fixtures.certificates import TestAuthority
 from fixtures.processes import wait_until_ready
+from fixtures.web import server
 from gateway.conftest import GATEWAY, Site, hear
 from gateway.test_ingest import outbox, report
 from gateway.test_uplink import cloud_client, command_down, down_ack, run_cloud_broker
@@ -37,6 +39,11 @@ SEQUENCE = {
         {"publish": {"topic": "site/alarms/{{ device_id }}", "payload": {"rule": "{{ rule.id }}", "at": "{{ at }}"}}}
     ],
 }
+CALL = {
+    "id": "call",
+    "when": {"event_type": "call"},
+    "do": [{"http": {"url": "{{ data.url }}", "body": "{{ data.n }}"}}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rules")
     site = Site(folder, TestAuthority(folder / "pki")).start()
     broker = run_cloud_broker(site, site.authority)
-    asyncio.run(deploy(site, OVERHEAT, SEQUENCE))
+    asyncio.run(deploy(site, OVERHEAT, SEQUENCE, CALL))
     broker.stop()
     yield site
     site.stop()
@@ -169,6 +176,28 @@ async def test_what_an_outage_held_back_amends_and_commands_nothing(site):
     assert all(one["data"]["late"] for one in told(site, "dev-3", "rule.fired"))
 
 
+async def test_a_web_server_is_called_with_the_effects_id(site):
+    secrets = site.data / "webhooks.yaml"
+    files.write(secrets, secrets.read_text() + "allow: [127.0.0.1/32]\n")
+    with server("127.0.0.1") as (port, arrived):
+        async with device(site, "dev-4") as client:
+            data = {"url": f"http://127.0.0.1:{port}/hook", "n": 7}
+            await report(client, "dev-4", {**happened(1, "call"), "data": data}, verb="event")
+        (outcome,) = await asyncio.to_thread(outcomes_of, site, "dev-4")
+
+    assert (outcome["data"]["status"], outcome["data"]["result"]["status"]) == ("done", 200)
+    assert {call.headers["Idempotency-Key"] for call in arrived} == {outcome["data"]["effect"]}
+    assert [call.body for call in arrived] == [b"7"]
+
+
+def outcomes_of(site, name):
+    deadline = time.monotonic() + 60
+    while not (found := told(site, name, "rule.action")):
+        assert time.monotonic() < deadline, "nothing became of it in 60 s"
+        time.sleep(0.1)
+    return found
+
+
 def test_rules_are_seen_explained_and_reloaded_over_the_gateways_own_interface(site):
     (site.data / "rules").mkdir()
     (site.data / "rules" / "own.yaml").write_text(
@@ -179,6 +208,7 @@ def test_rules_are_seen_explained_and_reloaded_over_the_gateways_own_interface(s
     listed = json.loads(run(site, "list", "--json").stdout)["items"]
     assert [(one["id"], one["origin"], one["mode"]) for one in listed] == [
         ("break-in", "cloud", "active"),
+        ("call", "cloud", "active"),
         ("overheat", "cloud", "active"),
         ("own", "folder", "active"),
     ]
@@ -190,7 +220,7 @@ def test_rules_are_seen_explained_and_reloaded_over_the_gateways_own_interface(s
     assert "overheat" in run(site, "list").stdout
     assert local(site, "GET", "/rules/unknown").status_code == 404
     metrics = httpx2.get(f"http://127.0.0.1:{site.ports['http']}/metrics", timeout=20).text
-    assert "fieldloom_gateway_rules_at_work 3.0" in metrics
+    assert "fieldloom_gateway_rules_at_work 4.0" in metrics
     assert 'fieldloom_gateway_rules_total{what="events"}' in metrics
 
 

@@ -31,6 +31,15 @@ class Outcome(NamedTuple):
 
 _encode = msgspec.json.Encoder().encode
 
+
+class Again(NamedTuple):
+    """An effect that could not be done yet."""
+
+    reason: str
+    after_ms: int = 0
+    """No try before so long helps."""
+
+
 Deed = Callable[[Firing, Effect, int], Outcome]
 """Does an effect inside the transaction that keeps it, at a time in Unix ms."""
 
@@ -135,13 +144,13 @@ class Effects:
         """Take note of what became of an effect that was due."""
         self._end(one.id, one.device, one.kind, outcome, now)
 
-    def postpone(self, one: Due, reason: str, now: int) -> None:
+    def postpone(self, one: Due, again: Again, now: int) -> None:
         """Have an effect tried again later; what was tried too often is given up."""
         if one.attempts + 1 >= TRIES:
-            self.settle(one, Outcome(FAILED, error=f"given up after {TRIES} tries: {reason}"), now)
+            self.settle(one, Outcome(FAILED, error=f"given up after {TRIES} tries: {again.reason}"), now)
             return
-        pause = min(FIRST_PAUSE_MS << one.attempts, LONGEST_PAUSE_MS)
-        row = (now + pause, reason, one.id)
+        pause = max(again.after_ms, min(FIRST_PAUSE_MS << one.attempts, LONGEST_PAUSE_MS))
+        row = (now + pause, again.reason, one.id)
         self._db.execute("UPDATE effect SET attempts = attempts + 1, due = ?, error = ? WHERE id = ?", row)
 
     def give_up(self, now: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 
-from fieldloom_gateway.automation.effects import DONE, FAILED, Due, Outcome
+from fieldloom_gateway.automation.effects import DONE, FAILED, Again, Due, Outcome
+from fieldloom_runtime.outgoing import NotPerformed
 
 log = structlog.get_logger()
 
@@ -22,16 +23,8 @@ Handler = Callable[[Due], Awaitable[dict[str, Any] | None]]
 """Does an effect and returns its result. Raises NotPerformed. The same effect may come again after a crash."""
 
 
-class NotPerformed(Exception):  # noqa: N818 - it reads as what happened
-    """An effect that could not be done; `again` says whether another try may help."""
-
-    def __init__(self, reason: str, *, again: bool) -> None:
-        super().__init__(reason)
-        self.again = again
-
-
-Settle = Callable[[Due, Outcome | str], Awaitable[bool]]
-"""Keeps what became of an effect, or with a reason alone, that it is to be tried again; False when the disk refuses."""
+Settle = Callable[[Due, Outcome | Again], Awaitable[bool]]
+"""Keeps what became of an effect, or that it is to be tried again; False when the disk refuses."""
 
 
 class Performer:
@@ -72,11 +65,13 @@ class Performer:
         finally:
             self._in_hand.discard(one.id)
 
-    async def _outcome(self, one: Due) -> Outcome | str:
+    async def _outcome(self, one: Due) -> Outcome | Again:
         try:
             return Outcome(DONE, await self._handlers[one.kind](one))
         except NotPerformed as error:
-            return str(error) if error.again else Outcome(FAILED, error=str(error))
+            if error.again:
+                return Again(str(error), round((error.after_s or 0) * 1000))
+            return Outcome(FAILED, error=str(error))
         except Exception as error:
             # A fault of a handler stops neither the other actions nor the process.
             log.exception("handler_failed", kind=one.kind, effect=one.id)

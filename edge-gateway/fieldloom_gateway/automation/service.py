@@ -144,8 +144,7 @@ class Automation:
 
     def explain(self, name: str, event: Judged) -> dict[str, Any]:
         """Return what a rule makes of an event that would come now. Raises KeyError without such a rule. (E10)"""
-        explained: dict[str, Any] = _as_json(self._memory.engine.explain(name, event))
-        return explained
+        return self._memory.engine.explain(name, event).as_json()
 
     def status(self) -> dict[str, Any]:
         """Return what `status` tells."""
@@ -198,12 +197,3 @@ class Automation:
     def _with_figures(self, told: dict[str, Any]) -> dict[str, Any]:
         figures = self._memory.engine.figures().get(told["id"])
         return {**told, "figures": None if figures is None else asdict(figures)}
-
-
-def _as_json(told: Any) -> Any:
-    """Return an explanation as JSON: named tuples become objects."""
-    if hasattr(told, "_asdict"):
-        return {name: _as_json(value) for name, value in told._asdict().items()}
-    if isinstance(told, tuple):
-        return [_as_json(one) for one in told]
-    return told
