@@ -248,7 +248,7 @@ def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Cred
             if isinstance(read, TwinPatch):
                 topics.device_id(read.device)
                 messages.desired(read.version, read.values)
-            return None if isinstance(read, (Withdrawn, Rule, Rules)) else read
+            return None if isinstance(read, Withdrawn) else read
         topics.device_id(record["device"])
         messages.command(record["id"], record["type"], record["parameters"], record["expires"])
     except (*UNREADABLE, ValueError, AttributeError, KeyError, TypeError, Rejected) as error:
