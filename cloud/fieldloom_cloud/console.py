@@ -16,6 +16,7 @@ PAGES = (
     "/groups/{group}",
     "/types",
     "/types/{type}",
+    "/alarms",
     "/discoveries",
 )
 """The console's own addresses besides `/`: all of them are its one document."""

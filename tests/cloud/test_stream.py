@@ -144,6 +144,16 @@ async def test_a_watcher_hears_what_fits_and_then_how_much_did_not():
         assert await late.get() is None
 
 
+async def test_a_watcher_of_one_device_hears_the_alarms_of_all_if_it_wants_to():
+    hub = Hub()
+    mine, others = Change("event", "mine", {}), [Change("alarm", "other", {}), Change("event", "other", {})]
+    with hub.watch("mine") as one, hub.watch("mine", every_alarm=True) as both:
+        hub.tell([*others, mine])
+
+        assert await one.get() == mine
+        assert [await both.get(), await both.get()] == [others[0], mine]
+
+
 def test_a_cloud_with_an_idle_stream_open_stops_at_once(tmp_path):
     cloud = Cloud(tmp_path).start()
     with (

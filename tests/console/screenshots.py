@@ -1,10 +1,12 @@
 """Takes the pictures of the README from a running system: `make screenshots`. No test of `make test`."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import expect
 
 from console.conftest import Visitor
+from console.test_console import now_ms, report
 from e2e.test_boards import wait_for
 from e2e.test_discovery import forget
 from fixtures.commands import fieldloom
@@ -59,6 +61,7 @@ def test_pictures(system, chromium):
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "fleet.png", clip={"x": 0, "y": 0, "width": 1280, "height": 640})
     pictures_of_registry(system, one)
+    picture_of_alarms(system, one)
     one.context.close()
 
     assert all(image.stat().st_size < MOST_BYTES for image in IMAGES.glob("*.png"))
@@ -88,6 +91,36 @@ def pictures_of_registry(system, one):
     page.get_by_role("button", name="Approve").click()
     page.get_by_label("Name").fill("Vestibule")
     take(page, "discoveries", 300)
+
+
+ALARMS = (
+    ("boiler-1", "pressure", "minor", "2.1 bar, usually from 1.2 to 1.8"),
+    ("freezer-2", "defrost", "info", "The evaporator defrosts"),
+    ("pump-3", "vibration", "warning", "4.6 mm/s for ten minutes"),
+    ("freezer-1", "warm", "major", "-9 degrees"),
+)
+
+
+def picture_of_alarms(system, one):
+    """Alarms of several severities, one of them open, and a device that is muted."""
+    for device in sorted({device for device, *_ in ALARMS}):
+        system.enrol_device(device)
+    with system.api() as api:
+        ends = datetime.now(UTC) + timedelta(hours=2)
+        mute = {"device": "pump-3", "ends": ends.isoformat(), "reason": "New bearings"}
+        api.post("/api/v1/mutes", json=mute).raise_for_status()
+    page = one.open("/alarms")
+    for device, alarm, severity, message in ALARMS:
+        report(system, device, f"{alarm}-1", alarm=alarm, severity=severity, message=message, raised_at=now_ms())
+    warm = {"alarm": "warm", "message": "-4 degrees"}
+    report(system, "freezer-1", "warm-2", severity="critical", raised_at=now_ms(), **warm)
+    row = page.locator("[data-alarm]").filter(has_text="freezer-1")
+    expect(row).to_contain_text("Critical")
+    row.get_by_role("button", name="Details").click()
+    page.get_by_label("Note").fill("I close the door")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("[data-what=acknowledged]")).to_be_visible()
+    take(page, "alarms", 600)
 
 
 def take(page, name, height):

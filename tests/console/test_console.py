@@ -1,6 +1,11 @@
-"""The console in a real browser, on a real system: logging in, the fleet, a device, its commands, dead letters. (A5)"""
+"""The console in a real browser, on a real system: logging in, the fleet, a device, its commands, dead letters. (A5)
 
+Alarms and mutes too. (E7)
+"""
+
+import json
 import re
+import time
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -10,7 +15,7 @@ from console.conftest import BOARDS, changes
 from e2e.test_boards import wait_for
 from e2e.test_discovery import forget
 from fixtures.commands import fieldloom
-from fixtures.strangers import publish_garbage
+from fixtures.strangers import publish, publish_garbage
 
 
 def test_a_link_lets_one_in_once_and_logging_out_ends_it(visitor):
@@ -320,6 +325,83 @@ def test_a_found_board_is_dismissed_and_approved_with_its_name(visitor, system):
         system.fleet.off("found-1")
 
 
+def report(system, device, effect, kind="alarm.raised", **word):
+    """Let an enrolled device report of its alarm `overheat`."""
+    data = {"alarm": "overheat", "effect": effect, "severity": "major", "message": "81 degrees", "rule": "hot", **word}
+    publish(system, device, "event", json.dumps({"type": kind, "data": data}).encode())
+
+
+def now_ms():
+    return time.time_ns() // 1_000_000
+
+
+def test_an_alarm_is_cared_for_and_ends_before_the_eyes_of_who_watches(visitor, system):
+    system.enrol_device("boiler-1")
+    one = visitor(reduced_motion="reduce").log_in("operator")  # colours that still change have no contrast
+    page = one.open("/devices/board-1")
+    badge, alarm = page.locator("[data-unacknowledged]"), page.locator("[data-alarm]")
+    expect(page.get_by_role("region", name="Alarms").get_by_text("No open alarms")).to_be_visible()
+    expect(badge).to_have_count(0)
+
+    report(system, "boiler-1", "e1", raised_at=now_ms())
+    expect(badge).to_have_attribute("data-unacknowledged", "1")  # on the page of another device
+    page.get_by_role("link", name="Alarms not acknowledged: 1").click()
+    expect(alarm).to_contain_text("81 degrees")
+    expect(alarm).to_contain_text("Major")
+    report(system, "boiler-1", "e2", raised_at=now_ms(), severity="critical")
+    expect(alarm).to_contain_text("Critical")
+
+    alarm.get_by_role("button", name="Details").click()
+    page.get_by_label("Note").fill("on my way")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(alarm).to_contain_text("Acknowledged")
+    expect(page.locator("[data-what=acknowledged]")).to_contain_text("on my way")
+    expect(badge).to_have_count(0)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert faults(page) == [], scheme
+
+    alarm.get_by_role("link", name="boiler-1").click()
+    region = page.get_by_role("region", name="Alarms")
+    reading = {"boot": 1, "seq": 1, "ts": now_ms(), "values": {"pressure": 2.1}}
+    publish(system, "boiler-1", "telemetry", json.dumps(reading).encode())
+    expect(page.locator("figure[data-metric=pressure]")).to_have_attribute("data-marks", "1")
+    region.get_by_role("button", name="Details").click()
+    region.get_by_role("button", name="Clear", exact=True).click()
+    expect(region.get_by_text("No open alarms")).to_be_visible()
+    region.get_by_role("link", name="All its alarms").click()
+    expect(alarm).to_contain_text("Cleared")
+
+
+def test_a_device_is_muted_and_what_comes_meanwhile_is_marked(visitor, system):
+    system.enrol_device("press-1")
+    one = visitor().log_in("operator")
+    page = one.open("/alarms?severity=minor")
+    report(system, "press-1", "e1", raised_at=now_ms())
+    alarm = page.locator("[data-alarm]").filter(has_text="press-1")
+    alarm.get_by_role("button", name="Details").click()
+
+    page.get_by_label("Reason to mute it").fill("painting")
+    page.get_by_text("2 h", exact=True).click()
+    page.get_by_role("button", name="Mute press-1").click()
+    muted = page.get_by_role("region", name="Muted").locator("[data-mute]")
+    expect(muted).to_contain_text("painting")
+    report(system, "press-1", "e2", alarm="leak", raised_at=now_ms())
+    expect(alarm.filter(has_text="leak")).to_contain_text("muted")
+    report(system, "press-1", "e3", alarm="dust", severity="info", raised_at=now_ms())
+    report(system, "press-1", "e4", kind="alarm.cleared", cleared_at=now_ms())
+    expect(alarm.filter(has_text="overheat")).to_have_count(0)
+    expect(alarm).to_have_count(1)
+    page.get_by_role("combobox", name="Least severity").click()
+    page.get_by_role("option", name="Any severity").click()
+    expect(alarm.filter(has_text="dust")).to_be_visible()
+    page.get_by_text("All", exact=True).click()
+    expect(page).to_have_url(re.compile("which=all"))
+    expect(alarm.filter(has_text="overheat")).to_contain_text("Cleared")
+    muted.get_by_role("button", name="End").click()
+    expect(muted).to_have_count(0)
+
+
 def test_both_languages_and_the_choice_is_remembered(visitor):
     one = visitor().log_in()
     expect(one.page.locator("html")).to_have_attribute("lang", "en")
@@ -357,14 +439,18 @@ def test_an_address_that_is_none_says_so(visitor):
 
 @pytest.fixture(scope="module")
 def described(system):
-    """A group and a type, for the pages that show one."""
+    """A group, a type, an alarm and a mute, for the pages that show one."""
+    system.enrol_device("kiln-1")
+    report(system, "kiln-1", "e1", raised_at=now_ms())
     with system.api() as api:
         api.post("/api/v1/groups", json={"id": "all", "query": {"q": "board-"}}).raise_for_status()
         api.put("/api/v1/types/fan", json=TYPE).raise_for_status()
+        mute = {"device": "kiln-1", "ends": "2099-01-01T00:00:00Z", "reason": "A new lining"}
+        api.post("/api/v1/mutes", json=mute).raise_for_status()
 
 
 PAGES = ("/devices/board-1", "/devices/board-1?view=table", "/dead-letters", "/groups", "/groups/all")
-PAGES += ("/types", "/types/fan", "/discoveries")
+PAGES += ("/types", "/types/fan", "/discoveries", "/alarms?which=all")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,6 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet } from "@tanstack/react-router";
 import { NotFound } from "./components/NotFound";
+import { type Severity, severityOf } from "./components/Severity";
 import { Shell } from "./components/Shell";
 import { DeadLettersPage } from "./pages/dead-letters/DeadLettersPage";
 import { DevicePage } from "./pages/device/DevicePage";
@@ -13,6 +14,7 @@ type FleetSearch = { q?: string; status?: string };
 type DeviceSearch = { range?: Range; view?: "table" };
 type DeadLettersSearch = { device?: string };
 type TypeSearch = { version?: number };
+type AlarmsSearch = { which?: "all"; severity?: Severity; device?: string };
 type DiscoveriesSearch = { dismissed?: true };
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
@@ -44,6 +46,16 @@ const deadLetters = createRoute({
   validateSearch: (search): DeadLettersSearch => ({ device: text(search.device) }),
 });
 
+const alarms = createRoute({
+  getParentRoute: () => shell,
+  path: "/alarms",
+  component: lazyRouteComponent(() => import("./pages/alarms/AlarmsPage"), "AlarmsPage"),
+  validateSearch: (search): AlarmsSearch => ({
+    which: search.which === "all" ? "all" : undefined,
+    severity: severityOf(search.severity),
+    device: text(search.device),
+  }),
+});
 const groups = createRoute({
   getParentRoute: () => shell,
   path: "/groups",
@@ -69,7 +81,7 @@ const discoveries = createRoute({
   validateSearch: (search): DiscoveriesSearch => ({ dismissed: search.dismissed === true || undefined }),
 });
 
-const pages = [fleet, device, groups, group, types, type, discoveries, deadLetters];
+const pages = [fleet, device, alarms, groups, group, types, type, discoveries, deadLetters];
 
 export const router = createRouter({
   routeTree: root.addChildren([login, shell.addChildren(pages)]),

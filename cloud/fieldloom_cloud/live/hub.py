@@ -12,14 +12,15 @@ QUEUE = 1000
 class Watcher:
     """One stream's queue. What does not fit is not kept: `missed` counts it until the watcher is told."""
 
-    def __init__(self, device: str | None) -> None:
+    def __init__(self, device: str | None, *, every_alarm: bool) -> None:
         self.device = device
+        self.every_alarm = every_alarm
         self.missed = 0
         self._queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE)
 
     def offer(self, change: Change) -> None:
         """Queue a change, or count it as missed."""
-        if self.device not in (None, change.device):
+        if self.device not in (None, change.device) and not (self.every_alarm and change.kind == "alarm"):
             return
         if self._queue.full():
             self.missed += 1
@@ -49,9 +50,9 @@ class Hub:
         self._is_closed = False
 
     @contextmanager
-    def watch(self, device: str | None) -> Iterator[Watcher]:
-        """Give a watcher of one device, or of all."""
-        watcher = Watcher(device)
+    def watch(self, device: str | None, *, every_alarm: bool = False) -> Iterator[Watcher]:
+        """Give a watcher of one device, or of all; it may be told the alarms of all in any case."""
+        watcher = Watcher(device, every_alarm=every_alarm)
         self._watchers.add(watcher)
         if self._is_closed:
             watcher.end()

@@ -21,14 +21,17 @@ LOOK_EVERY_S = 5.0
 
 @router.get("/stream", response_class=EventSourceResponse)
 async def stream(
-    request: Request, caller: Viewer, device: Annotated[str | None, Query(description="By default all.")] = None
+    request: Request,
+    caller: Viewer,
+    device: Annotated[str | None, Query(description="By default all.")] = None,
+    every_alarm: Annotated[bool, Query(description="The alarms of all devices, whichever device is told of.")] = False,
 ) -> AsyncIterator[StreamEvent]:
     """Tell what has been stored, from now on, beginning with `ready`.
 
     There is no resuming: a client that comes back reads the lists again, whatever `Last-Event-ID` it sends. A stream
     ends when its caller is logged out or its token revoked, and with the cloud.
     """
-    with request.app.state.hub.watch(device) as watcher:
+    with request.app.state.hub.watch(device, every_alarm=every_alarm) as watcher:
         yield StreamEvent.model_validate({"kind": "ready"})
         async for change in _changes(request, caller, watcher):
             yield StreamEvent.model_validate(_shown(change))

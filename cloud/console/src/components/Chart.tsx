@@ -1,6 +1,6 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import styles from "./Chart.module.css";
 
@@ -9,6 +9,8 @@ const GAP_FACTOR = 5;
 
 type Props = {
   points: [string, number][];
+  /** Where a dashed line stands, in Unix ms. */
+  marks: number[];
   /** What is shown, in Unix ms. */
   from: number;
   to: number;
@@ -20,9 +22,10 @@ type Props = {
 };
 
 /** One line over time. A hole in the data is a hole in the line. */
-export function Chart({ points, from, to, color, label, language }: Props) {
+export function Chart({ points, marks, from, to, color, label, language }: Props) {
   const { ref: frame, width } = useElementSize();
   const [plot, setPlot] = useState<uPlot | null>(null);
+  const drawnMarks = useRef<number[]>([]);
   const scheme = useComputedColorScheme("light");
 
   // The plot takes its colours when it is made, so another scheme makes another plot.
@@ -30,7 +33,7 @@ export function Chart({ points, from, to, color, label, language }: Props) {
     (element: HTMLDivElement) => {
       const css = getComputedStyle(document.documentElement);
       element.dataset.scheme = scheme;
-      const made = new uPlot(options(width, css, color, language), [[], []], element);
+      const made = new uPlot(options(width, css, color, language, drawnMarks), [[], []], element);
       setPlot(made);
       return () => made.destroy();
     },
@@ -39,9 +42,10 @@ export function Chart({ points, from, to, color, label, language }: Props) {
 
   useEffect(() => {
     if (plot === null) return;
+    drawnMarks.current = marks;
     plot.setData(withHoles(points), false);
     plot.setScale("x", { min: from, max: to });
-  }, [plot, points, from, to]);
+  }, [plot, points, marks, from, to]);
 
   return (
     <div ref={frame} className={styles.frame}>
@@ -57,7 +61,8 @@ function clock(times: number[], language: string): string[] {
   return times.map((ms) => format.format(ms));
 }
 
-function options(width: number, css: CSSStyleDeclaration, color: string, language: string): uPlot.Options {
+function options(width: number, css: CSSStyleDeclaration, color: string, language: string, marks: { current: number[] }): uPlot.Options {
+  const markColor = css.getPropertyValue("--bad").trim();
   const line = css.getPropertyValue(color).trim();
   const axis = {
     stroke: css.getPropertyValue("--mantine-color-dimmed").trim(),
@@ -77,8 +82,25 @@ function options(width: number, css: CSSStyleDeclaration, color: string, languag
       { ...axis, size: 26, space: 64, values: (_, splits) => clock(splits, language) },
       { ...axis, size: 48, space: 26, values: (_, splits) => splits.map((value) => value.toLocaleString(language)) },
     ],
+    hooks: { draw: [(plot) => drawMarks(plot, marks.current, markColor)] },
     series: [{}, { stroke: line, width: 1.75, fill: `${line}18`, points: { show: false }, spanGaps: false }],
   };
+}
+
+function drawMarks({ ctx, bbox, scales, valToPos }: uPlot, marks: number[], color: string): void {
+  const { min = 0, max = 0 } = scales.x ?? {};
+  ctx.save();
+  ctx.strokeStyle = color;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.beginPath();
+  for (const mark of marks.filter((one) => one >= min && one <= max)) {
+    const x = valToPos(mark, "x", true);
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+  }
+  ctx.stroke();
+  ctx.restore();
 }
 
 /** A range that leaves air above and below, also for a value that stays the same. */

@@ -7,6 +7,7 @@ import { logOutMutation, showSessionOptions } from "../api/@tanstack/react-query
 import { chooseLanguage, LANGUAGES } from "../i18n";
 import { useStream } from "../live/stream";
 import { isLoggedOut } from "../problems";
+import { AlarmsLink } from "./AlarmsLink";
 import { LiveMark } from "./LiveMark";
 import { ProblemNote } from "./ProblemNote";
 import styles from "./Shell.module.css";
@@ -36,6 +37,7 @@ export function Shell() {
             <Link to="/" activeOptions={{ exact: true, includeSearch: false }}>
               {t("fleet.title")}
             </Link>
+            <AlarmsLink isLoggedIn={session.data !== undefined} />
             <Link to="/groups" activeOptions={{ includeSearch: false }}>
               {t("group.title")}
             </Link>

@@ -24,6 +24,7 @@ const READ_AFTER: [string, string[]][] = [
   ["type.", ["listTypes"]],
   ["device.", ["listMembers", "listDiscoveries"]],
   ["reading.", ["listMisfits"]],
+  ["mute.", ["listMutes"]],
 ];
 
 /** The key of a generated query: its operation and what was asked. */
@@ -62,6 +63,9 @@ export class Applier {
         for (const [kind, operations] of READ_AFTER) {
           if (event.type.startsWith(kind)) operations.forEach((one) => this.readAgain(one));
         }
+        break;
+      case "alarm":
+        ["listAlarms", "showAlarm", "countAlarms"].forEach((one) => this.readAgain(one));
         break;
       case "dead_letter":
         this.readAgain("listDeadLetters");

@@ -27,7 +27,7 @@ export function useStream(device: string | undefined, isOn: boolean): LiveState 
       let pause = FIRST_PAUSE_MS;
       while (!ending.signal.aborted) {
         const { stream: events } = await stream({
-          query: { device },
+          query: { device, every_alarm: true }, // the header counts them on the page of one device too
           signal: ending.signal,
           sseMaxRetryAttempts: 1, // the pauses are ours, since the mark in the header tells of them
         });

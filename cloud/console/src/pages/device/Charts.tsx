@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { queryTelemetryOptions } from "../../api/@tanstack/react-query.gen";
+import { listAlarmsOptions, queryTelemetryOptions } from "../../api/@tanstack/react-query.gen";
 import type { Series } from "../../api/types.gen";
 import { Chart } from "../../components/Chart";
 import { Empty } from "../../components/Empty";
@@ -16,6 +16,7 @@ import { DEFAULT_RANGE, type Range, RANGES } from "./ranges";
 
 const WINDOWS_EVERY_MS = 10_000;
 const TABLE_ROWS = 100;
+const MOST_MARKS = 100;
 
 const route = getRouteApi("/shell/devices/$device");
 
@@ -64,21 +65,29 @@ function Readings({ device, range, isTable }: { device: string; range: Range; is
     staleTime: 0,
   });
 
+  const alarms = useQuery(
+    listAlarmsOptions({ query: { device, raised_from: start, state: ["active", "acknowledged", "cleared"], limit: MOST_MARKS } }),
+  );
+
   const series = telemetry.data?.series ?? [];
+  const marks = useMemo(() => alarms.data?.items.map((alarm) => Date.parse(alarm.raised_at)) ?? [], [alarms.data]);
   return (
     <div className="body">
       <ProblemNote error={telemetry.error} onRetry={telemetry.refetch} />
       <Completeness device={device} start={start} />
       {telemetry.isPending && <Skeleton height={300} />}
       {telemetry.isSuccess && series.length === 0 && <Empty title={t("telemetry.empty")} />}
-      {isTable ? <Points series={series} /> : <Lines series={series} ms={ms} isMean={window !== undefined} />}
+      {isTable ? <Points series={series} /> : <Lines series={series} marks={marks} ms={ms} isMean={window !== undefined} />}
     </div>
   );
 }
 
-function Lines({ series, ms, isMean }: { series: Series[]; ms: number; isMean: boolean }) {
+type LinesProps = { series: Series[]; marks: number[]; ms: number; isMean: boolean };
+
+function Lines({ series, marks, ms, isMean }: LinesProps) {
   const { t, i18n } = useTranslation();
   const now = useNow(1000);
+  const marked = marks.filter((mark) => mark >= now - ms).length;
   return series.map((one, index) => {
     const values = one.points.filter(([ts]) => Date.parse(ts) >= now - ms).map(([, value]) => value);
     const told = (value: number) => shownValue(value, t, i18n.language);
@@ -88,7 +97,7 @@ function Lines({ series, ms, isMean }: { series: Series[]; ms: number; isMean: b
         ? t("telemetry.summary", { min: told(Math.min(...values)), max: told(Math.max(...values)), count: values.length })
         : t("telemetry.nothingInRange");
     return (
-      <figure key={named(one)} className={styles.figure} data-metric={one.metric} data-points={one.points.length}>
+      <figure key={named(one)} className={styles.figure} data-metric={one.metric} data-points={one.points.length} data-marks={marked}>
         <figcaption className={styles.caption}>
           <span className={styles.swatch} data-series={(index % 4) + 1} />
           <b>{named(one)}</b>
@@ -96,10 +105,12 @@ function Lines({ series, ms, isMean }: { series: Series[]; ms: number; isMean: b
           <span className="dim small">
             {isMean && `${t("telemetry.mean")} · `}
             {summary}
+            {marked > 0 && ` · ${t("telemetry.marks", { count: marked })}`}
           </span>
         </figcaption>
         <Chart
           points={one.points}
+          marks={marks}
           from={now - ms}
           to={now}
           color={`--series-${(index % 4) + 1}`}

@@ -11,6 +11,7 @@ import { ProblemNote } from "../../components/ProblemNote";
 import { useTitle } from "../../components/useTitle";
 import { Charts } from "./Charts";
 import { Commands } from "./Commands";
+import { DeviceAlarms } from "./DeviceAlarms";
 import { Events } from "./Events";
 import { Latest } from "./Latest";
 import { Twin } from "./Twin";
@@ -41,6 +42,7 @@ export function DevicePage() {
       {device.data && <Facts device={device.data} />}
       <ProblemNote error={latest.error} onRetry={latest.refetch} />
       <Latest metrics={latest.data?.metrics} />
+      <DeviceAlarms device={id} />
       <div className={styles.columns}>
         <Charts device={id} />
         <div className={styles.side}>
