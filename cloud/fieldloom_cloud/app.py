@@ -21,6 +21,7 @@ from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.automation.backtest_routes import router as backtest
 from fieldloom_cloud.automation.calling import calls
+from fieldloom_cloud.automation.effects import notify
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.routes import router as rules
 from fieldloom_cloud.automation.runtime import Runtime
@@ -159,7 +160,7 @@ async def serve(data: Path) -> None:
         ("rules", parts.Background("rules", performer.run, stop)),
         ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
         ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
-        ("escalation", parts.Background("escalation", lambda: keep_escalating(database), stop)),
+        ("escalation", parts.Background("escalation", lambda: keep_escalating(database, notify), stop)),
         ("series-maintenance", parts.Background("series-maintenance", maintenance.run, stop)),
         ("revocation", parts.Background("revocation", enforcement.run, stop)),
         ("audit", parts.Background("audit", keeper.run, stop)),

@@ -1,8 +1,10 @@
 """Alarms that nobody has acknowledged in time become graver, and somebody else is told. (E7)"""
 
 import asyncio
+import hashlib
 import time
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, NoReturn
 
 import structlog
 from sqlalchemy import select
@@ -14,7 +16,7 @@ from fieldloom_cloud.alarms import mutes
 from fieldloom_cloud.alarms.episodes import SEVERITIES, graver
 from fieldloom_cloud.alarms.hearing import record
 from fieldloom_cloud.alarms.models import Alarm, Escalated, Escalation
-from fieldloom_cloud.database import Database
+from fieldloom_cloud.database import Database, from_ms
 from fieldloom_cloud.errors import BadContent, NotFound
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import groups, search
@@ -29,23 +31,40 @@ AT_ONCE = 500
 ESCALATED = "alarm.escalated"
 
 
-async def keep_escalating(database: Database) -> NoReturn:
+class Notice(NamedTuple):
+    """What somebody is told of an alarm that has escalated; `id` is the same for the same alarm and escalation."""
+
+    id: str
+    device: str
+    escalation: str
+    recipient: str
+    subject: str
+    message: str
+
+
+Notify = Callable[[AsyncSession, Notice], Awaitable[None]]
+"""Has somebody told, if the transaction is committed."""
+
+
+async def keep_escalating(database: Database, notify: Notify) -> NoReturn:
     """Escalate what is due, until cancelled. What is due is in SQL: a restart forgets nothing and repeats nothing."""
     while True:
         try:
             async with database.transaction() as session:
-                await escalate(session, time.time_ns() // 1_000_000)
+                await escalate(session, time.time_ns() // 1_000_000, notify)
         except SQLAlchemyError:
             log.exception("disk_refused")
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def escalate(session: AsyncSession, now: int) -> None:
+async def escalate(session: AsyncSession, now: int, notify: Notify) -> None:
     """Escalate the alarms that have waited for somebody too long at a time, Unix ms; muted ones wait on."""
     for rule in await session.scalars(select(Escalation).order_by(Escalation.after, Escalation.id)):
         for row in await _due(session, rule, now):
             if not await mutes.covers(session, row.device):
                 _escalate(session, row, rule)
+                if rule.recipient is not None:
+                    await notify(session, _notice(row, rule, rule.recipient))
 
 
 async def _due(session: AsyncSession, rule: Escalation, now: int) -> list[Alarm]:
@@ -67,6 +86,13 @@ def _escalate(session: AsyncSession, row: Alarm, rule: Escalation) -> None:
     told = {"escalation": rule.id, "severity": row.severity, "recipient": rule.recipient}
     record(session, row, "escalated", data=told)
     outbox.leave(session, ESCALATED, {"id": row.id, "alarm": row.name, "message": row.message, **told}, row.device)
+
+
+def _notice(row: Alarm, rule: Escalation, recipient: str) -> Notice:
+    subject = f"{row.severity}: {row.name} of {row.device}"
+    since = f"raised at {from_ms(row.raised_at)}, and nobody has acknowledged it"
+    identifier = hashlib.blake2b(f"{row.id}\0{rule.id}".encode(), digest_size=16).hexdigest()
+    return Notice(identifier, row.device, rule.id, recipient, subject, f"{row.message or row.name}: {since}")
 
 
 async def escalations(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:

@@ -1,11 +1,13 @@
 """What rules of the cloud ask for: written with the firing, performed behind its commit, each id once. (E3, E8)"""
 
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fieldloom_cloud.alarms.escalation import Notice
 from fieldloom_cloud.automation.models import RuleEffect
 from fieldloom_cloud.automation.performing import NotPerformed
 from fieldloom_cloud.database import insert
@@ -16,6 +18,7 @@ from fieldloom_engine.rules import Effect, Firing
 from fieldloom_engine.rules.definition import MAX_DEPTH
 from fieldloom_runtime.records import Event
 
+NOTIFICATION = "notification"
 WAITING, DONE, FAILED, WITHHELD = "waiting", "done", "failed", "withheld"
 MAX_ATTEMPTS = 10
 FIRST_WAIT_MS, LONGEST_WAIT_MS = 1000, 300_000
@@ -56,6 +59,16 @@ async def keep(
     return any(row["status"] == WAITING for row in rows)
 
 
+async def notify(session: AsyncSession, notice: Notice) -> None:
+    """Have somebody told of an alarm that has escalated, in the way of rules' notifications. (E7)"""
+    now = time.time_ns() // 1_000_000
+    told = {"recipient": notice.recipient, "subject": notice.subject, "message": notice.message, "importance": "high"}
+    row: dict[str, Any] = {"id": notice.id, "rule": notice.escalation, "version": "", "device": notice.device}
+    row |= {"kind": NOTIFICATION, "parameters": told, "fired_at": now, "is_amendment": False, "status": WAITING}
+    row |= {"number": 0, "attempts": 0, "due": now, "created": now}
+    await session.execute(insert(session, RuleEffect).on_conflict_do_nothing(), [row])
+
+
 async def due(session: AsyncSession, now: int, limit: int, kinds: Collection[str], *, others: bool) -> list[RuleEffect]:
     """Return the effects of some kinds, or of all others, that wait and are due, in the order they were asked for."""
     of_kinds = RuleEffect.kind.not_in(kinds) if others else RuleEffect.kind.in_(kinds)
@@ -80,6 +93,12 @@ async def done(session: AsyncSession, row: RuleEffect, result: Any, now: int) ->
     """Take note that an effect is performed."""
     row.status, row.result, row.error = DONE, result, None
     row.attempts += 1
+    await _tell(session, row, now)
+
+
+async def withheld(session: AsyncSession, row: RuleEffect, reason: str, now: int) -> None:
+    """Take note that an effect is not to be performed after all."""
+    row.status, row.error = WITHHELD, reason
     await _tell(session, row, now)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from fieldloom_cloud.alarms import mutes
 from fieldloom_cloud.automation import distribution, effects
 from fieldloom_cloud.automation.calling import CallOut
 from fieldloom_cloud.automation.performing import IN_SQL, SENT_DOWN, Asked, NotPerformed, asked, perform
@@ -107,12 +108,23 @@ class Performer:
 
     async def _call_out(self, effect: Asked, limit: asyncio.Semaphore) -> None:
         async with limit, self._recorded(effect):
+            if effect.kind == effects.NOTIFICATION and await self._is_kept_quiet(effect):
+                return
             result = await self._out(effect)
             async with self._database.transaction() as session:
                 row = await effects.waiting(session, effect.id)
                 if row is not None:
                     await effects.done(session, row, result, self._now())
                     self._runtime.counts["effects_done"] += 1
+
+    async def _is_kept_quiet(self, effect: Asked) -> bool:
+        """Withhold a notification about a device that is muted, and say whether it was. (E7)"""
+        async with self._database.transaction() as session:
+            row = await effects.waiting(session, effect.id)
+            if row is None or not await mutes.covers(session, row.device):
+                return row is None
+            await effects.withheld(session, row, "the device is muted", self._now())
+        return True
 
     async def _out(self, effect: Asked) -> Any:
         call = self._outgoing.get(effect.kind)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cloud.registry.conftest import told
 from fieldloom_cloud.alarms import escalation, service
 from fieldloom_cloud.alarms.episodes import SEVERITIES, Mark, episodes
+from fieldloom_cloud.automation import effects
 from fieldloom_cloud.database import from_ms
 
 START = 1_790_000_000_000
@@ -179,7 +180,7 @@ def test_what_nobody_acknowledges_escalates_once_and_what_is_muted_waits(served,
 
     def escalate(after_s):
         at = time.time_ns() // 1_000_000 + after_s * 1000
-        served.within(lambda session: escalation.escalate(session, at))
+        served.within(lambda session: escalation.escalate(session, at, effects.notify))
         return alarms(api, device)[0]["severity"]
 
     assert escalate(50) == "major"
@@ -193,6 +194,7 @@ def test_what_nobody_acknowledges_escalates_once_and_what_is_muted_waits(served,
     assert history(api, one) == ["raised", "escalated"]
     (event,) = told(api, "alarm.escalated", 1, device=device)
     assert (event[1]["recipient"], event[1]["severity"], event[1]["id"]) == ("boss", "critical", one["id"])
+    assert served.within(lambda session: effects.counts(session, group)) == {"waiting": 1}, "who is told"
     assert api.delete(f"/escalations/{group}").status_code == 204
     assert api.delete(f"/escalations/{group}").status_code == 404
 
@@ -202,7 +204,7 @@ def test_an_acknowledged_alarm_does_not_escalate(served, api, device, hear):
     hear("e1", raised_at=START)
     (one,) = alarms(api, device)
     api.post(f"/alarms/{one['id']}/acknowledge", json={})
-    served.within(lambda session: escalation.escalate(session, time.time_ns() // 1_000_000 + 3_600_000))
+    served.within(lambda session: escalation.escalate(session, time.time_ns() // 1_000_000 + 3_600_000, effects.notify))
     api.delete("/escalations/all")
 
     assert alarms(api, device)[0]["severity"] == "major"

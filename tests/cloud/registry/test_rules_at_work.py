@@ -273,6 +273,22 @@ def test_effects_are_performed_once_each_and_one_that_fails_stops_no_other(world
     assert api.get("/rules/hot").json()["effects"] == {"done": 4, "failed": 2}
 
 
+def test_nobody_is_notified_about_a_device_that_is_muted(world, api, device):
+    """(E7)"""
+    mute = api.post("/mutes", json={"device": device, "ends": "2099-01-01T00:00:00Z", "reason": "painting"}).json()
+    world.deploy(rule([RAISE, {"notification": {"recipient": "ops", "message": "hot"}}]))
+    world.bring(reading(device, 1, 0, 85.0))
+    world.perform()
+    world.call(world.performer.call_out)
+
+    assert outcomes(api, device) == [
+        ("raise_alarm", "done", None),
+        ("notification", "withheld", "the device is muted"),
+    ]
+    assert len(world.alarms()) == 1
+    api.delete(f"/mutes/{mute['id']}")
+
+
 def test_a_sequence_goes_on_over_a_restart_in_its_middle(world, device):
     world.deploy(rule([RAISE], {"sequence": {"steps": ["door.opened", "motion"], "within": "1m"}}, fire="every"))
     world.bring(told(device, 1, 0, "door.opened"))
