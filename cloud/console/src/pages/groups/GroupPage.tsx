@@ -18,7 +18,18 @@ export function GroupPage() {
   const { t } = useTranslation();
   const { group: id } = route.useParams();
   const mayChange = useMayChange();
-  const group = useQuery(showGroupOptions({ path: { group_id: id } }));
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const remove = useMutation({
+    ...removeGroupMutation(),
+    onSuccess: async () => {
+      await navigate({ to: "/groups" });
+      await client.invalidateQueries({ queryKey: [{ _id: "listGroups" }] });
+    },
+  });
+  // While it goes nothing of it is read any more: the stream tells that it is gone before the answer does.
+  const isGoing = remove.isPending || remove.isSuccess;
+  const group = useQuery({ ...showGroupOptions({ path: { group_id: id } }), enabled: !isGoing });
   useTitle(group.data?.name ?? id);
 
   if (!group.data) return <ProblemNote error={group.error} onRetry={group.refetch} />;
@@ -34,43 +45,36 @@ export function GroupPage() {
         </span>
         <h1>{name}</h1>
         <span className="dim grow">{query ? <span className="mono">{shownQuery(query)}</span> : t("group.listed")}</span>
-        {mayChange && <Remove group={id} />}
+        <ProblemNote error={remove.error} />
+        {mayChange && <Remove isGoing={isGoing} onSure={() => remove.mutate({ path: { group_id: id } })} />}
       </div>
-      <div className={styles.columns}>
-        <Members group={id} isListed={query === null} mayChange={mayChange} />
-        <div className={styles.side}>
-          <GroupCommands group={id} type={typeof query?.type === "string" ? query.type : undefined} mayChange={mayChange} />
+      {!isGoing && (
+        <div className={styles.columns}>
+          <Members group={id} isListed={query === null} mayChange={mayChange} />
+          <div className={styles.side}>
+            <GroupCommands group={id} type={typeof query?.type === "string" ? query.type : undefined} mayChange={mayChange} />
+          </div>
         </div>
-      </div>
+      )}
     </>
   );
 }
 
+type RemoveProps = { isGoing: boolean; onSure: () => void };
+
 /** Asks once more, since a group that is gone does not come back. */
-function Remove({ group }: { group: string }) {
+function Remove({ isGoing, onSure }: RemoveProps) {
   const { t } = useTranslation();
-  const client = useQueryClient();
-  const navigate = useNavigate();
   const [isSure, setIsSure] = useState(false);
-  const remove = useMutation({
-    ...removeGroupMutation(),
-    onSuccess: async () => {
-      await navigate({ to: "/groups" });
-      await client.invalidateQueries({ queryKey: [{ _id: "listGroups" }] });
-    },
-  });
   return (
-    <>
-      <ProblemNote error={remove.error} />
-      <Button
-        size="compact-sm"
-        variant="default"
-        loading={remove.isPending}
-        onBlur={() => setIsSure(false)}
-        onClick={() => (isSure ? remove.mutate({ path: { group_id: group } }) : setIsSure(true))}
-      >
-        {isSure ? t("group.reallyRemove") : t("group.remove")}
-      </Button>
-    </>
+    <Button
+      size="compact-sm"
+      variant="default"
+      loading={isGoing}
+      onBlur={() => setIsSure(false)}
+      onClick={() => (isSure ? onSure() : setIsSure(true))}
+    >
+      {isSure ? t("group.reallyRemove") : t("group.remove")}
+    </Button>
   );
 }
