@@ -8,7 +8,6 @@ from base64 import b64decode
 
 import pytest
 
-import fieldloom_cli.api
 from cloud.conftest import made
 from fieldloom_cloud.credentials import service
 from fieldloom_cloud.credentials.service import Wish
@@ -73,7 +72,6 @@ def test_it_is_revoked_once_and_what_is_not_there_is_said(api, device):
 def test_the_command_issues_lists_and_revokes_and_a_revoked_device_loses_all(api, cloud, monkeypatch, capsys):
     monkeypatch.setenv("FIELDLOOM_API", f"http://127.0.0.1:{cloud.port}")
     monkeypatch.setenv("FIELDLOOM_TOKEN", cloud.token)
-    monkeypatch.setattr(fieldloom_cli.api.httpx2, "Client", lambda **_: api)  # its own one stays open
     api.base_url = f"http://127.0.0.1:{cloud.port}/api/v1"
     api.post("/devices", json={"id": "meter-9"}).raise_for_status()
 

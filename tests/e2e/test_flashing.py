@@ -138,12 +138,12 @@ def test_a_working_member_is_flashed_by_differences_alone(member, command, tmp_p
 
 
 def test_a_board_with_the_firmware_in_its_rom_gets_the_rest(command, fleet, system):
-    fleet.add_bare("pump-8", in_rom=True)
-    port = fleet.serial("pump-8")
+    fleet.add_bare("pump-rom", in_rom=True)
+    port = fleet.serial("pump-rom")
 
-    told = json.loads(command.run("flash", *command.arguments("pump-8"), "--in-rom", "--port", port, "--json"))
+    told = json.loads(command.run("flash", *command.arguments("pump-rom"), "--in-rom", "--port", port, "--json"))
 
-    wait_for(lambda: len(system.stored("pump-8")) > 3, 20, "telemetry")
+    wait_for(lambda: len(system.stored("pump-rom")) > 3, 20, "telemetry")
     assert told["checked_in"]
     assert {"/boot.py", "/main.py", "/config.json"} < set(told["copied"])
     assert not [path for path in told["copied"] if path.startswith("/a/")]

@@ -27,6 +27,7 @@ class Served:
         self.app.state.authority = Authority.create(pki)
         self.app.state.release_root = None
         self.app.state.wake_downlink = self.app.state.wake_enforcement = lambda: None
+        self.app.state.wake_maintenance = lambda: None
         self.app.state.rules = Runtime(database)
         self.app.router.lifespan_context = self._running
         self.client = TestClient(self.app, base_url="http://cloud/api/v1")

@@ -188,9 +188,9 @@ def test_a_rule_that_fails_is_counted_and_holds_up_no_other(served, api):
 
     assert served.maintenance.counts["failures"] == before + 1
     assert api.get("/timeseries/rules/b").json()["made_until"] is not None
-    worker = SimpleNamespace(counts={}, pieces=SimpleNamespace(counts={}), is_connected=True, relay=None)
+    counting = SimpleNamespace(counts=served.maintenance.counts)
+    worker = SimpleNamespace(counts=counting.counts, pieces=counting, judge=counting, is_connected=True, relay=None)
     worker.downlink = SimpleNamespace(waiting=0)
-    worker.counts = worker.pieces.counts = served.maintenance.counts
     figures = generate_latest(registry_of(worker, served.maintenance, SimpleNamespace(counts={}))).decode()
     for name in (
         'fieldloom_cloud_series_seconds_count{backend="duckdb",operation="query"}',
