@@ -90,7 +90,7 @@ def net(firings):
     return left
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(document=RULES, events=EVENTS, data=st.data())
 def test_in_whatever_order_events_come_what_is_left_is_what_the_whole_history_says(document, events, data):
     rule = parse(document)
@@ -110,7 +110,7 @@ def test_in_whatever_order_events_come_what_is_left_is_what_the_whole_history_sa
     assert net(firings) == naive_rules.judge(document, seen, END)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(document=RULES, events=EVENTS, data=st.data())
 def test_a_short_memory_puts_right_what_is_out_of_order_by_no_more(document, events, data):
     events = sorted({event.ts: event for event in events}.values(), key=lambda event: event.key)
@@ -133,7 +133,7 @@ def test_a_short_memory_puts_right_what_is_out_of_order_by_no_more(document, eve
     assert left(4) == left(1000)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(document=RULES, events=EVENTS, data=st.data())
 def test_after_a_crash_at_any_event_the_same_fires(document, events, data):
     rules = RuleSet([parse(document), parse({**document, "id": "s", "lateness": 0})])

@@ -322,4 +322,4 @@ class Fleet(RuleBasedStateMachine):
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestFleet.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

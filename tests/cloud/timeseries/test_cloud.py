@@ -32,6 +32,7 @@ def fleet(tmp_path, victoria):
     fleet.broker.stop()
 
 
+@pytest.mark.chaos
 async def test_what_is_acknowledged_is_there_once_over_kill_9_of_the_server_and_of_the_cloud(fleet, victoria):
     stream = os.urandom(16)
     tagged = {**recent(1, temperature=1.0), "tags": {"temperature": {"unit": "°C"}}}
