@@ -27,6 +27,9 @@ from fieldloom_runtime.errors import StartFailed
 FLUSH_S = 15.0
 """Points wait for 1 s in memory, then their part for 5 s until a flush that runs every 5 s; and a margin."""
 
+OLD_ENOUGH_S = 2.0
+LOOK_AGAIN_S = 0.2
+
 FUNCTIONS = {
     "average": "avg_over_time({})",
     "sum": "sum_over_time({})",
@@ -47,6 +50,7 @@ RETENTION = "retentionPeriod"
 FOLD = "fold"
 
 _START = re.compile(r"^process_start_time_seconds (\S+)", re.MULTILINE)
+_UPTIME = re.compile(r"^vm_app_uptime_seconds (\S+)", re.MULTILINE)
 _FLAG = re.compile(r'^flag\{name="([^"]+)", value="([^"]*)"', re.MULTILINE)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]")
 _UNITS = {"h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS, "y": 365 * DAY_MS, "": 31 * DAY_MS}
@@ -79,7 +83,7 @@ class VictoriaMetrics:
     @measured("write")
     def send(self, text: bytes, tier: Tier) -> Receipt:  # noqa: ARG002 - the measurement says it
         """Take lines, which are in memory then. Raises SeriesError."""
-        life = self._life()
+        life = self._distinct_life()
         self._http.ask("POST", "/api/v2/write", params={"precision": "ms"}, content=text)
         return Receipt(life, time.monotonic())
 
@@ -145,8 +149,19 @@ class VictoriaMetrics:
 
     def _life(self) -> str:
         """Return when the server's process was started."""
-        found = _START.search(self._http.ask("GET", "/metrics").text)
-        return found[1] if found else ""
+        return _life_in(self._http.ask("GET", "/metrics").text)
+
+    def _distinct_life(self) -> str:
+        """Return when the server's process was started, once another one can't have been started at the same time.
+
+        It tells whole seconds: of two that were started within one, the writes of the first would not be missed.
+        """
+        while True:
+            told = self._http.ask("GET", "/metrics").text
+            uptime = _UPTIME.search(told)
+            if uptime is None or float(uptime[1]) >= OLD_ENOUGH_S:
+                return _life_in(told)
+            time.sleep(LOOK_AGAIN_S)
 
     def _write_rolled(self, points: list[Point]) -> Receipt:
         """Take points of a rule: one that differs from what is there goes one fold higher."""
@@ -285,3 +300,8 @@ def _ts(sighting: tuple[int, int, int]) -> int:
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _life_in(metrics: str) -> str:
+    found = _START.search(metrics)
+    return found[1] if found else ""

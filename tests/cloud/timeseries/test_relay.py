@@ -113,11 +113,13 @@ async def test_what_a_killed_server_had_not_flushed_is_brought_again(cloud, vict
         await cloud.send(301, 200)
         await until(lambda: cloud.relay.trouble is not None)
         victoria.start()
-        await until(lambda: cloud.relay.counts["repeated"] >= 1 and cloud.relay.counts["points"] >= 800)
 
-        victoria.show()
-        assert await asyncio.to_thread(cloud.stored) == [float(n) for n in range(1, 501)]
-        assert cloud.waiting()[1] == 500
+        def stored():
+            victoria.show()
+            return cloud.stored()
+
+        await until(lambda: stored() == [float(n) for n in range(1, 501)], 60.0)
+        assert cloud.waiting()[1] >= 200, "what was sent last is not known to be durable yet"
         monkeypatch.setattr(victoriametrics, "FLUSH_S", 1.0)
         await until(lambda: cloud.waiting() == (0, 0))
         assert cloud.relay.trouble is None
