@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.alarms import mutes
-from fieldloom_cloud.alarms.episodes import SEVERITIES, graver
 from fieldloom_cloud.alarms.hearing import record
 from fieldloom_cloud.alarms.models import Alarm, Escalated, Escalation
 from fieldloom_cloud.database import Database, from_ms
@@ -23,6 +22,7 @@ from fieldloom_cloud.registry import groups, search
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.registry.search import DeviceQuery
 from fieldloom_cloud.trail import service as trail
+from fieldloom_engine.alarms import SEVERITIES, graver
 
 log = structlog.get_logger()
 

@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.alarms import mutes
-from fieldloom_cloud.alarms.episodes import Episode, Mark, episodes, graver
 from fieldloom_cloud.alarms.models import Alarm, AlarmChange, AlarmMark
 from fieldloom_cloud.changes import announce
 from fieldloom_cloud.database import from_ms
 from fieldloom_contract.limits import MAX_NAME
+from fieldloom_engine.alarms import Episode, Mark, episodes, graver
 from fieldloom_runtime.records import Moment
 
 RAISED, CLEARED, AMENDED = "alarm.raised", "alarm.cleared", "alarm.amended"
@@ -103,7 +103,7 @@ async def settle(session: AsyncSession, device: str, alarm: str, change: tuple[i
     for episode in episodes(map(_shown_mark, kept.values())):
         row = next((known[effect] for effect in episode.effects if effect in known), None)
         if row is None:
-            await _begin(session, device, alarm, episode, kept[episode.opened_by].rule)
+            await _begin(session, device, alarm, episode)
         else:
             del known[row.opened_by]
             _put_right(session, row, episode)
@@ -128,11 +128,11 @@ def _key(row: Alarm) -> tuple[int, str]:
 
 
 def _shown_mark(mark: AlarmMark) -> Mark:
-    return Mark(mark.at or 0, mark.effect, bool(mark.begins), mark.severity, mark.message)
+    return Mark(mark.at or 0, mark.effect, bool(mark.begins), mark.rule, mark.severity, mark.message)
 
 
-async def _begin(session: AsyncSession, device: str, alarm: str, episode: Episode, rule: str | None) -> None:
-    named = {"device": device, "name": alarm, "opened_by": episode.opened_by, "rule": rule}
+async def _begin(session: AsyncSession, device: str, alarm: str, episode: Episode) -> None:
+    named = {"device": device, "name": alarm, "opened_by": episode.opened_by, "rule": episode.rule}
     row = Alarm(**named, state="active", known_at=_now(), severity=episode.severity)
     row.message, row.raised_at, row.last = episode.message, episode.raised_at, episode.last
     row.count, row.cleared_at = len(episode.effects), episode.cleared_at

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
 from fieldloom_cloud.alarms import hearing
-from fieldloom_cloud.alarms.episodes import SEVERITIES
 from fieldloom_cloud.alarms.hearing import record, settle
 from fieldloom_cloud.alarms.models import Alarm, AlarmChange, AlarmMark
 from fieldloom_cloud.database import from_ms
@@ -19,6 +18,7 @@ from fieldloom_cloud.errors import InUse, NotFound
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.registry.search import DeviceQuery
 from fieldloom_cloud.trail import service as trail
+from fieldloom_engine.alarms import SEVERITIES
 
 TOLD = hearing.TOLD
 told = hearing.told

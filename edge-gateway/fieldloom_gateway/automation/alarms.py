@@ -8,30 +8,18 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from fieldloom_engine.alarms import Mark, episodes
 from fieldloom_runtime.records import Event, Record
 
 RAISED, CLEARED, AMENDED = "alarm.raised", "alarm.cleared", "alarm.amended"
-SEVERITIES = ("info", "warning", "minor", "major", "critical")
 MARKS = 64  # of one alarm, beside what began it
 MESSAGE = 4096  # characters
-
-
-class Mark(NamedTuple):
-    """Something that begins an alarm of a device, or ends it."""
-
-    at: int
-    """Unix ms."""
-    effect: str
-    begins: bool
-    rule: str
-    severity: str = SEVERITIES[0]
-    message: str = ""
 
 
 class Active(NamedTuple):
     """An alarm that is active. Times in Unix ms."""
 
-    rule: str
+    rule: str | None
     severity: str
     message: str
     raised_at: int
@@ -42,17 +30,12 @@ class Active(NamedTuple):
 
 
 def active(marks: Iterable[Mark]) -> Active | None:
-    """Return what marks, in the order of their time, come to: an alarm that is active, or none."""
-    found: Active | None = None
-    for mark in marks:
-        if not mark.begins:
-            found = None
-        elif found is None:
-            found = Active(mark.rule, mark.severity, mark.message, mark.at, mark.at, 1)
-        else:
-            severity = max(found.severity, mark.severity, key=SEVERITIES.index)
-            found = found._replace(severity=severity, last=mark.at, times=found.times + 1)
-    return found
+    """Return what marks come to: an alarm that is active, or none."""
+    known = episodes(marks)
+    if not known or known[-1].cleared_at is not None:
+        return None
+    last = known[-1]
+    return Active(last.rule, last.severity, last.message, last.raised_at, last.last, len(last.effects))
 
 
 class Alarms:

@@ -5,9 +5,10 @@ from typing import Any
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import text
+from fieldloom_engine.alarms import Mark
 from fieldloom_engine.rules import WITHDRAW, Effect, Firing
 from fieldloom_engine.twin import Patch
-from fieldloom_gateway.automation.alarms import Alarms, Mark
+from fieldloom_gateway.automation.alarms import Alarms
 from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
 from fieldloom_gateway.automation.latest import Latest
 from fieldloom_gateway.ingest.down import Down

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from cloud.registry.conftest import told
 from fieldloom_cloud.alarms import escalation, service
-from fieldloom_cloud.alarms.episodes import SEVERITIES, Mark, episodes
 from fieldloom_cloud.automation import effects
 from fieldloom_cloud.database import from_ms
+from fieldloom_engine.alarms import SEVERITIES, Mark, episodes
 
 START = 1_790_000_000_000
 numbers = itertools.count(1)
@@ -99,7 +99,10 @@ def test_in_whatever_order_they_come_the_end_is_the_same(served, api, words, wit
 
     served.within(take_in)
 
-    marks = [Mark(START + at, f"e{number}", kind == "raised_at", "warning") for number, (at, kind) in enumerate(words)]
+    marks = [
+        Mark(START + at, f"e{number}", kind == "raised_at", severity="warning")
+        for number, (at, kind) in enumerate(words)
+    ]
     true = episodes(mark for number, mark in enumerate(marks) if number not in withdrawn)
     found = alarms(api, device, state=["active", "acknowledged", "cleared"])
     shown = [(one["raised_at"], one["cleared_at"], one["count"]) for one in found]
@@ -252,6 +255,6 @@ def test_an_event_that_can_not_be_used_says_why(hear, word, fault):
     assert fault in hear("e1", **word)
 
 
-@given(st.permutations([Mark(at, f"e{at}", at % 3 != 2, SEVERITIES[at % 5]) for at in range(7)]))
+@given(st.permutations([Mark(at, f"e{at}", at % 3 != 2, severity=SEVERITIES[at % 5]) for at in range(7)]))
 def test_episodes_do_not_depend_on_the_order(marks):
     assert episodes(marks) == episodes(sorted(marks))

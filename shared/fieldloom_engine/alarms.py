@@ -14,6 +14,7 @@ class Mark(NamedTuple):
     at: int
     effect: str
     begins: bool
+    rule: str | None = None
     severity: str = SEVERITIES[0]
     message: str = ""
 
@@ -24,6 +25,7 @@ class Episode:
 
     opened_by: str
     """The effect that began it."""
+    rule: str | None
     raised_at: int
     severity: str
     message: str
@@ -44,7 +46,7 @@ def episodes(marks: Iterable[Mark]) -> list[Episode]:
                 active.cleared_at = mark.at
             active = None
         elif active is None:
-            active = Episode(mark.effect, mark.at, mark.severity, mark.message, mark.at, [mark.effect])
+            active = Episode(mark.effect, mark.rule, mark.at, mark.severity, mark.message, mark.at, [mark.effect])
             found.append(active)
         else:
             active.last = mark.at
