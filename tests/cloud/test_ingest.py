@@ -116,6 +116,8 @@ async def send(client, payload, name=GATEWAY):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     async for message in client.messages:
+                        if not message.topic.matches(topics.gateway(name, "ack")):
+                            continue  # what comes down, if it is subscribed to, comes again
                         stream, position = batch.unpack_ack(message.payload)
                         if stream == stream_of(payload):  # another one's answer may come late
                             return stream, position
