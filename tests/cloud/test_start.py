@@ -11,11 +11,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import ValidationError
 from sqlalchemy import create_engine
 
 from cloud.conftest import TEMPLATE, Cloud, made, url
-from fieldloom_cloud.database import Base, Database
+from fieldloom_cloud.database import VERSIONS, Base, Database
 from fieldloom_cloud.settings import Settings
 from fixtures.processes import FIELDLOOM, Process
 
@@ -139,6 +140,15 @@ def test_migrations_go_down_and_up_and_match_the_models(tmp_path, new_database):
         context = MigrationContext.configure(connection, opts={"include_name": _is_ours})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def test_files_of_migrations_begin_with_their_version():
+    config = Config()
+    config.set_main_option("script_location", "fieldloom_cloud:migrations")
+
+    newest_first = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert VERSIONS[::-1] == newest_first
 
 
 def _is_ours(name, kind, parents):

@@ -1,7 +1,10 @@
 """The `fieldloom` command: its own groups, and those that other distributions bring by an entry point."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -48,7 +51,8 @@ class Fieldloom(TyperGroup):
             found = entry_points(group=GROUP, name=cmd_name)
             if not found:
                 return None
-            group = next(iter(found)).load()
+            with _no_collection():
+                group = next(iter(found)).load()
         named = get_command(group)
         named.name = cmd_name
         return named
@@ -58,6 +62,16 @@ class Fieldloom(TyperGroup):
         rows = [(name, OWN[name][1] if name in OWN else _summary(name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Import without the garbage collector: modules stay, and looking through them takes a fifth of a start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _summary(name: str) -> str:
