@@ -10,7 +10,7 @@ from e2e.system import System
 from fieldloom_sim.fleet import Fleet
 
 BOARDS = ("board-1", "board-2", "board-3")
-WAIT_MS = 15_000
+WAIT_MS = 30_000
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -74,7 +74,7 @@ class Visitor:
 
     def forgive(self, *words):
         """Take complaints with all of these words as what the test has asked for; there have to be some, soon."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not (forgiven := [one for one in self.complaints if all(word in one for word in words)]):
             assert time.monotonic() < deadline, f"nothing of {words} in {self.complaints}"
             self.page.wait_for_timeout(50)
@@ -113,7 +113,7 @@ def visitor(system, chromium):
     assert complaints == [[] for _ in visitors]
 
 
-def changes(locator, seconds=15):
+def changes(locator, seconds=30):
     """Wait until a text is another one than it is now."""
     before, deadline = locator.inner_text(), time.monotonic() + seconds
     while locator.inner_text() == before:

@@ -87,7 +87,7 @@ def test_a_device_page_draws_what_comes_and_shows_it_as_a_table(visitor):
     expect(chart.locator("canvas")).to_be_visible()
     before = int(chart.get_attribute("data-points"))
 
-    expect(chart).to_have_attribute("data-points", str(before + 4), timeout=10_000)
+    expect(chart).to_have_attribute("data-points", str(before + 4), timeout=30_000)
     expect(one.page.locator("[data-completeness=open]")).to_have_text(re.compile(r"Complete"))  # (T8)
     expect(chart.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"temperature: [\d.]+ to [\d.]+"))
     changes(one.page.locator("li[data-metric=temperature]").nth(0))

@@ -108,7 +108,7 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     assert httpx2.post(f"{gateway['http']}/ingest/board-1", json={}, timeout=20).status_code == 401
     assert all(Path(device["serial"]).is_char_device() for device in told["devices"])
 
-    link = wait_for(lambda: re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", first.said()), 5, "a link")
+    link = wait_for(lambda: re.search(r"console +(http://127\.0\.0\.1:\d+)/login#(\S+)", first.said()), 30, "a link")
     assert link[1] == told["api"]
     assert httpx2.post(f"{link[1]}/api/v1/session", json={"secret": link[2]}).json()["role"] == "admin"
     assert "<title>Fieldloom</title>" in httpx2.get(link[1]).text
@@ -122,7 +122,7 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     for name in ("board-2", "gateway-1", "cloud"):
         victim = first.told()["processes"][name]
         os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: first.told()["processes"][name] not in (victim, None), 10, f"{name} started again")  # noqa: B023
+        wait_for(lambda: first.told()["processes"][name] not in (victim, None), 30, f"{name} started again")  # noqa: B023
     wait_for(lambda: points(first.data) >= 3, 20, "telemetry")
     pids = list(first.told()["processes"].values())
     first.process.send_signal(signal.SIGINT)
@@ -145,7 +145,7 @@ def test_the_demo_dies_with_all_its_children_when_it_is_killed(demo):
     one.process.kill()
     one.process.wait()
 
-    wait_for(lambda: not [pid for pid in pids if _runs(pid)], 10, "the end of the children")
+    wait_for(lambda: not [pid for pid in pids if _runs(pid)], 30, "the end of the children")
 
 
 def test_a_port_in_use_is_one_line(demo, tmp_path):

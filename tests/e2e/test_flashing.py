@@ -196,7 +196,7 @@ def test_monitor_shows_the_console_and_ends_by_its_key(command, fleet):
     answer = read_until(terminal, b"42")
     os.write(terminal, b"\x1d")
 
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     assert b"print(6 * 7)" in answer
     os.close(terminal)
 
@@ -206,7 +206,7 @@ def test_monitor_in_a_pipe_prints_what_the_board_says(command, fleet):
     port = fleet.serial("pump-4")
     process = command.start("monitor", "--port", port)
     try:
-        wait_for(lambda: is_busy(port), 10, "the monitor")
+        wait_for(lambda: is_busy(port), 30, "the monitor")
         fleet.reset("pump-4")
         assert "MicroPython" in process.stdout.readline()
     finally:
@@ -222,7 +222,7 @@ def is_busy(port):
     return False
 
 
-def read_until(terminal, wanted, seconds=10.0):
+def read_until(terminal, wanted, seconds=30.0):
     said, deadline = b"", time.monotonic() + seconds
     while wanted not in said:
         ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))

@@ -68,7 +68,7 @@ def site(tmp_path, authority):
 Heard = namedtuple("Heard", ("verb", "message"))
 
 
-async def hear(client, *verbs, seconds=10.0):
+async def hear(client, *verbs, seconds=30.0):
     """Return the next message of one of these verbs."""
     async with asyncio.timeout(seconds):
         async for message in client.messages:

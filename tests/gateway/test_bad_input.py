@@ -207,7 +207,7 @@ async def test_the_other_topics_too(crowd, verb, payload, reason):
         await device.publish(topics.device("dev-2", verb), payload)
         marker = f"marker after {verb}: {reason}".encode()
         await device.publish("fl/v1/d/dev-2/telemetry", marker)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await hear(device, "ack")).message.get("refused") != fingerprint(marker):
                 continue
 

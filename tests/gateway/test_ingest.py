@@ -160,8 +160,8 @@ async def test_the_status_page_tells_what_waits(site):
         await hear(client, "ack")
 
     base = f"http://127.0.0.1:{site.ports['http']}"
-    told = await asyncio.to_thread(lambda: json.load(urlopen(base + "/api/v1/status", timeout=5)))
-    metrics = await asyncio.to_thread(lambda: urlopen(base + "/metrics", timeout=5).read().decode())
+    told = await asyncio.to_thread(lambda: json.load(urlopen(base + "/api/v1/status", timeout=20)))
+    metrics = await asyncio.to_thread(lambda: urlopen(base + "/metrics", timeout=20).read().decode())
 
     assert told["id"] == GATEWAY
     assert told["outbox"]["records"] == 1

@@ -79,12 +79,12 @@ class Ground(System):
             identifier=client_id or identity,
             tls_context=self.context(identity),
             protocol=version,
-            timeout=5,
+            timeout=20,
             **options,
         )
 
     def status(self):
-        with urlopen(self.status_pages[0], timeout=5) as answer:
+        with urlopen(self.status_pages[0], timeout=20) as answer:
             return json.load(answer)
 
     async def restart_gateway(self):
@@ -122,7 +122,7 @@ class Ground(System):
         boot, heard = next(self.boots), []
         record = {"boot": boot, "seq": 1, "ts": 1_790_000_000_000 + boot, "values": {"witness": boot}}
         await client.publish(topics.device(name, topics.TELEMETRY), messages.dumps(record))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             async for message in client.messages:
                 if str(message.topic) == topics.device(name, topics.ACK):
                     ack = json.loads(message.payload)

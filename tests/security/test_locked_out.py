@@ -274,7 +274,7 @@ def reading(seq, boot, device="dev-2"):
 async def batch_up(ground, gateway, covers, *records):
     """Send a batch as a gateway and return the number that the cloud acknowledges."""
     stream = os.urandom(16)
-    async with ground.client(gateway, "cloud") as client, asyncio.timeout(15):
+    async with ground.client(gateway, "cloud") as client, asyncio.timeout(30):
         await client.subscribe(topics.gateway(gateway, "ack"))
         await client.publish(
             topics.up(gateway), batch.pack(stream, 1, 1, covers, [messages.dumps(one) for one in records])

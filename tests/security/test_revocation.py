@@ -29,7 +29,7 @@ IN_TIME_S = 5.0
 class Fleet(System):
     def client(self, name, gateway=0):
         return aiomqtt.Client(
-            "127.0.0.1", self.gateways[gateway].port, identifier=name, tls_context=self.tls(name), timeout=5
+            "127.0.0.1", self.gateways[gateway].port, identifier=name, tls_context=self.tls(name), timeout=20
         )
 
     def certificates(self, name):
@@ -48,7 +48,7 @@ class Fleet(System):
 
     def is_linked(self, number):
         """Whether a gateway runs and has its link to the cloud."""
-        with contextlib.suppress(OSError), urlopen(self.status_pages[number], timeout=5) as answer:
+        with contextlib.suppress(OSError), urlopen(self.status_pages[number], timeout=20) as answer:
             return json.load(answer)["cloud_connected"]
         return False
 
@@ -93,7 +93,7 @@ async def is_heard(client, name, boot):
     await client.subscribe(topics.device(name, topics.ACK))
     reading = {"boot": boot, "seq": 1, "ts": time.time_ns() // 1_000_000, "values": {"reading": boot}}
     await client.publish(topics.device(name, topics.TELEMETRY), messages.dumps(reading))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in client.messages:
             ack = messages.parse_ack(message.payload)
             if (ack["boot"], ack["seq"]) == (boot, 1):
@@ -174,7 +174,7 @@ async def test_neither_a_resumed_session_nor_a_connection_that_kept_silent_is_a_
 
     assert knock(port, context, thief, session) == b""
     for tls in silent:  # its handshake was before the revocation, so it gets in, and out again at once
-        tls.settimeout(5)
+        tls.settimeout(20)
         tls.sendall(raw_mqtt.connect(thief))
         assert tls.recv(4) == raw_mqtt.ACCEPTED
         assert await asyncio.to_thread(tls.recv, 4) == b""

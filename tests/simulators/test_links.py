@@ -37,7 +37,7 @@ def echo():
 
 
 def connect(network, port, board="board-1"):
-    connection = socket.create_connection(("127.0.0.1", network.open(board, "127.0.0.1", port)), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", network.open(board, "127.0.0.1", port)), timeout=20)
     connection.sendall(b"hello")
     assert connection.recv(5) == b"hello"
     return connection
@@ -74,7 +74,7 @@ def test_a_lost_link_is_silent_and_delivers_after_it_has_healed(network, echo):
 
         network.heal("board-1")
 
-        connection.settimeout(5)
+        connection.settimeout(20)
         assert connection.recv(64) == b"into the dark"
 
 
@@ -91,5 +91,5 @@ def test_a_reset_ends_the_connections_of_that_board_alone(network, echo):
 def test_a_gateway_that_is_not_there_ends_the_connection(network):
     port = network.open("board-1", "127.0.0.1", free_port())
 
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, suppress(ConnectionResetError):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, suppress(ConnectionResetError):
         assert connection.recv(64) == b""
