@@ -11,9 +11,10 @@ A tier performs the effects that are not withheld, each at least once: their ids
 `explain` tells why a rule fires, `check` runs the cases that a rule brings. Times are Unix ms, durations ms.
 """
 
+from fieldloom_engine.rules.action_list import Action
 from fieldloom_engine.rules.actions import KINDS, WITHDRAW, Kind
 from fieldloom_engine.rules.cases import check, run
-from fieldloom_engine.rules.definition import ENGINE, Action, Devices, InvalidRule, Rule, parse, schema
+from fieldloom_engine.rules.definition import ENGINE, Devices, InvalidRule, Rule, parse, schema
 from fieldloom_engine.rules.engine import Engine
 from fieldloom_engine.rules.event import TELEMETRY, Event
 from fieldloom_engine.rules.explaining import Explanation, Part, explain

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from fieldloom_engine.definitions import faults_of
 from fieldloom_engine.rules import instant, patterns, reach, templates, temporal
+from fieldloom_engine.rules.action_list import Action
 from fieldloom_engine.rules.actions import ALARMS, WITHDRAW, Kind
 from fieldloom_engine.rules.anomaly import anomaly
 from fieldloom_engine.rules.conditions import Condition
-from fieldloom_engine.rules.definition import Action, Rule
+from fieldloom_engine.rules.definition import Rule
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.firing import Amends, Effect, Firing, identity
 from fieldloom_engine.rules.judging import Holds, Memory, Remembering, Test, nothing

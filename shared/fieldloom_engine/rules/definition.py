@@ -2,24 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
-from fieldloom_engine.definitions import Duration, Fault, Name, Part, Path, Span, faults_of
-from fieldloom_engine.rules import actions, templates
+from fieldloom_engine.definitions import Duration, Fault, Name, Part, Span, faults_of
+from fieldloom_engine.rules import action_list, actions
+from fieldloom_engine.rules.action_list import Action
 from fieldloom_engine.rules.actions import Kind
 from fieldloom_engine.rules.conditions import Condition
 from fieldloom_engine.rules.event import TELEMETRY
 
 ENGINE = 1
 """The version of this engine: it grows when a rule may say something that earlier engines do not know."""
-MAX_ACTIONS = 32
 MAX_CASES = 100
 MAX_EVENTS = 1000  # of a case
 MAX_DEPTH = 64  # of what a file holds
@@ -37,14 +37,6 @@ class InvalidRule(Exception):  # noqa: N818 - it reads as what happened
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(map(str, faults)))
         self.faults = faults
-
-
-class Action(NamedTuple):
-    """What is done when a rule fires."""
-
-    kind: str
-    told: dict[str, Any]
-    """What stands under the kind, templates and all."""
 
 
 class Devices(Part):
@@ -165,7 +157,8 @@ def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS) -> Rule:
     except ValidationError as error:
         faults += faults_of(error)
     if isinstance(document, dict):
-        faults += [fault for key in ("do", "otherwise") for fault in _template_faults(document.get(key), (key,))]
+        for key in ("do", "otherwise"):
+            faults += action_list.template_faults(document.get(key), (key,))
     if faults or not isinstance(document, dict):
         raise InvalidRule(faults)
     return Rule(
@@ -180,8 +173,8 @@ def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS) -> Rule:
         late=told.late,
         shadow=told.shadow,
         when=told.when,
-        do=_actions(document["do"]),
-        otherwise=_actions(document.get("otherwise", [])),
+        do=action_list.read(document["do"]),
+        otherwise=action_list.read(document.get("otherwise", [])),
         cases=tuple(told.cases),
         document=dict(document),
         fingerprint=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
@@ -195,39 +188,9 @@ def schema(kinds: Mapping[str, Kind] = actions.KINDS) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
 
 
-class _OneAction(Part):
-    """Exactly one of these keys, the action's kind."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "_OneAction":
-        if len(self.model_fields_set) != 1 or getattr(self, next(iter(self.model_fields_set))) is None:
-            raise ValueError(f"must have exactly one of the keys {', '.join(type(self).model_fields)}")
-        return self
-
-
 @lru_cache(maxsize=16)
 def _model(kinds: tuple[tuple[str, Kind], ...]) -> type[Document]:
     """Return the model of a file whose actions are of these kinds."""
-    fields: dict[str, Any] = {name: (kind.parameters | None, None) for name, kind in kinds}
-    action: Any = create_model("Action", __base__=_OneAction, **fields)
-    done = Annotated[list[action], Field(min_length=1, max_length=MAX_ACTIONS)]
-    over = Annotated[list[action], Field(max_length=MAX_ACTIONS)]
+    action = action_list.model(dict(kinds))
+    done, over = action_list.some(action, at_least=1), action_list.some(action)
     return create_model("Rule", __base__=Document, do=(done, ...), otherwise=(over, []))
-
-
-def _actions(told: list[dict[str, dict[str, Any]]]) -> tuple[Action, ...]:
-    return tuple(Action(*item) for one in told for item in one.items())
-
-
-def _template_faults(value: Any, path: Path) -> Iterator[Fault]:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield from _template_faults(part, (*path, name))
-    elif isinstance(value, list):
-        for at, part in enumerate(value):
-            yield from _template_faults(part, (*path, at))
-    elif isinstance(value, str) and templates.is_template(value):
-        try:
-            templates.compiled(value)
-        except ValueError as error:
-            yield Fault(path, f"template: {error}")

@@ -7,7 +7,7 @@ on numbers, and what they make of texts is bounded. What is left takes time that
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ MAX_RENDERED = 65_536
 NAMES = ("at", "cause", "data", "device_id", "event", "metadata", "rule")
 
 _WHOLE = re.compile(r"\s*\{\{((?:(?!\{\{|\}\}).)*)\}\}\s*", re.DOTALL)
-_PLAIN = re.compile(rf"({'|'.join(NAMES)})(?:\.([A-Za-z_]\w*))?", re.ASCII)
+_PLAIN = re.compile(r"(?!(?:and|else|false|if|in|is|none|not|or|true)\b)([a-z_]\w*)(?:\.([A-Za-z_]\w*))?", re.ASCII)
 """An expression that only names something: it needs no Jinja2, and most are like this."""
 _STARTS = ("{{", "{%", "{#")
 
@@ -33,22 +33,26 @@ def is_template(text: str) -> bool:
     return any(start in text for start in _STARTS)
 
 
-def compiled(text: str) -> Render:
+def compiled(text: str, names: Collection[str] | None = NAMES) -> Render:
     """Return what fills a template. Raises ValueError that says what is wrong with it.
 
+    `names` are those that it may use, None for any: one that is not known when it is filled fails there.
     A template that is one expression as a whole gives the expression's value, of whatever type. Filling raises
     TemplateFailed.
     """
     if len(text) > MAX_TEMPLATE:
         raise ValueError(f"has more than {MAX_TEMPLATE} characters")
     if (whole := _WHOLE.fullmatch(text)) and (plain := _PLAIN.fullmatch(whole[1].strip())):
+        _hold_to_names({plain[1]}, names)
         return _named([step for step in plain.groups() if step])
     import jinja2  # noqa: PLC0415 - only who has such a template loads it
+    from jinja2 import meta  # noqa: PLC0415
 
     environment = _environment()
     try:
         tree = environment.parse(text)
         _hold_to_bounds(tree)
+        _hold_to_names(meta.find_undeclared_variables(tree), names)
         if whole:
             value = environment.compile_expression(whole[1].strip(), undefined_to_none=False)
             return lambda known: _bounded(_checked(_filled(lambda: value(known))))
@@ -58,19 +62,19 @@ def compiled(text: str) -> Render:
     return lambda known: _filled(lambda: _joined(template.generate(known)))
 
 
-def rendering(value: Any) -> Render | None:
+def rendering(value: Any, names: Collection[str] | None = NAMES) -> Render | None:
     """Return what fills all templates in a value of JSON, None when it has none. Raises ValueError."""
     if isinstance(value, str):
-        return compiled(value) if is_template(value) else None
+        return compiled(value, names) if is_template(value) else None
     if isinstance(value, Mapping):
-        parts = {name: rendering(part) for name, part in value.items()}
+        parts = {name: rendering(part, names) for name, part in value.items()}
         if not any(parts.values()):
             return None
         return lambda known: {
             name: fill(known) if (fill := parts[name]) is not None else part for name, part in value.items()
         }
     if isinstance(value, list):
-        items = [(part, rendering(part)) for part in value]
+        items = [(part, rendering(part, names)) for part in value]
         if all(fill is None for _, fill in items):
             return None
         return lambda known: [fill(known) if fill is not None else part for part, fill in items]
@@ -124,7 +128,7 @@ def _bounded(value: Any) -> Any:
 
 def _hold_to_bounds(tree: Any) -> None:
     """Refuse what may take long or reach further. Raises ValueError."""
-    from jinja2 import meta, nodes  # noqa: PLC0415 - it is loaded already
+    from jinja2 import nodes  # noqa: PLC0415 - it is loaded already
 
     allowed = (
         *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.CondExpr, nodes.Const, nodes.Name),
@@ -134,8 +138,12 @@ def _hold_to_bounds(tree: Any) -> None:
     )
     if refused := next((node for node in tree.find_all(nodes.Node) if not isinstance(node, allowed)), None):
         raise ValueError(f"{type(refused).__name__.lower()} is not allowed in a template")
-    if unknown := sorted(meta.find_undeclared_variables(tree) - set(NAMES)):
-        raise ValueError(f"{unknown[0]!r} is not known here: there are {', '.join(NAMES)}")
+
+
+def _hold_to_names(used: set[str], names: Collection[str] | None) -> None:
+    """Refuse a name that is not among those known. Raises ValueError."""
+    if names is not None and (unknown := sorted(used.difference(names))):
+        raise ValueError(f"{unknown[0]!r} is not known here: there are {', '.join(names)}")
 
 
 @cache
