@@ -32,9 +32,13 @@ def shown(path: Path) -> str:
     return text.removeprefix(".") or "the file"
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
-    """Return what pydantic found, in the words of a definition."""
-    return [Fault(tuple(one["loc"]), _reason(one)) for one in error.errors(include_url=False)]
+def faults_of(error: ValidationError, document: object = None) -> list[Fault]:
+    """Return what pydantic found, in the words of a definition.
+
+    Between the keys of the document pydantic names what it tried; with the document these names are left out.
+    """
+    found = [Fault(tuple(one["loc"]), _reason(one)) for one in error.errors(include_url=False)]
+    return found if document is None else [Fault(_placed(path, document), reason) for path, reason in found]
 
 
 def kept(value: Any) -> Any:
@@ -76,7 +80,29 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _placed(path: Path, document: Any) -> Path:
+    found: list[str | int] = []
+    for at, part in enumerate(path):
+        is_last_key = isinstance(document, dict) and at == len(path) - 1 and part != "[key]"  # it may be missing
+        if _has(document, part):
+            document = document[part]
+            found.append(part)
+        elif is_last_key:
+            found.append(part)
+    return tuple(found)
+
+
+def _has(document: Any, part: str | int) -> bool:
+    if isinstance(document, list):
+        return isinstance(part, int) and part < len(document)
+    return isinstance(document, dict) and part in document
+
+
 def _reason(error: Any) -> str:
+    if error["type"] == "union_tag_not_found":
+        return f"needs {error['ctx']['discriminator'].strip(chr(39))}"
+    if error["type"] == "union_tag_invalid":
+        return f"{error['ctx']['discriminator'].strip(chr(39))} should be one of {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return "is missing"
     if error["type"] == "extra_forbidden":

@@ -48,14 +48,8 @@ def read(told: list[dict[str, dict[str, Any]]]) -> tuple[Action, ...]:
 
 def template_faults(value: Any, path: Path, names: Collection[str] | None = templates.NAMES) -> Iterator[Fault]:
     """Return what is wrong with the templates in a value that stands at a path; `names` are those that they know."""
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield from template_faults(part, (*path, name), names)
-    elif isinstance(value, list):
-        for at, part in enumerate(value):
-            yield from template_faults(part, (*path, at), names)
-    elif isinstance(value, str) and templates.is_template(value):
+    for where, text in templates.within(value, path):
         try:
-            templates.compiled(value, names)
+            templates.compiled(text, names)
         except ValueError as error:
-            yield Fault(path, f"template: {error}")
+            yield Fault(where, f"template: {error}")

@@ -7,10 +7,12 @@ on numbers, and what they make of texts is bounded. What is left takes time that
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+
+from fieldloom_engine.definitions import Path
 
 MAX_TEMPLATE = 4096
 MAX_RENDERED = 65_536
@@ -60,6 +62,27 @@ def compiled(text: str, names: Collection[str] | None = NAMES) -> Render:
     except (jinja2.TemplateError, RecursionError, SyntaxError, OverflowError) as error:
         raise ValueError(str(error) or "is nested too deeply") from error
     return lambda known: _filled(lambda: _joined(template.generate(known)))
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names that a well-formed template uses."""
+    if (whole := _WHOLE.fullmatch(text)) and (plain := _PLAIN.fullmatch(whole[1].strip())):
+        return {plain[1]}
+    from jinja2 import meta  # noqa: PLC0415 - only who has such a template loads it
+
+    return set(meta.find_undeclared_variables(_environment().parse(text)))
+
+
+def within(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Return the templates in a value of JSON that stands at a path, each with its own."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from within(part, (*path, name))
+    elif isinstance(value, list):
+        for at, part in enumerate(value):
+            yield from within(part, (*path, at))
+    elif isinstance(value, str) and is_template(value):
+        yield path, value
 
 
 def rendering(value: Any, names: Collection[str] | None = NAMES) -> Render | None:

@@ -155,7 +155,7 @@ class Awaited:
 
     type: str
     correlation: Correlation | None
-    """None: from whatever source."""
+    """None: of whatever source (`any_source` in a file)."""
     condition: Condition | None = None
     """Over the event."""
 
