@@ -4,19 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from fieldloom_engine.definitions import faults_of
-from fieldloom_engine.rules import instant, patterns, reach, templates, temporal
-from fieldloom_engine.rules.action_list import Action
-from fieldloom_engine.rules.actions import ALARMS, WITHDRAW, Kind
+from fieldloom_engine.rules import instant, patterns, reach, temporal
+from fieldloom_engine.rules.actions import ALARMS, WITHDRAW
 from fieldloom_engine.rules.anomaly import anomaly
 from fieldloom_engine.rules.conditions import Condition
 from fieldloom_engine.rules.definition import Rule
 from fieldloom_engine.rules.event import Event
+from fieldloom_engine.rules.filling import NotFilled, Prepared, prepared
 from fieldloom_engine.rules.firing import Amends, Effect, Firing, identity
 from fieldloom_engine.rules.judging import Holds, Memory, Remembering, Test, nothing
-from fieldloom_engine.rules.templates import Render, TemplateFailed
 
 SHADOW = "the rule is in shadow"
 LATE = "it is late: what is over is not acted on"
@@ -44,18 +40,6 @@ class Occurrence(NamedTuple):
     def name(self) -> str:
         """What its effects' ids follow from: others than those that were withdrawn."""
         return f"{self.fired_by}\0{self.turn}" if self.turn else self.fired_by
-
-
-class _Prepared(NamedTuple):
-    """An action, compiled."""
-
-    action: Action
-    kind: Kind
-    place: int
-    """Its place among all actions of the rule: its part of an effect's id."""
-    render: Render | None
-    parameters: dict[str, Any]
-    """Where there is nothing to render."""
 
 
 @dataclass(slots=True)
@@ -103,8 +87,9 @@ class Compiled:
         self.is_for_all = rule.devices is None and all(test.kind != "source_match" for test in self.test.walk())
         self.property = self._only_property()
         self._measures = [test.measures for test in self.test.walk() if test.measures is not nothing]
-        self._do = _prepared(rule, rule.do, 0)
-        self._otherwise = _prepared(rule, rule.otherwise, len(rule.do))
+        actions = enumerate(prepared(one, rule.kinds) for one in (*rule.do, *rule.otherwise))
+        self._actions: tuple[tuple[int, Prepared], ...] = tuple(actions)
+        """With their places among all actions of the rule: parts of their effects' ids."""
 
     def admits(self, source: str) -> bool:
         """Whether its patterns let events of a source be judged at all."""
@@ -136,13 +121,13 @@ class Compiled:
         """Return what follows from an occurrence at a time, Unix ms."""
         rule = self.rule
         late = self.is_late(found.at, now)
-        actions = self._do if found.holds else self._otherwise
+        actions = self._actions[: len(rule.do)] if found.holds else self._actions[len(rule.do) :]
         if amends == "withdraws":
-            effects = [self._withdrawal(one, found) for one in actions if one.action.kind in ALARMS]
+            effects = [self._withdrawal(place, one, found) for place, one in actions if one.action.kind in ALARMS]
         else:
             known = _known(rule, found)
             reason = SHADOW if rule.shadow else LATE if late and rule.late != "fire" else None
-            effects = [self._effect(one, found, known, reason) for one in actions]
+            effects = [self._effect(place, one, found, known, reason) for place, one in actions]
         return Firing(
             rule.id, rule.version, found.event, found.at, found.holds, found.cause, late, amends, tuple(effects)
         )
@@ -157,23 +142,28 @@ class Compiled:
         (name,) = names
         return None if "." in name else name
 
-    def _effect(self, one: _Prepared, found: Occurrence, known: dict[str, Any], reason: str | None) -> Effect:
+    def _effect(
+        self, place: int, one: Prepared, found: Occurrence, known: dict[str, Any], reason: str | None
+    ) -> Effect:
         kind, told = one.action
         if reason == LATE and one.kind.is_record:
             reason = None
-        effect = identity(self.rule.id, self.rule.version, found.name, one.place)
+        effect = identity(self.rule.id, self.rule.version, found.name, place)
         try:
-            parameters = one.parameters if one.render is None else one.kind.filled(one.render(known))
-        except TemplateFailed as error:
-            return Effect(effect, kind, told, f"template: {error}")
-        except ValidationError as error:
-            return Effect(effect, kind, told, f"what the templates gave: {faults_of(error)[0]}")
+            parameters = one.fill(known)
+        except NotFilled as error:
+            return Effect(effect, kind, told, str(error))
         return Effect(effect, kind, parameters, reason)
 
-    def _withdrawal(self, one: _Prepared, found: Occurrence) -> Effect:
-        done = self._effect(one, found, _known(self.rule, found), SHADOW if self.rule.shadow else None)
-        identifier = identity(self.rule.id, self.rule.version, f"{found.name}\0{WITHDRAW}", one.place)
+    def _withdrawal(self, place: int, one: Prepared, found: Occurrence) -> Effect:
+        done = self._effect(place, one, found, _known(self.rule, found), SHADOW if self.rule.shadow else None)
+        identifier = identity(self.rule.id, self.rule.version, f"{found.name}\0{WITHDRAW}", place)
         return Effect(identifier, WITHDRAW, {**done.parameters, "kind": done.kind, "effect": done.id}, done.withheld)
+
+
+def condition_of(condition: Condition) -> Test:
+    """Return a condition on one event alone, compiled."""
+    return _Builder().build(condition)
 
 
 class _Builder:
@@ -214,15 +204,6 @@ class _Builder:
         test, remembering = build(len(self.remembering))
         self.remembering.append(remembering)
         return test
-
-
-def _prepared(rule: Rule, actions: tuple[Action, ...], first: int) -> tuple[_Prepared, ...]:
-    found: list[_Prepared] = []
-    for at, one in enumerate(actions):
-        kind = rule.kinds[one.kind]
-        render = templates.rendering(kind.template_defaults() | one.told)
-        found.append(_Prepared(one, kind, first + at, render, kind.filled(one.told) if render is None else {}))
-    return tuple(found)
 
 
 def _known(rule: Rule, found: Occurrence) -> dict[str, Any]:

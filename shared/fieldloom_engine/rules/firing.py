@@ -39,7 +39,6 @@ class Firing(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-def identity(rule: str, version: str, fired_by: str, place: int) -> str:
-    """Return an effect's id: 32 hexadecimal digits that follow from what fired which of a rule's actions."""
-    text = f"{rule}\0{version}\0{fired_by}\0{place}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def identity(*parts: str | int) -> str:
+    """Return an effect's id: 32 hexadecimal digits that follow from what asks for it, and from its place there."""
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
