@@ -12,6 +12,7 @@ from fieldloom_engine.durations import milliseconds
 
 MAX_EXPRESSION = 1024
 MAX_TEXT = 1024  # of a value
+MISSING = "is missing"
 
 Path = tuple[str | int, ...]
 
@@ -38,7 +39,7 @@ def faults_of(error: ValidationError, document: object = None) -> list[Fault]:
     Between the keys of the document pydantic names what it tried; with the document these names are left out.
     """
     found = [Fault(tuple(one["loc"]), _reason(one)) for one in error.errors(include_url=False)]
-    return found if document is None else [Fault(_placed(path, document), reason) for path, reason in found]
+    return found if document is None else [_placed(fault, document) for fault in found]
 
 
 def kept(value: Any) -> Any:
@@ -80,16 +81,15 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _placed(path: Path, document: Any) -> Path:
-    found: list[str | int] = []
-    for at, part in enumerate(path):
-        is_last_key = isinstance(document, dict) and at == len(path) - 1 and part != "[key]"  # it may be missing
+def _placed(fault: Fault, document: Any) -> Fault:
+    path: list[str | int] = []
+    for part in fault.path:
         if _has(document, part):
             document = document[part]
-            found.append(part)
-        elif is_last_key:
-            found.append(part)
-    return tuple(found)
+            path.append(part)
+    if fault.reason == MISSING:
+        path.append(fault.path[-1])
+    return Fault(tuple(path), fault.reason)
 
 
 def _has(document: Any, part: str | int) -> bool:
@@ -104,7 +104,7 @@ def _reason(error: Any) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{error['ctx']['discriminator'].strip(chr(39))} should be one of {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
-        return "is missing"
+        return MISSING
     if error["type"] == "extra_forbidden":
         return "is not known here"
     return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")

@@ -24,3 +24,9 @@ def milliseconds(told: object) -> int:
     if not 1 <= length <= LONGEST_MS or length != int(length):
         raise ValueError("must be a whole number of milliseconds, from 1 ms to 366 days")
     return int(length)
+
+
+def written(length: int) -> str:
+    """Return a duration in ms as a definition would tell it, in the largest unit that takes it whole."""
+    unit = max((unit for unit, size in UNITS_MS.items() if length % size == 0), key=UNITS_MS.__getitem__)
+    return f"{length // UNITS_MS[unit]}{unit}"

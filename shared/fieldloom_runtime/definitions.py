@@ -15,6 +15,27 @@ class Unreadable(Exception):  # noqa: N818 - it reads as what happened
     """A text that is no definition; the message names the line."""
 
 
+_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "map", "null", "seq", "str"))
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what JSON has too: a time is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes values out wherever they stand."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Return True."""
+        return True
+
+
 class Read(NamedTuple):
     """What a text says, and on which lines (from 1)."""
 
@@ -32,9 +53,9 @@ def read(text: str) -> Read:
     """Return what a YAML text says; keys are texts and stand once, anchors are not taken. Raises Unreadable."""
     if len(text) > MAX_BYTES:
         raise Unreadable(f"the file has more than {MAX_BYTES} bytes")
-    loader: yaml.SafeLoader | None = None
+    loader: _Loader | None = None
     try:
-        loader = yaml.SafeLoader(text)  # which looks for characters that YAML does not have
+        loader = _Loader(text)  # which looks for characters that YAML does not have
         node = loader.get_single_node()
         lines: dict[Path, int] = {}
         if node is not None:
@@ -54,15 +75,16 @@ def read(text: str) -> Read:
             loader.dispose()
 
 
+def write(value: Any) -> str:
+    """Return a value of JSON as YAML, in the order of its keys; `read` gives it back."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
 def _walk(node: Any, path: Path, lines: dict[Path, int], seen: set[int]) -> None:
     line = node.start_mark.line + 1
     lines[path] = line
-    if id(node) in seen:
-        raise Unreadable(f"line {line}: an alias can't be taken, write the value out")
-    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
-        raise Unreadable(f"line {line}: a whole number has at most {MAX_DIGITS} digits")
-    if len(path) > MAX_DEPTH:
-        raise Unreadable(f"line {line}: is nested too deeply")
+    if (fault := _fault(node, path, seen)) is not None:
+        raise Unreadable(f"line {line}: {fault}")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for at, one in enumerate(node.value):
@@ -76,3 +98,13 @@ def _walk(node: Any, path: Path, lines: dict[Path, int], seen: set[int]) -> None
                 raise Unreadable(f"line {where}: the key {key.value} stands twice")
             _walk(value, (*path, key.value), lines, seen)
             lines[(*path, key.value)] = where
+
+
+def _fault(node: Any, path: Path, seen: set[int]) -> str | None:
+    if id(node) in seen:
+        return "an alias can't be taken, write the value out"
+    if node.tag not in _TAGS:
+        return f"{node.tag.removeprefix('tag:yaml.org,2002:')} is nothing that JSON has too"
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        return f"a whole number has at most {MAX_DIGITS} digits"
+    return "is nested too deeply" if len(path) > MAX_DEPTH else None

@@ -282,7 +282,7 @@ def test_a_first_file_that_is_bad_is_no_start(files):
         ("[" * 1000, "nested too deeply"),
         ("chains: []\n---\nchains: []", "line 2: but found another document"),
         ("chains: " + "x" * 300_000, "more than 262144 bytes"),
-        ("!!python/object:os.system {}", "line 1: could not determine"),
+        ("!!python/object:os.system {}", "line 1: python/object:os.system is nothing that JSON has too"),
     ],
 )
 def test_a_text_that_is_no_definition_is_refused_by_line(text, reason):

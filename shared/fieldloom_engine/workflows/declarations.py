@@ -27,9 +27,12 @@ Types = Mapping[str, VariableType]
 
 def declared(document: Mapping[str, Any]) -> Types:
     """Return the types of the variables that a file declares, as far as it can be understood."""
-    listed = [one for one in _list(document, "variables") if isinstance(one, Mapping)]
-    types = {one["name"]: one.get("type", "any") for one in listed if isinstance(one.get("name"), str)}
-    return {name: type_ if type_ in get_args(VariableType) else "any" for name, type_ in types.items()}
+    types: dict[str, VariableType] = {}
+    for one in _list(document, "variables"):
+        if isinstance(one, Mapping) and isinstance(name := one.get("name"), str):
+            type_ = one.get("type")
+            types.setdefault(name, type_ if type_ in get_args(VariableType) else "any")
+    return types
 
 
 def known(document: Mapping[str, Any]) -> set[str]:

@@ -175,6 +175,7 @@ def _trigger(told: documents.TriggerDocument) -> Trigger:
         overlap=told.overlap,
         correlation=told.correlation,
         variables=told.variables,
+        late=told.late,
     )
 
 

@@ -18,7 +18,7 @@ from fieldloom_engine.rules.conditions import Property, Step
 from fieldloom_engine.rules.definition import Devices, Id
 from fieldloom_engine.rules.templates import MAX_TEMPLATE, is_template
 from fieldloom_engine.workflows import schedules, topics
-from fieldloom_engine.workflows.model import ITEM, Missed, Overlap, Placement, VariableType
+from fieldloom_engine.workflows.model import ITEM, Late, Missed, Overlap, Placement, VariableType
 
 ENGINE = 1
 """The version of this engine: it grows when a workflow may say something that earlier engines do not know."""
@@ -252,7 +252,8 @@ class TriggerDocument(Part):
     condition: Step | None = Field(default=None, description="Over the event.")
     overlap: Overlap = Field(default="skip", description="What becomes of a start while one with its key is active.")
     correlation: Text | None = Field(default=None, description="The key; by default the device.")
-    variables: Values = {}  # noqa: RUF012 - frozen
+    variables: Values = Field(default={}, description="What is set at the start besides.")
+    late: Late = Field(default="ignore", description="What becomes of an event that tells of what is over.")
 
     @model_validator(mode="after")
     def _is_one(self) -> "TriggerDocument":

@@ -19,6 +19,7 @@ StateType = Literal["task", "choice", "parallel", "map", "wait", "succeed", "fai
 Placement = Literal["edge", "cloud"]
 Overlap = Literal["allow", "skip", "queue", "replace"]
 Missed = Literal["skip", "once", "all"]
+Late = Literal["ignore", "start"]
 Ending = Literal["succeeded", "failed"]
 StatePath = tuple[str | int, ...]
 
@@ -262,9 +263,12 @@ class Trigger:
     overlap: Overlap = "skip"
     """What becomes of a start while an instance with the same correlation key is active."""
     correlation: str | None = None
-    """A template that gives the key; None: the device. Who has no key overlaps with nobody."""
+    """A template over the variables that gives the key. None: the device; of a schedule or a message the workflow
+    itself; of who asks for it no key at all. Who has no key overlaps with nobody."""
     variables: Mapping[str, Any] = field(default_factory=dict)
     """What is set at the start besides; values whose texts may be templates."""
+    late: Late = "ignore"
+    """What becomes of an event that tells of what is over, as after a night without a link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
