@@ -1,14 +1,16 @@
 """Definitions in YAML, read with the line of each value, so that a fault names its place."""
 
-from typing import Any, NamedTuple
+import json
+import pathlib
+from typing import Any, Literal, NamedTuple
 
 import yaml
+
+from fieldloom_engine.definitions import Fault, Path, shown
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_DIGITS = 32  # of a whole number: no definition has a longer one, and Python refuses to show it
-
-Path = tuple[str | int, ...]
 
 
 class Unreadable(Exception):  # noqa: N818 - it reads as what happened
@@ -16,6 +18,14 @@ class Unreadable(Exception):  # noqa: N818 - it reads as what happened
 
 
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "map", "null", "seq", "str"))
+
+
+class Faulty(Exception):  # noqa: N818 - it reads as what happened
+    """A file that is no definition: `faults` holds all that is wrong with it, each with its line and path."""
+
+    def __init__(self, faults: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.faults = faults
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,8 +85,29 @@ def read(text: str) -> Read:
             loader.dispose()
 
 
-def write(value: Any) -> str:
-    """Return a value of JSON as YAML, in the order of its keys; `read` gives it back."""
+def read_file(file: pathlib.Path) -> Read:
+    """Return what a YAML or JSON file says. Raises Faulty."""
+    try:
+        return read(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise Faulty([_of_file(f"can't be read: {error}")]) from None
+    except Unreadable as error:
+        raise Faulty([_of_file(str(error))]) from None
+
+
+def told(fault: Fault, read: Read) -> dict[str, Any]:
+    """Return a fault as commands show it: `line`, `path`, `reason`."""
+    return {"line": read.line(fault.path), "path": shown(fault.path), "reason": fault.reason}
+
+
+def _of_file(reason: str) -> dict[str, Any]:
+    return {"line": None, "path": shown(()), "reason": reason}
+
+
+def write(value: Any, format_: Literal["yaml", "json"]) -> str:
+    """Return a value of JSON as text, in the order of its keys; `read` gives it back."""
+    if format_ == "json":
+        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -14,14 +14,7 @@ from fieldloom_engine.definitions import Fault, Name, Part, faults_of, shown
 from fieldloom_engine.rules.cases import compare
 from fieldloom_engine.rules.compiling import Compiled
 from fieldloom_runtime import definitions
-
-
-class _Faulty(Exception):  # noqa: N818 - it reads as what happened
-    """A file that is no rule."""
-
-    def __init__(self, faults: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.faults = faults
+from fieldloom_runtime.definitions import Faulty
 
 
 class _File(NamedTuple):
@@ -35,7 +28,7 @@ def check(path: Path) -> dict[str, Any]:
     """Return what a file says: `rule`, its id; `version`; `placement`; `document`; `cases`, how many it brings."""
     try:
         rule = _read(path).rule
-    except _Faulty as error:
+    except Faulty as error:
         return {"faults": error.faults}
     return {
         "faults": [],
@@ -51,7 +44,7 @@ def test(path: Path) -> dict[str, Any]:
     """Run the cases of a file in virtual time, and return `cases`: name, line, and what went otherwise."""
     try:
         rule, read = _read(path)
-    except _Faulty as error:
+    except Faulty as error:
         return {"faults": error.faults}
     cases = [
         {
@@ -72,7 +65,7 @@ def explain(path: Path, event: dict[str, Any], now: int) -> dict[str, Any]:
     try:
         rule = _read(path).rule
         asked = _event(event, now)
-    except _Faulty as error:
+    except Faulty as error:
         return {"faults": error.faults}
     found = rules.explain(Compiled(rule), asked, None)
     return {"faults": [], **found.as_json()}
@@ -84,20 +77,11 @@ def schema() -> dict[str, Any]:
 
 
 def _read(path: Path) -> _File:
-    try:
-        read = definitions.read(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise _Faulty([{"line": None, "path": "the file", "reason": f"can't be read: {error}"}]) from None
-    except definitions.Unreadable as error:
-        raise _Faulty([{"line": None, "path": "the file", "reason": str(error)}]) from None
+    read = definitions.read_file(path)
     try:
         return _File(rules.parse(read.value), read)
     except rules.InvalidRule as error:
-        raise _Faulty([_told(fault, read) for fault in error.faults]) from None
-
-
-def _told(fault: Fault, read: definitions.Read) -> dict[str, Any]:
-    return {"line": read.line(fault.path), "path": shown(fault.path), "reason": fault.reason}
+        raise Faulty([definitions.told(fault, read) for fault in error.faults]) from None
 
 
 class _Event(Part):
@@ -115,6 +99,6 @@ def _event(told: dict[str, Any], now: int) -> rules.Event:
         asked = _Event.model_validate(told)
     except ValidationError as error:
         faults = [Fault(("event", *fault.path), fault.reason) for fault in faults_of(error)]
-        raise _Faulty([{"line": None, "path": shown(one.path), "reason": one.reason} for one in faults]) from None
+        raise Faulty([{"line": None, "path": shown(one.path), "reason": one.reason} for one in faults]) from None
     ts = now if asked.ts is None else round(asked.ts.timestamp() * 1000)
     return rules.Event("asked", asked.type, asked.source, ts, asked.data, asked.metadata)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fieldloom_cli import rule, rule_file
+from fieldloom_cli import definition_file, rule
 from fieldloom_cli.chart import Mark, chart
 from fieldloom_cli.errors import CommandFailed
 
@@ -130,7 +130,7 @@ def test_the_schema_is_the_engines():
 
 
 def test_without_the_engine_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(rule_file, "ENGINE", "fieldloom.nothing")
+    monkeypatch.setattr(definition_file, "entry_points", lambda group: ())
 
     assert "pip install 'fieldloom[rules]'" in failure(run("validate", OVERHEAT))
 

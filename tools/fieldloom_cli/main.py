@@ -33,6 +33,7 @@ OWN = {
     "telemetry": ("fieldloom_cli.telemetry", "Telemetry: query what the devices measured."),
     "token": ("fieldloom_cli.token", "Tokens: make one, list and revoke them."),
     "type": ("fieldloom_cli.type", "Device types: what a kind of device measures, takes and wants."),
+    "workflow": ("fieldloom_cli.workflow", "Workflows: check and draw them."),
 }
 
 

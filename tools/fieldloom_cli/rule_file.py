@@ -3,18 +3,18 @@
 import json
 import sys
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fieldloom_cli import definition_file
 from fieldloom_cli.api import Api
+from fieldloom_cli.definition_file import end_by_faults, placed
 from fieldloom_cli.errors import CommandFailed
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 
-ENGINE = "fieldloom.rules"  # the engine, which another distribution brings
 SUFFIXES = (".yaml", ".yml", ".json")
 EVENT_KEYS = ("type", "source", "ts", "data", "metadata")
 
@@ -23,20 +23,14 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rules, a f
 
 def engine() -> Any:
     """Return what works rules out. Raises CommandFailed where it is not installed."""
-    found = next(iter(entry_points(group=ENGINE)), None)
-    try:
-        if found is not None:
-            return found.load()
-    except ModuleNotFoundError:
-        pass
-    raise CommandFailed("the engine of rules is not installed: pip install 'fieldloom[rules]'")
+    return definition_file.engine("rules")
 
 
 def document(file: Path) -> dict[str, Any]:
     """Return the rule of a file. Raises CommandFailed with each fault on a line."""
     told = engine().check(file)
     if told["faults"]:
-        raise CommandFailed("\n  ".join([f"{file} is no rule:", *(_fault(file, fault) for fault in told["faults"])]))
+        raise CommandFailed("\n  ".join([f"{file} is no rule:", *(placed(file, fault) for fault in told["faults"])]))
     found: dict[str, Any] = told["document"]
     return found
 
@@ -54,7 +48,7 @@ def validate(files: Files, as_json: Json = False) -> None:
     for one in [] if as_json else items:
         if not one["faults"]:
             print(f"{one['file']}: {one['rule']} {one['version']} is a rule; cases: {one['cases']}")
-    _end_by_faults(items, silent=as_json)
+    end_by_faults(items, silent=as_json)
 
 
 def test(files: Files, as_json: Json = False) -> None:
@@ -75,7 +69,7 @@ def test(files: Files, as_json: Json = False) -> None:
         for one in items:
             if not one["faults"] and not one["cases"]:
                 print(f"{one['file']}: no cases; write some under `cases`")
-    _end_by_faults(items, silent=as_json)
+    end_by_faults(items, silent=as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -96,7 +90,7 @@ def explain(
         asked.setdefault("source", device)
     if is_file(rule):
         found = engine().explain(Path(rule), asked, time.time_ns() // 1_000_000)
-        _end_by_faults([{"file": rule, **found}], silent=False)
+        end_by_faults([{"file": rule, **found}], silent=False)
         del found["faults"]
     else:
         if "source" not in asked:
@@ -141,17 +135,3 @@ def _event(where: str) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise CommandFailed(f"--event {where} must hold an object: an event, or values by their names")
     return told if any(name in told for name in EVENT_KEYS) else {"data": told}
-
-
-def _fault(file: object, fault: dict[str, Any]) -> str:
-    place = f"{file}:{fault['line']}" if fault["line"] else str(file)
-    return f"{place}: {fault['path']}: {fault['reason']}"
-
-
-def _end_by_faults(items: list[dict[str, Any]], *, silent: bool) -> None:
-    """Write the faults of files and end, if there are any."""
-    found = [_fault(one["file"], fault) for one in items for fault in one["faults"]]
-    for line in [] if silent else found:
-        print(line, file=sys.stderr)
-    if found:
-        raise typer.Exit(1)

@@ -30,8 +30,8 @@ def declared(document: Mapping[str, Any]) -> Types:
     types: dict[str, VariableType] = {}
     for one in _list(document, "variables"):
         if isinstance(one, Mapping) and isinstance(name := one.get("name"), str):
-            type_ = one.get("type")
-            types.setdefault(name, type_ if type_ in get_args(VariableType) else "any")
+            type_: VariableType = one["type"] if one.get("type") in get_args(VariableType) else "any"
+            types.setdefault(name, type_)
     return types
 
 

@@ -17,6 +17,7 @@ from fieldloom_engine.workflows.model import (
     OnEvent,
     OnMessage,
     OnSchedule,
+    Parallel,
     State,
     Trigger,
     TriggerSource,
@@ -48,6 +49,8 @@ def of_state(state: State) -> str:
     match state:
         case Wait():
             parts.append(_wait(state))
+        case Parallel():
+            parts.append(f"{len(state.branches)} branches at once")
         case Map():
             at_once = f", {state.max_concurrency} at once" if state.max_concurrency else ""
             parts.append(f"for each of {state.items}{at_once}")
@@ -57,7 +60,7 @@ def of_state(state: State) -> str:
         parts.append(f"{state.retry.max_attempts} attempts")
     if state.timeout is not None:
         parts.append(f"within {written(state.timeout)}")
-    return "; ".join(parts)
+    return " · ".join(parts)
 
 
 def of_actions(actions: Sequence[Action]) -> str:
