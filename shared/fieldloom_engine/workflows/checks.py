@@ -1,17 +1,16 @@
 """What a file is held against beyond the shape of each value. Judged by its outline: beside all other faults. (W3)"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from fieldloom_engine.definitions import Fault
 from fieldloom_engine.rules import action_list
 from fieldloom_engine.workflows import declarations, graphs, names
-from fieldloom_engine.workflows.model import Workflow
+from fieldloom_engine.workflows.model import Ending, Workflow
 from fieldloom_engine.workflows.outline import Outline, outlines
 
 MAX_FLOWS = 200
 MAX_NESTING = 8
-ENDINGS = ("failed", "succeeded")
 
 Check = Callable[[Workflow], Iterable[Fault]]
 """A further rule: what is wrong with a workflow that is well-formed else."""
@@ -38,7 +37,8 @@ def faults(document: Mapping[str, Any]) -> Iterator[Fault]:
 def warnings(workflow: Workflow) -> list[Fault]:
     """Return what is allowed and mostly a mistake."""
     document, known = workflow.document, declarations.known(workflow.document)
-    found: list[Fault] = []
+    handler = document.get("error_handler") or {}
+    found = list(names.unknown_in(handler.get("action"), ("error_handler", "action"), known))
     for flow in outlines(document):
         found += names.warnings(flow, known, workflow.kinds)
         found += [
@@ -60,7 +60,7 @@ def _handler(document: Mapping[str, Any], flow: Outline) -> Iterator[Fault]:
     if not isinstance(handler, Mapping):
         return
     target = _handler_target(document)
-    if target is not None and target not in flow.nodes and target not in ENDINGS:
-        reason = f"there is no state {target}: it is one of {', '.join((*flow.nodes, *ENDINGS))}"
+    if target is not None and target not in flow.nodes and target not in get_args(Ending):
+        reason = f"there is no state {target}: it is one of {', '.join((*flow.nodes, *get_args(Ending)))}"
         yield Fault(("error_handler", "result_state"), reason)
     yield from action_list.template_faults(handler.get("action"), ("error_handler", "action"), names=None)

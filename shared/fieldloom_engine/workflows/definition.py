@@ -11,7 +11,7 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
 from fieldloom_engine.definitions import Fault, faults_of
 from fieldloom_engine.rules import action_list, actions
-from fieldloom_engine.rules.actions import Kind
+from fieldloom_engine.rules.actions import DEVICE, Kind
 from fieldloom_engine.rules.definition import MAX_DEPTH
 from fieldloom_engine.workflows import checks, documents
 from fieldloom_engine.workflows.checks import Check
@@ -41,9 +41,6 @@ from fieldloom_engine.workflows.model import (
     Wait,
     Workflow,
 )
-
-OF_DEVICE = "{{ device_id }}"
-"""Whose events end a wait that does not tell: those of the device that the workflow is about."""
 
 
 class InvalidWorkflow(Exception):  # noqa: N818 - it reads as what happened
@@ -164,7 +161,7 @@ def _transitions(told: list[Any]) -> tuple[Transition, ...]:
 
 
 def _awaited(told: documents.Awaited) -> Awaited:
-    correlation = Correlation(value=OF_DEVICE) if told.correlation is None else Correlation(**dict(told.correlation))
+    correlation = Correlation(value=DEVICE) if told.correlation is None else Correlation(**dict(told.correlation))
     return Awaited(type=told.type, correlation=None if told.any_source else correlation, condition=told.condition)
 
 

@@ -241,6 +241,9 @@ class OnMessage(Part):
     topic: TopicFilter
 
 
+SOURCES = ("event", "schedule", "api", "device_state", "message")
+
+
 class TriggerDocument(Part):
     """What starts it: one of event, schedule, api, device_state, message."""
 
@@ -263,9 +266,6 @@ class TriggerDocument(Part):
         if self.condition is not None and told[0] in {"schedule", "api"}:
             raise ValueError(f"condition is over an event, and a {told[0]} has none")
         return self
-
-
-SOURCES = ("event", "schedule", "api", "device_state", "message")
 
 
 class HandlerDocument(Part):

@@ -29,21 +29,25 @@ def warnings(flow: Outline, known: Collection[str], kinds: Mapping[str, Kind]) -
     here = {*known, *flow.names}
     for node in flow.nodes.values():
         for where, told in _with_templates(node):
-            for path, text in templates.within(told, where):
-                yield from unknown(path, templates.names_in(text), here)
+            yield from unknown_in(told, where, here)
         for where, part in _conditions(node):
             for path, name in _properties(part, where):
-                yield from unknown(path, {name.split(".")[0]}, here)
+                yield from _unknown(path, {name.split(".")[0]}, here)
         if isinstance(items := node.told.get("items"), str):
-            yield from unknown((*node.path, "items"), {items.split(".")[0]}, here)
+            yield from _unknown((*node.path, "items"), {items.split(".")[0]}, here)
         if "device_id" not in here:
             yield from (
                 path for key in _ACTIONS for path in _without_device(node.told.get(key), (*node.path, key), kinds)
             )
 
 
-def unknown(path: Path, names: Collection[str], known: Collection[str]) -> Iterator[Fault]:
-    """Return a fault for each name that is not known."""
+def unknown_in(told: object, path: Path, known: Collection[str]) -> Iterator[Fault]:
+    """Return a fault for each name that is not known in the templates of a value that stands at a path."""
+    for where, text in templates.within(told, path):
+        yield from _unknown(where, templates.names_in(text), known)
+
+
+def _unknown(path: Path, names: Collection[str], known: Collection[str]) -> Iterator[Fault]:
     for name in sorted(set(names).difference(known)):
         yield Fault(path, f"nothing is known of {name}: it is no variable")
 

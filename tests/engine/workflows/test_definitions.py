@@ -160,7 +160,7 @@ def test_every_fault_is_told_at_once_with_its_path():
         "states.end.transitions": "is not known here",
         "states.end.output": "template: unexpected 'end of print statement'",
         "error_handler.result_state": "there is no state nowhere: it is one of "
-        "cool, both, each, b c, long, odd, none, ask, end, failed, succeeded",
+        "cool, both, each, b c, long, odd, none, ask, end, succeeded, failed",
         "error_handler.action.log.message": "template: for is not allowed in a template",
     }
 
@@ -298,10 +298,16 @@ def test_what_is_mostly_a_mistake_is_warned_of():
     }
 
     workflow = parse(
-        document(states, variables=[{"name": "n", "type": "number"}], triggers=[{"schedule": {"cron": "@daily"}}])
+        document(
+            states,
+            variables=[{"name": "n", "type": "number"}],
+            triggers=[{"schedule": {"cron": "@daily"}}],
+            error_handler={"action": {"log": {"message": "{{ error }} {{ eror }}"}}},
+        )
     )
 
     assert {shown(fault.path): fault.reason for fault in warnings(workflow)} == {
+        "error_handler.action.log.message": "nothing is known of eror: it is no variable",
         "states.a.items": "nothing is known of rooms: it is no variable",
         "states.a.iterator.states.in.assign.n": "nothing is known of itme: it is no variable",
         "states.a.transitions[0].condition.not.property_equals.property": "nothing is known of don: it is no variable",
