@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from fieldloom_engine.workflows.graph import Edge, Graph, Node
 
+_HANDLED = "after any other failure"
 _SIGNS = {"succeed": "✓", "fail": "✗"}
 _ESCAPED = {ord(sign): f"#{ord(sign)};" for sign in '#;:"<>{}[]%|\\'} | {ord("\n"): " "}
 
@@ -12,17 +13,19 @@ def mermaid(graph: Graph) -> str:
     """Return a state diagram; branches stand apart within their state, and ways after a failure say so."""
     found = _Found(graph)
     first = next(node for node in found.branches(None)[0] if node.is_initial)
-    triggers = [f"  note left of {found.names[first.id]}: {_text(one)}" for one in graph.triggers]
+    notes = [f"  note left of {found.names[first.id]}: {_text(one)}" for one in graph.triggers]
+    notes += [f"  note right of {found.names[edge.target]}: {_HANDLED}" for edge in found.handled]
     failed = [f"  class {found.names[node.id]} failed" for node in graph.nodes if node.type == "fail"]
     style = ["  classDef failed stroke:#c00", *failed] if failed else []
-    return "\n".join(["stateDiagram-v2", *_states(found, None, "  "), *triggers, *style]) + "\n"
+    return "\n".join(["stateDiagram-v2", *_states(found, None, "  "), *notes, *style]) + "\n"
 
 
 def drawing(graph: Graph) -> str:
     """Return a text in which each state stands with what it does and where it leads."""
     triggers = [f"  starts by {one}" for one in graph.triggers]
-    handled = [f"  after any other failure → {edge.target}" for edge in graph.edges if edge.kind == "handler"]
-    return "\n".join([f"{graph.name} {graph.version}", *triggers, *handled, *_drawn(_Found(graph), None, "")]) + "\n"
+    found = _Found(graph)
+    handled = [f"  {_HANDLED} → {edge.target}" for edge in found.handled]
+    return "\n".join([f"{graph.name} {graph.version}", *triggers, *handled, *_drawn(found, None, "")]) + "\n"
 
 
 class _Found:
@@ -33,6 +36,8 @@ class _Found:
         self._ways: dict[str | None, list[Edge]] = {}
         for edge in graph.edges:
             self._ways.setdefault(edge.source, []).append(edge)
+        self.handled = self._ways.get(None, [])
+        """Where the error handler goes on."""
         self._within: dict[str | None, dict[int | None, list[Node]]] = {}
         for node in graph.nodes:
             self._within.setdefault(node.parent, {}).setdefault(node.branch, []).append(node)

@@ -145,6 +145,7 @@ def test_the_diagram_nests_what_is_within():
         "  note left of s0: a device is offline",
         "  note left of s0: a message on site/+/alarm",
         "  note left of s0: who asks for it",
+        "  note right of s6: after any other failure",
         "  classDef failed stroke:#c00",
         "  class s6 failed",
     ]
@@ -187,7 +188,7 @@ def test_the_drawing_shows_where_each_state_leads():
 
 LINE = re.compile(
     r'(state "[^":;<>{}\[\]%|\\\n]*(#\d+;[^":;<>{}\[\]%|\\\n]*)*" as s\d+( \{)?'
-    r"|(s\d+|\[\*\]) --> (s\d+|\[\*\])(: .+)?|--|\}|note left of s\d+: .+|classDef failed .*|class s\d+ failed)"
+    r"|(s\d+|\[\*\]) --> (s\d+|\[\*\])(: .+)?|--|\}|note (left|right) of s\d+: .+|classDef failed .*|class s\d+ failed)"
 )
 
 
