@@ -1,18 +1,22 @@
 """A tier in memory: one instance that is kept as bytes from step to step, what it asked for, and its history."""
 
 from fieldloom_engine.definitions import shown
-from fieldloom_engine.workflows.happening import (
+from fieldloom_engine.workflows import (
     Answered,
     Occurred,
+    Program,
     Replayed,
     Signalled,
     Started,
     Terminated,
     TimePassed,
+    create,
+    decode,
+    encode,
+    next_deadline,
+    step,
 )
-from fieldloom_engine.workflows.instance import create, decode, encode, next_deadline, place
-from fieldloom_engine.workflows.interpreter import step
-from fieldloom_engine.workflows.program import Program
+from fieldloom_engine.workflows.instance import place
 from fixtures.workflow_stories import BEGINNING, THE_END, Asked
 
 
@@ -33,6 +37,7 @@ class Memory:
 
     def take(self, happening, now):
         """Let something happen."""
+        self.now = now
         done = step(self.program, self.instance, happening, now)
         self.asked += [Asked(now, effect.kind, effect.parameters) for effect in done.effects]
         self.abandoned += done.abandoned
@@ -47,7 +52,7 @@ class Memory:
     def elapse(self, until):
         """Let time pass, deadline by deadline."""
         while (deadline := next_deadline(self.instance)) is not None and deadline <= until:
-            self.take(TimePassed(), deadline)
+            self.take(TimePassed(), max(deadline, self.now))
 
     def happen(self, told):
         """Let happen what a story tells."""
