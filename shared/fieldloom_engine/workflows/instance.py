@@ -97,7 +97,9 @@ class Scope(Struct, omit_defaults=True):
     lost: int = 0
     """How many of these failed and were tolerated."""
     size: int = 0
-    """Bytes of its variables, outputs and results, as JSON."""
+    """Bytes of its variables, as JSON."""
+    held: int = 0
+    """Bytes of the results and outputs that its state has gathered."""
 
 
 class Undoing(Struct, frozen=True):

@@ -188,10 +188,10 @@ def _replay(turn: Turn, told: Replayed) -> None:
         raise NotPossible(f"it is {instance.status}: terminate it first")
     if told.state not in turn.program.flow.states:
         raise NotPossible(f"the workflow has no state {told.state}")
-    checked(turn.program.workflow, {**instance.variables, **told.variables})
     instance.status, instance.handled = "running", False
     instance.failure = instance.reason = instance.output = None
-    turn.set_variables(turn.scope(ROOT), told.variables)
+    variables = {**instance.variables, **told.variables}
+    turn.set_variables(turn.scope(ROOT), variables, checked(turn.program.workflow, variables))
     turn.record("replayed", next=told.state, variables=dict(told.variables))
     turn.agenda.append((ROOT, told.state))
 

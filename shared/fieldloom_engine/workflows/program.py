@@ -83,10 +83,16 @@ class ReadyState:
         self._assign = Value(dict(state.assign))
         self._types = {name: workflow.variables[name].type for name in state.assign if name in workflow.variables}
         self._transitions = _ways(state.transitions)
+        self.is_decided = not state.transitions or state.transitions[0].condition is None
+        """No condition decides where it goes on."""
+        self.next_state = state.transitions[0].target if state.transitions and self.is_decided else None
+        """Where it goes on then; None when its flow ends."""
         self._on_error = _ways(state.on_error)
         self.output = Value(state.output) if isinstance(state, Succeed) and state.output is not None else None
         self.error = state.error if isinstance(state, Fail) else ""
         self.message = Value(state.message) if isinstance(state, Fail) and state.message is not None else None
+        self.looks = bool(state.assign or state.compensate or self.output or not self.is_decided)
+        """What is known matters when it is left."""
         self.wait = ReadyWait(state) if isinstance(state, Wait) else None
         self.awaits = self.wait.event if self.wait else None
         self.flows = _flows(state, workflow)
@@ -98,16 +104,16 @@ class ReadyState:
 
     def assigned(self, known: Known) -> dict[str, Any]:
         """Return the variables that are set when it is left. Raises StateFailed."""
+        if not self.told.assign:
+            return {}
         values: dict[str, Any] = self._assign.filled(known)
         for name, type_ in self._types.items():
             if not fits(type_, values[name]):
                 raise StateFailed(WRONG_TYPE, f"{name} would be no {type_}: {shortened(values[name])}")
         return values
 
-    def next_state(self, event: Event) -> str | None:
-        """Return where it goes on by the variables, as an event's data; None when its flow ends. Raises StateFailed."""
-        if not self._transitions:
-            return None
+    def choose(self, event: Event) -> str:
+        """Return where it goes on by the variables, as an event's data. Raises StateFailed."""
         target = _first(self._transitions, event)
         if target is None:
             raise StateFailed(NO_TRANSITION, "no condition of its transitions holds")

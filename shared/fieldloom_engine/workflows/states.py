@@ -73,19 +73,21 @@ def leave(turn: Turn, path: str, given: Mapping[str, Any]) -> None:
     """Leave a state in success, with what it gave: set its variables, and go on or end its flow."""
     scope, state = turn.scope(path), turn.state(path)
     try:
-        known = {**turn.known(path), **given}
-        assigned = state.assigned(known)
-        known |= assigned
-        changes = {**given, **assigned}
-        target = state.next_state(turn.event(known))
+        known = {**turn.known(path), **given} if state.looks else {}
+        changes = {**given, **state.assigned(known)}
+        known |= changes
+        target = state.next_state if state.is_decided else state.choose(turn.event(known))
         output = _output(scope, state, known, changes) if target is None else None
         undo, kept = _undo_with(turn.instance.undo, _undoing(turn, path, scope, state, known))
-        turn.allow(weight(scope.variables | changes) - scope.size + kept)
+        variables = {**scope.variables, **changes} if changes else scope.variables
+        size = weight(variables) if changes else scope.size
+        turn.allow(size - scope.size + kept)
     except StateFailed as failed:
         fail(turn, path, failed.kind, str(failed))
         return
     turn.note(path, scope, next=target, variables=changes, output=output)
-    turn.set_variables(scope, changes)
+    turn.settle(scope)
+    turn.set_variables(scope, variables, size)
     turn.instance.undo = undo
     turn.instance.size += kept
     if target is not None:
@@ -123,7 +125,9 @@ def _end_badly(turn: Turn, path: str, state: ReadyState) -> None:
 def _leave_failed(turn: Turn, path: str, failure: Failure, target: str | None) -> None:
     scope, changes = turn.scope(path), _told(failure)
     turn.note(path, scope, outcome="failed", failure=failure, next=target, variables=changes)
-    turn.set_variables(scope, changes)
+    turn.settle(scope)
+    variables = {**scope.variables, **changes}
+    turn.set_variables(scope, variables, weight(variables))
     if target is not None:
         turn.agenda.append((path, target))
     elif path == ROOT:

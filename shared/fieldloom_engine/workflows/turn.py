@@ -17,7 +17,6 @@ from fieldloom_engine.workflows.instance import (
     Scope,
     around,
     effect_id,
-    weight,
 )
 from fieldloom_engine.workflows.model import TOO_LARGE
 from fieldloom_engine.workflows.program import Program, ReadyEvent, ReadyFlow, ReadyState, StateFailed, asked
@@ -63,7 +62,8 @@ class Turn:
 
     def remove(self, path: str) -> None:
         """Forget a scope."""
-        self.instance.size -= self.scopes.pop(path).size
+        scope = self.scopes.pop(path)
+        self.instance.size -= scope.size + scope.held
 
     def flow(self, path: str) -> ReadyFlow:
         """Return what runs in a scope."""
@@ -116,13 +116,13 @@ class Turn:
     def hold(self, scope: Scope, size: int) -> None:
         """Count bytes that a scope holds more. Raises StateFailed when there are too many."""
         self.allow(size)
-        scope.size += size
+        scope.held += size
         self.instance.size += size
 
-    def set_variables(self, scope: Scope, changes: Mapping[str, Any]) -> None:
-        """Set variables of a scope, and drop what its state has gathered."""
-        scope.variables = {**scope.variables, **changes}
-        self.settle(scope)
+    def set_variables(self, scope: Scope, variables: dict[str, Any], size: int) -> None:
+        """Set the variables of a scope, which are so many bytes, however many there are then."""
+        self.instance.size += size - scope.size
+        scope.variables, scope.size = variables, size
 
     def settle(self, scope: Scope) -> None:
         """Drop what a scope's state has gathered: its variables alone remain."""
@@ -130,9 +130,8 @@ class Turn:
         scope.deadline = scope.wakes = None
         scope.performed, scope.outputs = (), []
         scope.begun = scope.ended = scope.lost = 0
-        size = weight(scope.variables)
-        self.instance.size += size - scope.size
-        scope.size = size
+        self.instance.size -= scope.held
+        scope.held = 0
 
     def stop(self, path: str) -> None:
         """Abandon what a scope's state has begun: its action, and all branches within."""
