@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.plain import plain
 from fieldloom_engine.definitions import Path
 
 MAX_TEMPLATE = 4096
@@ -57,11 +59,11 @@ def compiled(text: str, names: Collection[str] | None = NAMES) -> Render:
         _hold_to_names(meta.find_undeclared_variables(tree), names)
         if whole:
             value = environment.compile_expression(whole[1].strip(), undefined_to_none=False)
-            return lambda known: _bounded(_checked(_filled(lambda: value(known))))
+            return lambda known: _kept(_checked(_filled(lambda: value(known))))
         template = environment.from_string(text)
     except (jinja2.TemplateError, RecursionError, SyntaxError, OverflowError) as error:
         raise ValueError(str(error) or "is nested too deeply") from error
-    return lambda known: _filled(lambda: _joined(template.generate(known)))
+    return lambda known: _kept(_filled(lambda: _joined(template.generate(known))))
 
 
 def names_in(text: str) -> set[str]:
@@ -147,6 +149,16 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, str) and len(value) > MAX_RENDERED:
         raise TemplateFailed(f"gives a text of more than {MAX_RENDERED} characters")
     return value
+
+
+def _kept(value: Any) -> Any:
+    """Return what was worked out, if every side can keep it; objects and lists are as they were given."""
+    if isinstance(value, (Mapping, list)):
+        return value
+    try:
+        return plain(_bounded(value), "template")
+    except Rejected as error:
+        raise TemplateFailed(f"what it gives {error.reason}") from error
 
 
 def _hold_to_bounds(tree: Any) -> None:

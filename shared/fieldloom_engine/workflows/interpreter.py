@@ -117,8 +117,8 @@ def _answer(turn: Turn, answer: Answered) -> None:
     path = next((path for path, scope in turn.scopes.items() if scope.effect == answer.effect and scope.effect), None)
     if path is None:
         return
-    scope = turn.scope(path)
-    action = turn.state(path).actions[len(scope.performed)].action
+    scope, state = turn.scope(path), turn.state(path)
+    action = state.actions[len(scope.performed)].action
     performed = _performed(action.kind, answer)
     scope.performed, scope.effect = (*scope.performed, performed), ""
     if not performed.succeeded:
@@ -129,7 +129,7 @@ def _answer(turn: Turn, answer: Answered) -> None:
     except StateFailed as failed:
         states.fail(turn, path, failed.kind, str(failed))
         return
-    states.go_on(turn, path)
+    states.go_on(turn, path, scope, state)
 
 
 def _occur(turn: Turn, occurred: Occurred) -> None:
@@ -155,8 +155,8 @@ def _end_waits(turn: Turn, event: Event, fits: Callable[[ReadyEvent, Scope], boo
     turn.instance.taken = [*turn.instance.taken, event.id][-MAX_TAKEN:]
     told = {**event._asdict(), "data": dict(event.data), "metadata": dict(event.metadata)}
     for path, waited in fitting:
-        if (scope := turn.scopes.get(path)) is not None and scope.step == waited:
-            states.leave(turn, path, {"result": told})
+        if path in turn.scopes and (scope := turn.scope(path)).step == waited:
+            states.leave(turn, path, scope, turn.state(path), {"result": told})
 
 
 def _pass_time(turn: Turn, _passed: TimePassed) -> None:
@@ -166,15 +166,14 @@ def _pass_time(turn: Turn, _passed: TimePassed) -> None:
         if (times := [time for time in (scope.wakes, scope.deadline) if time is not None and time <= turn.now])
     )
     for _, path, waited in due:
-        scope = turn.scopes.get(path)
-        if scope is None or scope.step != waited:
+        if path not in turn.scopes or (scope := turn.scope(path)).step != waited:
             continue
         if scope.deadline is not None and (scope.wakes is None or scope.deadline < scope.wakes):
             states.fail(turn, path, TIMEOUT, f"it took longer than {(scope.deadline - scope.entered) / 1000:g} s")
         elif scope.waits == "retry":
-            states.begin(turn, path)
+            states.begin(turn, path, scope, turn.state(path))
         else:
-            states.leave(turn, path, states.results(scope))
+            states.leave(turn, path, scope, turn.state(path), states.results(scope))
 
 
 def _terminate(turn: Turn, told: Terminated) -> None:
@@ -225,7 +224,7 @@ def _run(turn: Turn) -> None:
 def _finished(turn: Turn) -> Step:
     instance = turn.instance
     if not instance.is_over:
-        acts = instance.pending is not None or any(scope.waits == "action" for scope in turn.scopes.values())
+        acts = instance.pending is not None or any(scope.effect for scope in turn.scopes.values())
         instance.status = "running" if acts else "waiting"
     if not turn.abandoned:
         return Step(instance, turn.effects, [], turn.history)

@@ -203,12 +203,9 @@ class Value:
 def asked(action: Prepared, known: Known) -> dict[str, Any]:
     """Return the parameters of an action. Raises StateFailed."""
     try:
-        parameters = action.fill(known)
-        return parameters if action.render is None else dict(plain(parameters, "action", MAX_DEPTH))
+        return action.fill(known)
     except NotFilled as error:
         raise StateFailed(TEMPLATE, f"{action.action.kind}: {error}") from error
-    except Rejected as error:
-        raise StateFailed(TEMPLATE, f"{action.action.kind}: what the templates gave {error.reason}") from error
 
 
 def shortened(value: Any) -> str:

@@ -37,20 +37,18 @@ def enter(turn: Turn, path: str, name: str) -> None:
     scope = turn.scope(path)
     scope.state, scope.attempt = name, 1
     scope.step += 1
-    begin(turn, path)
+    begin(turn, path, scope, turn.state(path))
 
 
-def begin(turn: Turn, path: str) -> None:
+def begin(turn: Turn, path: str, scope: Scope, state: ReadyState) -> None:
     """Begin with an attempt of the state in which a scope is."""
-    scope, state = turn.scope(path), turn.state(path)
     scope.entered, scope.wakes = turn.now, None
     scope.deadline = None if state.timeout is None else turn.now + state.timeout
-    go_on(turn, path)
+    go_on(turn, path, scope, state)
 
 
-def go_on(turn: Turn, path: str) -> None:
+def go_on(turn: Turn, path: str, scope: Scope, state: ReadyState) -> None:
     """Do the next action of a state; after the last one, what its type says."""
-    scope, state = turn.scope(path), turn.state(path)
     done = len(scope.performed)
     try:
         if done < len(state.actions):
@@ -64,14 +62,13 @@ def go_on(turn: Turn, path: str) -> None:
         elif state.type == "fail":
             _end_badly(turn, path, state)
         else:
-            leave(turn, path, results(scope))
+            leave(turn, path, scope, state, results(scope))
     except StateFailed as failed:
         fail(turn, path, failed.kind, str(failed))
 
 
-def leave(turn: Turn, path: str, given: Mapping[str, Any]) -> None:
+def leave(turn: Turn, path: str, scope: Scope, state: ReadyState, given: Mapping[str, Any]) -> None:
     """Leave a state in success, with what it gave: set its variables, and go on or end its flow."""
-    scope, state = turn.scope(path), turn.state(path)
     try:
         known = {**turn.known(path), **given} if state.looks else {}
         changes = {**given, **state.assigned(known)}
@@ -166,7 +163,7 @@ def _run_branches(turn: Turn, path: str) -> None:
     scope, state = turn.scope(path), turn.state(path)
     total = len(scope.outputs)
     if scope.ended == total:
-        leave(turn, path, {"result": scope.outputs})
+        leave(turn, path, scope, state, {"result": scope.outputs})
         return
     known = turn.known(path)
     while scope.begun < total and (state.at_once is None or scope.begun - scope.ended < state.at_once):

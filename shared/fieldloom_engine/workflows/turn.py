@@ -36,10 +36,6 @@ class Turn:
         self.agenda: deque[tuple[str, str]] = deque()
         """Scopes, and the states that they have to enter."""
         self._own: set[str] = set()
-        self._given = {
-            "instance": {"id": instance.id, "correlation": instance.correlation},
-            "workflow": program.about,
-        }
 
     @property
     def is_changed(self) -> bool:
@@ -87,7 +83,13 @@ class Turn:
 
     def known(self, path: str, now: int | None = None) -> dict[str, Any]:
         """Return what templates and conditions of a scope's state know."""
-        known = {**self.variables(path), **self._given, "now": self.now if now is None else now}
+        instance = self.instance
+        known = {
+            **self.variables(path),
+            "instance": {"id": instance.id, "correlation": instance.correlation},
+            "workflow": self.program.about,
+            "now": self.now if now is None else now,
+        }
         if performed := self.scopes[path].performed:
             known["result"] = performed[-1].result
         return known
