@@ -3,7 +3,6 @@
 What goes beyond one value is held against the rules of `checks`.
 """
 
-from datetime import datetime
 from functools import lru_cache, reduce
 from operator import or_
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from fieldloom_engine.definitions import MAX_EXPRESSION, Duration, Finite, Name, Part
-from fieldloom_engine.durations import milliseconds
+from fieldloom_engine.durations import instant, milliseconds
 from fieldloom_engine.rules import action_list
 from fieldloom_engine.rules.actions import Kind
 from fieldloom_engine.rules.conditions import Property, Step
@@ -42,15 +41,7 @@ def _no_word_of_templates(name: str) -> str:
 
 def _instant(told: object) -> object:
     """Return an instant of RFC 3339 as Unix ms, a template as it is. Raises ValueError."""
-    if isinstance(told, int) or (isinstance(told, str) and is_template(told)):
-        return told
-    try:
-        instant = datetime.fromisoformat(str(told))
-    except ValueError:
-        raise ValueError("must be an instant such as 2026-12-24T18:00:00Z, Unix ms, or a template") from None
-    if instant.tzinfo is None:
-        raise ValueError("needs its offset from UTC, as in 2026-12-24T18:00:00Z")
-    return round(instant.timestamp() * 1000)
+    return told if isinstance(told, str) and is_template(told) else instant(told)
 
 
 def _duration(told: object) -> object:

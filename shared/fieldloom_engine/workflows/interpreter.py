@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
-from fieldloom_engine.rules.compiling import ON_THE_WAY_MS
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.firing import Effect
 from fieldloom_engine.workflows import closing, states
@@ -37,7 +36,9 @@ from fieldloom_engine.workflows.instance import (
 )
 from fieldloom_engine.workflows.model import ACTION_FAILED, TIMEOUT
 from fieldloom_engine.workflows.program import Program, ReadyEvent, StateFailed
+from fieldloom_engine.workflows.triggers import LATE_MS
 from fieldloom_engine.workflows.turn import Turn
+from fieldloom_engine.workflows.variables import event_variable
 
 MAX_ENTRIES = 20_000
 """States that are entered in one step."""
@@ -153,7 +154,7 @@ def _end_waits(turn: Turn, event: Event, fits: Callable[[ReadyEvent, Scope], boo
     if not fitting:
         return
     turn.instance.taken = [*turn.instance.taken, event.id][-MAX_TAKEN:]
-    told = {**event._asdict(), "data": dict(event.data), "metadata": dict(event.metadata)}
+    told = event_variable(event)
     for path, waited in fitting:
         if path in turn.scopes and (scope := turn.scope(path)).step == waited:
             states.leave(turn, path, scope, turn.state(path), {"result": told})
@@ -246,4 +247,4 @@ def _performed(kind: str, answer: Answered) -> Performed:
 
 def _is_of_now(event: Event, scope: Scope) -> bool:
     """Whether an event, by its own time, is not of before the wait: what a backlog brings is no answer."""
-    return event.ts >= scope.since - ON_THE_WAY_MS
+    return event.ts >= scope.since - LATE_MS

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
-from fieldloom_engine.durations import milliseconds
+from fieldloom_engine.durations import instant, milliseconds
 from fieldloom_engine.rules import templates
 from fieldloom_engine.rules.compiling import condition_of
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.filling import NotFilled, Prepared, prepared
-from fieldloom_engine.rules.instant import Read, is_number, reader
+from fieldloom_engine.rules.instant import Read, reader
 from fieldloom_engine.rules.judging import Holds, Memory
 from fieldloom_engine.rules.templates import TemplateFailed
 from fieldloom_engine.workflows.instance import MAX_DEPTH
@@ -150,7 +149,7 @@ class ReadyWait:
             told = self._duration.filled(known)
             return now + (told if self._duration.is_fixed else _read(milliseconds, told))
         if self._until is not None:
-            return _read(_instant, self._until.filled(known))
+            return _read(instant, self._until.filled(known))
         return None
 
 
@@ -248,19 +247,6 @@ def _read(read: Callable[[Any], int], told: Any) -> int:
         return read(told)
     except ValueError as error:
         raise StateFailed(TEMPLATE, f"{shortened(told)} {error}") from error
-
-
-def _instant(told: Any) -> int:
-    """Return an instant in Unix ms, told so or in RFC 3339. Raises ValueError."""
-    if is_number(told):
-        return int(told)
-    try:
-        instant = datetime.fromisoformat(told)
-    except (TypeError, ValueError):
-        raise ValueError("must be an instant such as 2026-12-24T18:00:00Z, or Unix ms") from None
-    if instant.tzinfo is None:
-        raise ValueError("needs its offset from UTC, as in 2026-12-24T18:00:00Z")
-    return round(instant.timestamp() * 1000)
 
 
 def _written(value: Any) -> str:

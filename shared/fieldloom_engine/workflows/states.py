@@ -78,7 +78,7 @@ def leave(turn: Turn, path: str, scope: Scope, state: ReadyState, given: Mapping
         undo, kept = _undo_with(turn.instance.undo, _undoing(turn, path, scope, state, known))
         variables = {**scope.variables, **changes} if changes else scope.variables
         size = weight(variables) if changes else scope.size
-        turn.allow(size - scope.size + kept)
+        turn.allow(size - scope.size - scope.held + kept)
     except StateFailed as failed:
         fail(turn, path, failed.kind, str(failed))
         return

@@ -23,7 +23,7 @@ from fieldloom_engine.workflows.model import (
     TriggerSource,
     Workflow,
 )
-from fieldloom_engine.workflows.variables import fits
+from fieldloom_engine.workflows.variables import event_variable, fits
 
 MESSAGE = "message"
 """The type of the event that a message on a topic is: its topic stands in `metadata.topic`, its payload is `data`."""
@@ -116,7 +116,7 @@ def start_variables(workflow: Workflow, trigger: Trigger, event: Event | None, n
     variables: dict[str, Any] = {}
     if event is not None:
         variables = {name: value for name, value in event.data.items() if _is_filled(workflow, name, value)}
-        variables["event"] = _told(event)
+        variables["event"] = event_variable(event)
         if not isinstance(trigger.on, OnMessage):
             variables["device_id"] = event.source
     render = templates.rendering(trigger.variables, names=None)
@@ -211,8 +211,3 @@ def _refused(workflow: Workflow, name: str, value: Any) -> str | None:
 def _is_filled(workflow: Workflow, name: str, value: Any) -> bool:
     declared = workflow.variables.get(name)
     return declared is not None and name not in GIVEN and value is not None and fits(declared.type, value)
-
-
-def _told(event: Event) -> dict[str, Any]:
-    """Return an event as workflows know it."""
-    return {**event._asdict(), "data": dict(event.data), "metadata": dict(event.metadata)}
