@@ -34,7 +34,7 @@ from fieldloom_engine.workflows.instance import (
     checked,
     weight,
 )
-from fieldloom_engine.workflows.model import ACTION_FAILED, TIMEOUT
+from fieldloom_engine.workflows.model import ACTION_FAILED, ENDLESS, TIMEOUT
 from fieldloom_engine.workflows.program import Program, ReadyEvent, StateFailed
 from fieldloom_engine.workflows.triggers import LATE_MS
 from fieldloom_engine.workflows.turn import Turn
@@ -44,8 +44,6 @@ MAX_ENTRIES = 20_000
 """States that are entered in one step."""
 MAX_TAKEN = 64
 """Ids of events that are remembered, so that one that comes again does not end a further wait."""
-ENDLESS = "endless"
-"""The kind of the failure of what loops without a wait."""
 
 
 class NotPossible(Exception):  # noqa: N818 - it reads as what happened

@@ -32,15 +32,15 @@ last state gave; of a wait the event that ended it; of a parallel or map the lis
 ITEM, INDEX = "item", "index"
 """What an iterator knows besides: its item, under the name that the map tells, and the item's place, from 0."""
 
-ACTION_FAILED, TIMEOUT, TEMPLATE, CONDITION, NO_TRANSITION, BRANCH_FAILED, WRONG_TYPE, TOO_LARGE = (
+ACTION_FAILED, TIMEOUT, TEMPLATE, NO_TRANSITION, BRANCH_FAILED, WRONG_TYPE, TOO_LARGE, ENDLESS = (
     "action_failed",
     "timeout",
     "template",
-    "condition",
     "no_transition",
     "branch_failed",
     "wrong_type",
     "too_large",
+    "endless",
 )
 """Kinds of failures, beside those that a state of type `fail` names itself."""
 
@@ -100,7 +100,7 @@ class State:
     """None at all: its flow succeeds after it."""
     compensate: tuple[Action, ...] = ()
     """What undoes this state, done when the workflow fails or is terminated after the state was left in success: the
-    last left first, once for each time that it was left, with the variables as they were then."""
+    last left first, with the variables as they were then. What would be done twice in the same way is done once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
