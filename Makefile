@@ -31,4 +31,4 @@ bench-setup: setup
 	@scripts/uv run python benchmarks/timeseries.py --setup
 
 bench: bench-setup
-	@for path in stream batches ingest spine transformers timeseries rules firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
+	@for path in stream batches ingest spine transformers timeseries rules workflows firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done

@@ -220,6 +220,8 @@ def _output(scope: Scope, state: ReadyState, known: Mapping[str, Any], changes: 
 
 def _undoing(turn: Turn, path: str, scope: Scope, state: ReadyState, known: Mapping[str, Any]) -> list[Undoing]:
     """Return what undoes a state, the last thing first, by what is known when it is left. Raises StateFailed."""
+    if not state.compensate:
+        return []
     return [
         Undoing(
             effect_id(turn.instance.id, path, state.name, scope.step, f"undo{number}"),

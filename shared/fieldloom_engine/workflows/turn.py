@@ -152,8 +152,11 @@ class Turn:
 
     def note(self, path: str, scope: Scope, **others: Any) -> None:
         """Write down how a state was left."""
-        self.record(
-            "state",
+        self.instance.recorded += 1
+        record = Record(
+            number=self.instance.recorded,
+            at=self.now,
+            kind="state",
             path=path,
             state=scope.state,
             step=scope.step,
@@ -162,6 +165,7 @@ class Turn:
             actions=scope.performed,
             **others,
         )
+        self.history.append(record)
 
     def record(self, kind: Kind, **others: Any) -> None:
         """Write down what has happened."""

@@ -24,7 +24,7 @@ actions = st.sampled_from(
         {"latest": {"metric": "temperature"}},
         {"command": {"type": "cool", "parameters": {"to": "{{ n }}", "of": "{{ workflow.id }}"}}},
         {"command": {"device_id": "fan-1", "type": "off"}},
-        {"publish": {"topic": "site/{{ device_id }}", "payload": {"flag": "{{ flag }}"}}},
+        {"publish": {"topic": "site/{{ device_id }}", "payload": {"flag": "{{ flag }}", "at": "{{ now }}"}}},
         {"raise_alarm": {"alarm": "warm"}},
     ]
 )
