@@ -65,8 +65,8 @@ def step(program: Program, instance: Instance, happening: Happening, now: int) -
     """Return how an instance goes on after a happening. `now` is the clock, Unix ms. The instance given stays as it is.
 
     A happening that does not concern the instance, or comes again, changes nothing. Raises NotPossible for a program
-    that is not of the version with which the instance began, and for a replay that can't be; InvalidStart for variables
-    of a replay.
+    that is not of the version with which the instance began, for an event that it would take and that no store can
+    keep, and for a replay that can't be; InvalidStart for variables of a replay.
     """
     workflow = program.workflow
     if (instance.workflow, instance.version) != (workflow.id, workflow.version):
@@ -151,8 +151,8 @@ def _end_waits(turn: Turn, event: Event, fits: Callable[[ReadyEvent, Scope], boo
     ]
     if not fitting:
         return
+    told = _kept(event)
     turn.instance.taken = [*turn.instance.taken, event.id][-MAX_TAKEN:]
-    told = event_variable(event)
     for path, waited in fitting:
         if path in turn.scopes and (scope := turn.scope(path)).step == waited:
             states.leave(turn, path, scope, turn.state(path), {"result": told})
@@ -214,6 +214,7 @@ def _run(turn: Turn) -> None:
         entered += 1
         if entered > MAX_ENTRIES:
             turn.stop(ROOT)
+            turn.settle(turn.scope(ROOT))
             turn.agenda.clear()
             closing.fail(turn, Failure(ENDLESS, f"it entered {MAX_ENTRIES} states without a wait", name))
         else:
@@ -234,13 +235,22 @@ def _finished(turn: Turn) -> Step:
 
 def _performed(kind: str, answer: Answered) -> Performed:
     """Return how an action went; a result that can't be kept is a failure."""
-    if not answer.succeeded:
-        return Performed(answer.effect, kind, False, answer.result, answer.error or "it failed")
+    told = None if answer.succeeded else (answer.error or "it failed")[: states.MAX_MESSAGE]
     try:
         plain(answer.result, "result", MAX_DEPTH)
     except Rejected as error:
-        return Performed(answer.effect, kind, False, error=f"its result {error.reason}")
-    return Performed(answer.effect, kind, True, answer.result)
+        return Performed(answer.effect, kind, False, error=told or f"its result {error.reason}")
+    return Performed(answer.effect, kind, answer.succeeded, answer.result, told)
+
+
+def _kept(event: Event) -> dict[str, Any]:
+    """Return an event as workflows know it. Raises NotPossible for one that can't be kept."""
+    told = event_variable(event)
+    try:
+        plain(told, "event", MAX_DEPTH)
+    except Rejected as error:
+        raise NotPossible(f"the event {error.reason}") from error
+    return told
 
 
 def _is_of_now(event: Event, scope: Scope) -> bool:
