@@ -1,0 +1,1 @@
+"""A map that all gateways of a site hold and change in one order. (D2, ADR 51)"""
