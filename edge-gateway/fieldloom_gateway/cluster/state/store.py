@@ -108,6 +108,10 @@ class Store:
         """Return an entry of the local copy, None if there is none."""
         return self._machine.entries.get(key)
 
+    def below(self, prefix: str) -> list[Entry]:
+        """Return the entries of the local copy whose keys begin with a prefix, in the order of keys."""
+        return self._machine.entries.below(prefix)
+
     async def get(self, key: str, consistency: Consistency = "local", within: float = WITHIN_S) -> Entry | None:
         """Return an entry, None if there is none. Raises NoLeader if it has to be linearizable."""
         await self._catch_up(consistency, within)

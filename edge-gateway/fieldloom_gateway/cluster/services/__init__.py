@@ -1,0 +1,1 @@
+"""Who offers what at a site, and whether it works. (D5, ADR 51)"""

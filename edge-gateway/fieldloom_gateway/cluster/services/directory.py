@@ -1,0 +1,119 @@
+"""The services of a site: registered, found, selected and watched at any gateway. (D5)"""
+
+from collections.abc import AsyncIterator
+from random import Random
+
+import msgspec
+
+from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.services.definition import (
+    LIVE,
+    Instance,
+    Service,
+    check_service,
+    decode_instance,
+    encode,
+    fresh,
+    kept_key,
+    live_key,
+)
+from fieldloom_gateway.cluster.services.errors import AlreadyRegistered, NoService, NotActive
+from fieldloom_gateway.cluster.services.selection import Selection, Strategy
+from fieldloom_gateway.cluster.state.commands import Compare, Delete, Done, Operation, Set
+from fieldloom_gateway.cluster.state.errors import Conflict
+from fieldloom_gateway.cluster.state.store import Store
+from fieldloom_gateway.cluster.state.watch import Watch
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What became of an instance at an index; `instance` is None where it is gone."""
+
+    index: int
+    name: str
+    id: str
+    instance: Instance | None
+
+
+class Directory:
+    """The services that all gateways of a site know. `holder` is the key of this gateway's entry as a member."""
+
+    def __init__(self, store: Store, holder: str, rng: Random) -> None:
+        self._store = store
+        self._holder = holder
+        self._selection = Selection(rng)
+
+    async def register(self, service: Service) -> None:
+        """Vouch for a service: its checks run here, and it is gone with this gateway. Registered again it is replaced.
+
+        Raises Rejected, AlreadyRegistered, NotActive, NoLeader, Unknown.
+        """
+        check_service(service)
+        if self._store.peek(self._holder) is None:
+            raise NotActive(self._store.name)
+        kept = kept_key(self._store.name, service.name, service.id)
+        await self._replace(service.name, service.id, (Set(kept, encode(service)),), fresh(service, self._store.name))
+
+    async def deregister(self, name: str, service: str) -> bool:
+        """Vouch for a service no more; return whether this gateway did. Raises NoLeader, Unknown."""
+        kept = kept_key(self._store.name, name, service)
+        if self._store.peek(kept) is None:
+            return False
+        try:
+            await self._replace(name, service, (Delete(kept),), None)
+        except AlreadyRegistered:  # meanwhile by another, whose it stays
+            await self._store.delete(kept)
+        return True
+
+    def discover(self, name: str = "", *, healthy: bool = False) -> list[Instance]:
+        """Return the instances of a service, of all services without a name, in the order of names and ids."""
+        prefix = f"{LIVE}{name}/" if name else LIVE
+        found = (decode_instance(entry.value) for entry in self._store.below(prefix))
+        return [one for one in found if one.is_healthy or not healthy]
+
+    def select(self, name: str, strategy: Strategy = "random") -> Instance:
+        """Return a healthy instance of a service. Raises NoService."""
+        known = self.discover(name)
+        healthy = [one for one in known if one.is_healthy]
+        if not healthy:
+            raise NoService(name, len(known))
+        return self._selection.select(name, healthy, strategy)
+
+    async def report_load(self, name: str, service: str, load: float) -> None:
+        """Tell how loaded an instance is, in any unit that its like share. Raises Rejected, NoLeader, Unknown."""
+        if not load >= 0:
+            raise Rejected("load", f"{load} is not 0 or more")
+        key = live_key(name, service)
+        while (found := self._store.peek(key)) is not None:
+            told = msgspec.structs.replace(decode_instance(found.value), load=load)
+            try:
+                await self._store.set(key, encode(told), holder=found.holder, expected=found.modified)
+            except Conflict:
+                continue
+            return
+        raise Rejected("id", f"{name}/{service} is not registered")
+
+    def watch(self, name: str = "", after: int | None = None) -> AsyncIterator[Seen]:
+        """Give what changes of the instances of a service, or of all, after an index or now. Raises Compacted."""
+        return _seen(self._store.watch(f"{LIVE}{name}/" if name else LIVE, after))
+
+    async def _replace(
+        self, name: str, service: str, operations: tuple[Operation, ...], instance: Instance | None
+    ) -> None:
+        """Do some operations together with what becomes of an instance, unless another gateway vouches for it."""
+        key = live_key(name, service)
+        while True:
+            found = self._store.peek(key)
+            if found is not None and (other := decode_instance(found.value).member) != self._store.name:
+                raise AlreadyRegistered(name, service, other)
+            compare = Compare(key, "modified", found.modified if found else 0)
+            live = Delete(key) if instance is None else Set(key, encode(instance), 0, self._holder)
+            if isinstance(await self._store.transaction((compare,), (*operations, live)), Done):
+                return
+
+
+async def _seen(watch: Watch) -> AsyncIterator[Seen]:
+    async for changes in watch:
+        for change in changes.changes:
+            name, service = change.key.removeprefix(LIVE).split("/")
+            instance = None if change.entry is None else decode_instance(change.entry.value)
+            yield Seen(changes.index, name, service, instance)
