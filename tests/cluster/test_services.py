@@ -10,6 +10,7 @@ import pytest
 
 from cluster.conftest import SECONDS, open_store
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.membership.records import alive_key, record_key
 from fieldloom_gateway.cluster.services.checks import perform
 from fieldloom_gateway.cluster.services.definition import Check, Service, encode
 from fieldloom_gateway.cluster.services.directory import Directory
@@ -19,7 +20,7 @@ from fieldloom_gateway.cluster.services.keeper import Keeper
 from fieldloom_gateway.cluster.state.commands import Set
 from fixtures.web import Answer, server
 
-HOLDER = "alive/gw.test"
+RECORD, HOLDER = record_key("gw.test"), alive_key("gw.test")
 
 
 def service(number=1, **fields):
@@ -29,13 +30,13 @@ def service(number=1, **fields):
 @pytest.fixture
 async def site(store):
     """A store and the directory of its only gateway, which is active."""
-    await store.set(HOLDER, b"")
-    return store, Directory(store, HOLDER, random.Random(1))
+    await store.transaction([], [Set(RECORD, b""), Set(HOLDER, b"")])
+    return store, Directory(store, random.Random(1))
 
 
 @contextlib.asynccontextmanager
 async def keeping(store):
-    keeper = Keeper(store, HOLDER, random.Random(1))
+    keeper = Keeper(store, random.Random(1))
     running = asyncio.create_task(keeper.run())
     try:
         yield keeper
@@ -99,7 +100,7 @@ async def test_a_definition_that_can_not_be_used_is_named(site, fields, field):
 
 async def test_only_an_active_gateway_registers(store):
     with pytest.raises(NotActive, match=r"gw\.test is no active member of its cluster"):
-        await Directory(store, HOLDER, random.Random()).register(service())
+        await Directory(store, random.Random()).register(service())
 
 
 async def test_another_gateways_service_is_left_alone(site):
@@ -256,14 +257,14 @@ async def test_a_service_is_healthy_while_its_server_answers(site):
 
 async def test_services_go_with_their_gateway_and_come_back_with_it(tmp_path):
     async with open_store(tmp_path, grace_s=0.0) as store:
-        directory = Directory(store, HOLDER, random.Random(1))
-        await store.set(HOLDER, b"")
+        directory = Directory(store, random.Random(1))
+        await store.transaction([], [Set(RECORD, b""), Set(HOLDER, b"")])
         await directory.register(service())
         async with keeping(store):
             await store.delete(HOLDER)
             gone = directory.discover()
             watch = directory.watch()
-            await store.transaction([], [Set(HOLDER, b"")])
+            await store.set(HOLDER, b"")
             back = await until(watch, lambda seen: seen.instance is not None)
 
     assert (gone, back.instance.is_healthy) == ([], True)

@@ -6,6 +6,7 @@ from random import Random
 import msgspec
 
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.membership.records import alive_key, record_key
 from fieldloom_gateway.cluster.services.definition import (
     LIVE,
     Instance,
@@ -35,11 +36,11 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Directory:
-    """The services that all gateways of a site know. `holder` is the key of this gateway's entry as a member."""
+    """The services that all gateways of a site know; `rng` is what selecting at random takes."""
 
-    def __init__(self, store: Store, holder: str, rng: Random) -> None:
+    def __init__(self, store: Store, rng: Random) -> None:
         self._store = store
-        self._holder = holder
+        self._record, self._alive = record_key(store.name), alive_key(store.name)
         self._selection = Selection(rng)
 
     async def register(self, service: Service) -> None:
@@ -48,10 +49,12 @@ class Directory:
         Raises Rejected, AlreadyRegistered, NotActive, NoLeader, Unknown.
         """
         check_service(service)
-        if self._store.peek(self._holder) is None:
+        if self._store.peek(self._record) is None or self._store.peek(self._alive) is None:
             raise NotActive(self._store.name)
         kept = kept_key(self._store.name, service.name, service.id)
-        await self._replace(service.name, service.id, (Set(kept, encode(service)),), fresh(service, self._store.name))
+        await self._replace(
+            service.name, service.id, (Set(kept, encode(service), 0, self._record),), fresh(service, self._store.name)
+        )
 
     async def deregister(self, name: str, service: str) -> bool:
         """Vouch for a service no more; return whether this gateway did. Raises NoLeader, Unknown."""
@@ -106,7 +109,7 @@ class Directory:
             if found is not None and (other := decode_instance(found.value).member) != self._store.name:
                 raise AlreadyRegistered(name, service, other)
             compare = Compare(key, "modified", found.modified if found else 0)
-            live = Delete(key) if instance is None else Set(key, encode(instance), 0, self._holder)
+            live = Delete(key) if instance is None else Set(key, encode(instance), 0, self._alive)
             if isinstance(await self._store.transaction((compare,), (*operations, live)), Done):
                 return
 

@@ -9,6 +9,7 @@ import structlog
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
+from fieldloom_gateway.cluster.membership.records import alive_key
 from fieldloom_gateway.cluster.services import checks
 from fieldloom_gateway.cluster.services.definition import (
     KEPT,
@@ -45,11 +46,11 @@ class _Kept:
 
 
 class Keeper:
-    """The part of a gateway that vouches for its services while `run` runs. `holder` is the key of its own entry."""
+    """The part of a gateway that vouches for its services while `run` runs."""
 
-    def __init__(self, store: Store, holder: str, rng: Random) -> None:
+    def __init__(self, store: Store, rng: Random) -> None:
         self._store = store
-        self._holder = holder
+        self._alive = alive_key(store.name)
         self._rng = rng
         self._prefix = f"{KEPT}{store.name}/"
         self._kept: dict[str, _Kept] = {}
@@ -101,7 +102,7 @@ class Keeper:
             await asyncio.sleep(check.interval_s)
 
     async def _tell_all(self) -> None:
-        if self._store.peek(self._holder) is None:
+        if self._store.peek(self._alive) is None:
             return  # once this gateway is active again
         for kept in list(self._kept.values()):
             with suppress(NoLeader, Unknown, Rejected):  # at the next look
@@ -124,7 +125,7 @@ class Keeper:
             Compare(kept.key, "modified", kept.modified),  # it may be deregistered meanwhile
             Compare(key, "modified", found.modified if found else 0),
         )
-        outcome = await self._store.transaction(compares, (Set(key, encode(true), 0, self._holder),))
+        outcome = await self._store.transaction(compares, (Set(key, encode(true), 0, self._alive),))
         if isinstance(outcome, Done):
             log.info("service_told", service=key, status=status, fault=fault)
 
