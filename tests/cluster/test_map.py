@@ -1,5 +1,8 @@
 """The replicated map as a state machine: its rules, its limits, and the same bytes at every member. (D2, D6)"""
 
+import json
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -19,7 +22,7 @@ from fieldloom_gateway.cluster.state.commands import (
     Unmet,
     encode,
 )
-from fieldloom_gateway.cluster.state.errors import Compacted, NewerCommand
+from fieldloom_gateway.cluster.state.errors import Compacted, NewerVersion
 from fieldloom_gateway.cluster.state.history import History
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 
@@ -216,8 +219,10 @@ def test_what_no_version_wrote_is_refused_and_what_a_newer_one_wrote_stops_a_mem
     assert client.send(b"").field == "command"
 
     newer = msgspec.msgpack.encode([2, 0, 0, 0, 0, ["unheard of"], "further"])
-    with pytest.raises(NewerCommand, match="a command has version 2, this member knows 1: install the newer"):
+    with pytest.raises(NewerVersion, match="a command has version 2, this member knows 1: install the newer"):
         client.machine.apply(9, newer)
+    with pytest.raises(NewerVersion, match="a snapshot has version 2, this member knows 1"):
+        ReplicatedMap().restore(msgspec.msgpack.encode([2, "unheard of"]))
 
 
 def test_a_snapshot_goes_on_at_another_member(client):
@@ -260,3 +265,26 @@ def test_a_history_gives_what_it_holds_and_says_what_it_does_not(client):
     assert [one.index for one in history.after(3)] == [4, 5, 6]
     with pytest.raises(Compacted, match="changes after index 2 are gone, the oldest held are after 3: list anew"):
         history.after(2)
+
+
+OLD = Path(__file__).parent / "old"
+
+
+def test_a_log_of_version_1_gives_what_it_gave_then():
+    kept = json.loads((OLD / "commands_1.json").read_text())
+    machine = ReplicatedMap()
+
+    outcomes = [machine.apply(at, bytes.fromhex(one["command"])).hex() for at, one in enumerate(kept["log"], 1)]
+
+    assert outcomes == [one["outcome"] for one in kept["log"]]
+    assert machine.snapshot().hex() == kept["snapshot"]
+
+
+def test_a_snapshot_of_version_1_goes_on():
+    kept = json.loads((OLD / "commands_1.json").read_text())
+    machine = ReplicatedMap()
+
+    machine.restore(bytes.fromhex(kept["snapshot"]))
+
+    assert machine.entries.keys("") == ["free", "held", "holder"]
+    assert machine.snapshot().hex() == kept["snapshot"]

@@ -10,7 +10,7 @@ from cluster import checks
 from cluster.conftest import SECONDS, Faulty, Steady, open_store
 from cluster.linearizability import Map, Operation, Register, assert_linearizable
 from fieldloom_contract.errors import Rejected
-from fieldloom_gateway.cluster.consensus.port import Unknown
+from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
 from fieldloom_gateway.cluster.state.cache import Cache
 from fieldloom_gateway.cluster.state.commands import Compare, Delete, Done, Open, Set, Transaction, Unmet
 from fieldloom_gateway.cluster.state.errors import Compacted, Conflict, NotAgreed
@@ -212,6 +212,8 @@ async def run_client(store, name, history, rng, values, count, consistency="loca
                 except Conflict:
                     result = False
             returned = clock()
+        except NoLeader:
+            continue  # it did not take place
         except Unknown:
             pass
         history.append(Operation(name, key, action, arguments, result, called, returned))

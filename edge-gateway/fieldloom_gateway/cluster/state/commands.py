@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from fieldloom_gateway.cluster.state.errors import NewerCommand
+from fieldloom_gateway.cluster.state.errors import NewerVersion
 
 VERSION = 1
 """The newest version of commands that this code knows."""
@@ -132,12 +132,14 @@ class Lapsed(msgspec.Struct, frozen=True, array_like=True, tag=5):
 Outcome = Done | Unmet | Refused | Opened | Lapsed
 
 
-class _Header(msgspec.Struct, array_like=True):
+class Header(msgspec.Struct, array_like=True):
+    """What all versions begin with."""
+
     version: int
 
 
 _encoder = msgspec.msgpack.Encoder()
-_header = msgspec.msgpack.Decoder(_Header)
+_header = msgspec.msgpack.Decoder(Header)
 _command = msgspec.msgpack.Decoder(Command)
 _outcome: msgspec.msgpack.Decoder[Outcome] = msgspec.msgpack.Decoder(Outcome)
 
@@ -148,10 +150,10 @@ def encode(message: Command | Outcome) -> bytes:
 
 
 def decode(body: bytes) -> Command:
-    """Return a command of the log. Raises NewerCommand, and msgspec.DecodeError for what no version wrote."""
+    """Return a command of the log. Raises NewerVersion, and msgspec.DecodeError for what no version wrote."""
     version = _header.decode(body).version
     if version > VERSION:
-        raise NewerCommand(version, VERSION)
+        raise NewerVersion("command", version, VERSION)
     return _command.decode(body)
 
 

@@ -4,7 +4,7 @@ StateError
 ├── Conflict        what was to be changed is not as expected
 ├── Compacted       the changes that a watch asked for are not held any more
 ├── NotAgreed       a command that some members do not know yet
-└── NewerCommand    a command of a version that this member does not know
+└── NewerVersion    what a newer member has written
 
 A write raises the port's `NoLeader` where nothing was proposed, and its `Unknown` where it may have happened.
 """
@@ -33,13 +33,13 @@ class Compacted(StateError):  # noqa: N818 - it reads as what happened
         self.oldest = oldest
 
 
-class NewerCommand(StateError):  # noqa: N818 - it reads as what happened
-    """A command has a version that this member does not know."""
+class NewerVersion(StateError):  # noqa: N818 - it reads as what happened
+    """A command in the log, or a snapshot, has a version that this member does not know: it can't go on."""
 
-    def __init__(self, version: int, known: int) -> None:
-        super().__init__(
-            f"a command has version {version}, this member knows {known}: install the newer fieldloom-gateway"
-        )
+    def __init__(self, what: str, version: int, known: int) -> None:
+        way_out = "install the newer fieldloom-gateway"
+        super().__init__(f"a {what} has version {version}, this member knows {known}: {way_out}")
+        self.what = what
         self.version = version
         self.known = known
 

@@ -13,6 +13,7 @@ from fieldloom_gateway.cluster.state.commands import (
     Delete,
     Done,
     Expire,
+    Header,
     Lapsed,
     Open,
     Opened,
@@ -27,15 +28,15 @@ from fieldloom_gateway.cluster.state.commands import (
     encode,
 )
 from fieldloom_gateway.cluster.state.entries import Entries, Entry
+from fieldloom_gateway.cluster.state.errors import NewerVersion
 from fieldloom_gateway.cluster.state.history import Change, Changes, History
 from fieldloom_gateway.cluster.state.sessions import Session, Sessions
 
-FORMAT = 1
-"""Of a snapshot."""
+SNAPSHOT_VERSION = 1
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
-    format: int
+    version: int
     index: int
     now: int
     entries: list[Entry]
@@ -44,6 +45,7 @@ class _Snapshot(msgspec.Struct, array_like=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Snapshot)
+_header = msgspec.msgpack.Decoder(Header)
 
 
 class ReplicatedMap:
@@ -61,7 +63,7 @@ class ReplicatedMap:
         """Are called after each command and each snapshot taken."""
 
     def apply(self, index: int, command: bytes) -> bytes:
-        """Return the outcome of a command, encoded. Raises NewerCommand, after which this member must not go on."""
+        """Return the outcome of a command, encoded. Raises NewerVersion, after which this member must not go on."""
         try:
             outcome = self._take(index, decode(command))
         except msgspec.DecodeError as error:
@@ -77,10 +79,18 @@ class ReplicatedMap:
 
     def snapshot(self) -> bytes:
         """Return the whole state but the history."""
-        return _encoder.encode(_Snapshot(FORMAT, self.index, self.now, list(self.entries), self._sessions.all()))
+        return _encoder.encode(
+            _Snapshot(SNAPSHOT_VERSION, self.index, self.now, list(self.entries), self._sessions.all())
+        )
 
     def restore(self, snapshot: bytes) -> None:
-        """Take the state of a snapshot in place of this one. Watches that are behind it get Compacted."""
+        """Take the state of a snapshot in place of this one. Watches that are behind it get Compacted.
+
+        Raises NewerVersion.
+        """
+        version = _header.decode(snapshot).version
+        if version > SNAPSHOT_VERSION:
+            raise NewerVersion("snapshot", version, SNAPSHOT_VERSION)
         state = _decoder.decode(snapshot)
         self.index, self.now = state.index, state.now
         self.entries = Entries(state.entries)
