@@ -45,10 +45,10 @@ class Gateway:
 
     async def until(self, name, state):
         """Wait until a member has a state, as this gateway sees it."""
-        watch = self.roster.watch()
         async with asyncio.timeout(SECONDS):
-            while self.roster.member(name).state != state:
-                await anext(watch)
+            async for seen in self.roster.follow():
+                if (seen.name, seen.state) == (name, state):
+                    return
 
 
 class Site:

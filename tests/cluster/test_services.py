@@ -115,7 +115,7 @@ async def test_another_gateways_service_is_left_alone(site):
     async with keeping(store):
         await store.set("registered/gw.test/api/api-1", encode(service()))
         await store.set("registered/gw.test/api/api-2", encode(service(2)))
-        await until(directory.watch(after=taken.modified), lambda seen: seen.id == "api-2")
+        await until(directory.follow(), lambda seen: seen.id == "api-2")
 
     assert [one.member for one in directory.discover()] == ["gw.away", "gw.test"]
 
@@ -153,15 +153,16 @@ async def test_a_load_has_to_be_of_something(site):
         await site[1].report_load("api", "api-1", float("nan"))
 
 
-async def test_a_watch_tells_what_comes_changes_and_goes(site):
+async def test_who_follows_is_told_what_comes_changes_and_goes(site):
     _, directory = site
-    watch = directory.watch("api")
     await directory.register(service())
+    watch = directory.follow("api")
+    first = await anext(watch)
     await directory.register(service(name="other"))
     await directory.report_load("api", "api-1", 2.0)
     await directory.deregister("api", "api-1")
 
-    seen = [await anext(watch) for _ in range(3)]
+    seen = [first, await anext(watch), await anext(watch)]
 
     assert [(one.id, one.instance and one.instance.load) for one in seen] == [
         ("api-1", 0.0),
@@ -237,7 +238,7 @@ def test_a_service_is_as_its_worst_check():
 async def test_a_service_is_healthy_while_its_server_answers(site):
     store, directory = site
     quick = {"interval_s": 0.1, "failures": 2, "successes": 2}
-    watch = directory.watch("api")
+    watch = directory.follow("api")
     async with keeping(store):
         with server("127.0.0.1") as (port, _):
             checks = (Check(kind="http", **quick), Check(**quick))
@@ -263,9 +264,8 @@ async def test_services_go_with_their_gateway_and_come_back_with_it(tmp_path):
         async with keeping(store):
             await store.delete(HOLDER)
             gone = directory.discover()
-            watch = directory.watch()
             await store.set(HOLDER, b"")
-            back = await until(watch, lambda seen: seen.instance is not None)
+            back = await until(directory.follow(), lambda seen: seen.instance is not None)
 
     assert (gone, back.instance.is_healthy) == ([], True)
 
@@ -274,7 +274,7 @@ async def test_what_was_healthy_stays_so_over_a_restart(site):
     store, directory = site
     with server("127.0.0.1") as (port, _):
         await directory.register(service(port=port, checks=(Check(interval_s=0.1, successes=1),)))
-        watch = directory.watch()
+        watch = directory.follow()
         async with keeping(store):
             modified = (await until(watch, lambda seen: seen.instance.is_healthy)).index
         async with keeping(store) as keeper:

@@ -184,6 +184,34 @@ class TestWatch:
         assert watch.ready() == []
 
 
+async def test_who_follows_gets_all_there_is_and_then_what_changes_whatever_is_compacted(store):
+    await store.set("a/1", b"1")
+    await store.set("b", b"")
+    follow, quiet = store.follow("a/"), store.follow("c/")
+    told = [await anext(follow)]
+    nothing = await anext(quiet)
+    await store.set("a/2", b"2")
+    told.append(await anext(follow))
+
+    await store.delete("a/1")
+    await store.set("a/3", b"3")
+    store._machine.restore(store._machine.snapshot())
+    told.append(await anext(follow))
+
+    assert [[(one.key, one.entry and one.entry.value) for one in changes.changes] for changes in told] == [
+        [("a/1", b"1")],
+        [("a/2", b"2")],
+        [("a/1", None), ("a/3", b"3")],
+    ]
+    assert nothing.changes == ()
+
+
+async def test_the_status_tells_what_is_held(store):
+    await store.set("ab", b"cde")
+
+    assert store.status() == {"index": store.index, "entries": 1, "bytes": 5, "commands": 1, "retries": 0}
+
+
 async def run_client(store, name, history, rng, values, count, consistency="local"):
     """Do what clients do, and write down what came of it."""
     clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""The members as any gateway sees them: listed, watched, and what all of them know. (D3, D6)"""
+"""The members as any gateway sees them: listed, followed, and what all of them know. (D3, D6)"""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,6 @@ from fieldloom_gateway.cluster.membership.records import (
 )
 from fieldloom_gateway.cluster.state.commands import OLDEST
 from fieldloom_gateway.cluster.state.store import Store
-from fieldloom_gateway.cluster.state.watch import Watch
 
 
 class Roster:
@@ -46,11 +45,8 @@ class Roster:
         """Return the newest rule engine that all members have: a rule for any of them may need no newer one. (E5)"""
         return min((member.software.engine for member in self.members() if member.software), default=1)
 
-    def watch(self, after: int | None = None) -> AsyncIterator[Member]:
-        """Give members whose state or record changes, after an index or from now on. Raises Compacted."""
-        return self._changed(self._store.watch(PREFIX, after))
-
-    async def _changed(self, watch: Watch) -> AsyncIterator[Member]:
-        async for changes in watch:
+    async def follow(self) -> AsyncIterator[Member]:
+        """Give all members, and then each whose state or record has changed."""
+        async for changes in self._store.follow(PREFIX):
             for name in sorted({member_of(change.key) for change in changes.changes}):
                 yield self.member(name)

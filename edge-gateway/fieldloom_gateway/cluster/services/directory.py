@@ -1,4 +1,4 @@
-"""The services of a site: registered, found, selected and watched at any gateway. (D5)"""
+"""The services of a site: registered, found, selected and followed at any gateway. (D5)"""
 
 from collections.abc import AsyncIterator
 from random import Random
@@ -23,7 +23,6 @@ from fieldloom_gateway.cluster.services.selection import Selection, Strategy
 from fieldloom_gateway.cluster.state.commands import Compare, Delete, Done, Operation, Set
 from fieldloom_gateway.cluster.state.errors import Conflict
 from fieldloom_gateway.cluster.state.store import Store
-from fieldloom_gateway.cluster.state.watch import Watch
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -95,9 +94,13 @@ class Directory:
             return
         raise Rejected("id", f"{name}/{service} is not registered")
 
-    def watch(self, name: str = "", after: int | None = None) -> AsyncIterator[Seen]:
-        """Give what changes of the instances of a service, or of all, after an index or now. Raises Compacted."""
-        return _seen(self._store.watch(f"{LIVE}{name}/" if name else LIVE, after))
+    async def follow(self, name: str = "") -> AsyncIterator[Seen]:
+        """Give all instances of a service, or of all services, and then each that has changed or gone."""
+        async for changes in self._store.follow(f"{LIVE}{name}/" if name else LIVE):
+            for change in changes.changes:
+                found, service = change.key.removeprefix(LIVE).split("/")
+                instance = None if change.entry is None else decode_instance(change.entry.value)
+                yield Seen(changes.index, found, service, instance)
 
     async def _replace(
         self, name: str, service: str, operations: tuple[Operation, ...], instance: Instance | None
@@ -112,11 +115,3 @@ class Directory:
             live = Delete(key) if instance is None else Set(key, encode(instance), 0, self._alive)
             if isinstance(await self._store.transaction((compare,), (*operations, live)), Done):
                 return
-
-
-async def _seen(watch: Watch) -> AsyncIterator[Seen]:
-    async for changes in watch:
-        for change in changes.changes:
-            name, service = change.key.removeprefix(LIVE).split("/")
-            instance = None if change.entry is None else decode_instance(change.entry.value)
-            yield Seen(changes.index, name, service, instance)

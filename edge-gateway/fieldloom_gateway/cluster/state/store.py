@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -38,7 +38,7 @@ from fieldloom_gateway.cluster.state.commands import (
 from fieldloom_gateway.cluster.state.entries import Entry
 from fieldloom_gateway.cluster.state.errors import Conflict, NotAgreed
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
-from fieldloom_gateway.cluster.state.watch import News, Watch
+from fieldloom_gateway.cluster.state.watch import Follow, News, Watch
 
 log = structlog.get_logger()
 
@@ -52,6 +52,7 @@ GRACE_S = 2.0
 """How long a new leader lets live what should have expired: nobody could touch anything while there was none."""
 TICK_S = 0.25
 IN_FLIGHT = 64
+NO_LEADER = "the cluster has no leader: a majority of its gateways has to be up and reachable"
 
 
 class Store:
@@ -162,8 +163,9 @@ class Store:
         """
         transaction = Transaction(tuple(compares), tuple(operations))
         check(transaction)
+        deadline = asyncio.get_running_loop().time() + within
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout_at(deadline):
                 await self._room.acquire()
         except TimeoutError:
             raise NoLeader(f"{IN_FLIGHT} writes wait for the cluster already") from None
@@ -171,7 +173,7 @@ class Store:
         sequence = self._sequence
         self._outstanding.add(sequence)
         try:
-            return await self._commit(transaction, sequence, asyncio.get_running_loop().time() + within)
+            return await self._commit(transaction, sequence, deadline)
         finally:
             self._outstanding.discard(sequence)
             self._room.release()
@@ -179,6 +181,21 @@ class Store:
     def watch(self, prefix: str, after: int | None = None) -> Watch:
         """Return the changes below a prefix after an index, by default after what is in the local copy now."""
         return Watch(self._machine, self._news, prefix, after)
+
+    def follow(self, prefix: str) -> Follow:
+        """Return what lies below a prefix, and then what changes; without an end, and without Compacted."""
+        return Follow(self._machine, self._news, prefix)
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status` tells."""
+        entries = self._machine.entries
+        return {
+            "index": self.index,
+            "entries": len(entries),
+            "bytes": entries.bytes,
+            "commands": self.agreed_version,
+            "retries": self.retries,
+        }
 
     async def _catch_up(self, consistency: Consistency, within: float) -> None:
         if consistency == "linearizable":
@@ -207,12 +224,20 @@ class Store:
                 raise Unknown("the cluster has forgotten this member's session meanwhile")
 
     async def _in_session(self, deadline: float) -> int:
-        async with self._opening:
+        """Return the number of the session, opened by the first who needs it. Raises NoLeader, Unknown."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._opening.acquire()
+        except TimeoutError:
+            raise NoLeader(NO_LEADER) from None
+        try:
             if not self._session:
                 outcome, _ = await self._insist(Open(self.name), 0, 0, deadline)
                 if isinstance(outcome, Opened):
                     self._session = outcome.session
             return self._session
+        finally:
+            self._opening.release()
 
     async def _insist(self, body: Body, session: int, sequence: int, deadline: float) -> tuple[Outcome, bool]:
         """Send a command until it is answered; return the outcome, and whether nobody can have had it before.
@@ -230,7 +255,7 @@ class Store:
             self.retries += 1
             await asyncio.sleep(PAUSE_S)
         if is_first:
-            raise NoLeader("the cluster has no leader: a majority of its gateways has to be up and reachable")
+            raise NoLeader(NO_LEADER)
         raise Unknown("no answer came in time: it may have happened, or may happen yet")
 
     async def _propose(self, body: Body, session: int, sequence: int, within: float) -> Outcome:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from fieldloom_gateway.cluster.state.history import Changes
+from fieldloom_gateway.cluster.state.errors import Compacted
+from fieldloom_gateway.cluster.state.history import Change, Changes
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 
 
@@ -62,3 +63,41 @@ class Watch:
                 return found
         self.index = max(self.index, self._machine.index)
         return found
+
+
+class Follow:
+    """An async iterator of what lies below a prefix: first all of it, though it be nothing, and then what changes.
+
+    Who was too slow for the history gets at once what has become of all that it knew, in place of each step.
+    """
+
+    def __init__(self, machine: ReplicatedMap, news: News, prefix: str) -> None:
+        self._machine = machine
+        self._news = news
+        self._prefix = prefix
+        self._watch: Watch | None = None
+        self._known: dict[str, int] = {}
+        """By key the index at which it was modified last."""
+
+    def __aiter__(self) -> AsyncIterator[Changes]:
+        return self
+
+    async def __anext__(self) -> Changes:
+        changes = await self._next()
+        for change in changes.changes:
+            self._known.pop(change.key, None)
+            if change.entry is not None:
+                self._known[change.key] = change.entry.modified
+        return changes
+
+    async def _next(self) -> Changes:
+        if self._watch is not None:
+            try:
+                return await anext(self._watch)
+            except Compacted:
+                pass
+        self._watch = Watch(self._machine, self._news, self._prefix, None)
+        entries = {entry.key: entry for entry in self._machine.entries.below(self._prefix)}
+        gone = [Change(key, None) for key in self._known if key not in entries]
+        fresh = [Change(key, entry) for key, entry in entries.items() if self._known.get(key) != entry.modified]
+        return Changes(self._machine.index, (*gone, *fresh))
