@@ -53,7 +53,8 @@ class Client:
         return self.do(Touch(key))
 
     def expire(self):
-        return self.apply(Expire())
+        due = self.machine.entries.due(max(self.now, self.machine.now))
+        return self.apply(Expire(tuple((entry.key, entry.renewed) for entry in due)))
 
     def get(self, key):
         return self.machine.entries.get(key)

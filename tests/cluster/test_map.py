@@ -13,6 +13,7 @@ from fieldloom_gateway.cluster.state.commands import (
     Compare,
     Delete,
     Done,
+    Expire,
     Lapsed,
     Open,
     Refused,
@@ -92,6 +93,19 @@ def test_what_has_a_time_to_live_expires_unless_it_is_touched(client):
     changes = client.machine.history.after(early.index)
     assert [(one.key, one.entry, one.expired) for one in changes[0].changes] == [("a", None, True)]
     assert client.get("b").modified == 3  # a touch is no change
+
+
+def test_what_is_renewed_after_the_leader_looked_does_not_expire(client):
+    client.set("a", ttl_ms=1000)
+    renewed = client.get("a").renewed
+    client.now = 1000
+    client.set("b")  # somebody's reckoning is ahead of that of who renews
+    client.now = 0
+    client.touch("a")
+    client.now = 2000
+    outcome = client.apply(Expire((("a", renewed), ("b", 3), ("absent", 1))))
+
+    assert (outcome.changed, client.get("a").deadline) == (0, 2000)
 
 
 def test_time_never_goes_back(client):
@@ -248,7 +262,7 @@ def test_a_query_gives_the_entries_below_a_prefix(client):
 
     found = msgspec.msgpack.decode(client.machine.query(b"b/"))
 
-    assert found == [["b/1", b"2", 3, 3, 1, 0, 0, ""]]
+    assert found == [["b/1", b"2", 3, 3, 1, 0, 0, "", 3]]
 
 
 def test_a_history_gives_what_it_holds_and_says_what_it_does_not(client):

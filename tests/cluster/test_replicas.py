@@ -12,7 +12,7 @@ from cluster.linearizability import Register, assert_linearizable
 from cluster.replicas import Replicas
 from cluster.test_store import run_client
 from fieldloom_gateway.cluster.consensus.port import NoLeader
-from fieldloom_gateway.cluster.state.commands import Set
+from fieldloom_gateway.cluster.state.commands import Command, Open, Set, Touch, Transaction, decode_outcome, encode
 
 NAMES = ("gw.a", "gw.b", "gw.c")
 
@@ -82,6 +82,33 @@ async def test_a_member_that_is_cut_off_reads_its_copy_and_says_that_it_can_not_
             await second.get("a", "linearizable", within=0.2)
         cluster.members["gw.b"].is_linked.set()
         assert (await second.get("a", "linearizable")).value == b"2"
+
+
+async def test_a_lease_lives_as_long_as_its_holder_relies_on_it_though_its_reckoning_is_behind(tmp_path):
+    """The holder restarted and has heard no newer time of the cluster than that of its copy."""
+    clock = Steady()
+    async with Replicas(tmp_path, random.Random(5), steady=clock, grace_s=0.0) as cluster:
+        cluster.addresses |= addresses()
+        leader, other = [await cluster.start(name) for name in NAMES[:2]]
+        await leader.set("lease", b"", ttl_ms=2000)
+        clock.seconds += 1.5
+        behind = Command(1, 0, 0, 0, 0, Open("gw.b"))  # reckons 0 where the leader reckons 1500
+        session = decode_outcome((await cluster.log.submit(encode(behind))).outcome).session
+        touch = Command(1, 0, session, 1, 0, Transaction((), (Touch("lease"),)))
+        await cluster.log.submit(encode(touch))
+        await leader.get("lease", "linearizable")
+        early = leader.peek("lease").deadline - leader.now
+
+        clock.seconds += 1.9
+        await asyncio.sleep(0.3)  # in which it would expire by the cluster's time
+        kept = leader.peek("lease")
+        watch = other.watch("lease")
+        clock.seconds += 0.1
+        gone = await asyncio.wait_for(anext(watch), SECONDS)
+
+    assert early < 1900
+    assert kept is not None
+    assert gone.changes[0].expired
 
 
 async def test_what_expires_does_so_at_all_members_once(tmp_path):

@@ -73,9 +73,12 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Expire(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Delete what has lived its time; the leader's, when something may have."""
+    """Delete entries that have lived their time, unless they were renewed after what the leader has seen."""
 
     SINCE: ClassVar[int] = 1
+
+    seen: tuple[tuple[str, int], ...]
+    """Keys, and the index at which each was renewed last."""
 
 
 Body = Transaction | Open | Expire

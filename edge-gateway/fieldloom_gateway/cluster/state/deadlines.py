@@ -44,13 +44,11 @@ class Deadlines:
         return None
 
     def due(self, now: int) -> list[str]:
-        """Return the keys whose deadline is not after `now`, the earliest first; they have none from then on."""
-        found = []
-        while (deadline := self.next()) is not None and deadline <= now:
-            key = heappop(self._heap)[1]
-            del self._of[key], self._queued[key]
-            found.append(key)
-        return found
+        """Return the keys whose deadline is not after `now`, the earliest first."""
+        first = self.next()
+        if first is None or first > now:
+            return []
+        return [key for _, key in sorted((deadline, key) for key, deadline in self._of.items() if deadline <= now)]
 
     def _push(self, key: str, deadline: int) -> None:
         self._queued[key] = deadline

@@ -23,6 +23,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     deadline: int = 0
     """The cluster's time in ms from which on it expires, 0 for never."""
     holder: str = ""
+    renewed: int = 0
+    """The index at which its time to live began anew, by a write or a touch."""
 
     @property
     def size(self) -> int:
@@ -85,9 +87,9 @@ class Entries:
         """Return the cluster's time in ms at which the next entry expires, None if none will."""
         return self._deadlines.next()
 
-    def due(self, now: int) -> list[str]:
-        """Return the keys that have lived their time, the earliest first; the caller removes them."""
-        return self._deadlines.due(now)
+    def due(self, now: int) -> list[Entry]:
+        """Return the entries that have lived their time, the earliest first."""
+        return [self._of[key] for key in self._deadlines.due(now)]
 
     def _count_in(self, entry: Entry) -> None:
         self.bytes += entry.size

@@ -1,6 +1,6 @@
 """The replicated map as a state machine: the same commands make the same state, byte for byte, at every member. (D2)"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -59,8 +59,9 @@ class ReplicatedMap:
         self.entries = Entries()
         self.history = History(0)
         self._sessions = Sessions()
-        self.observers: list[Callable[[], None]] = []
-        """Are called after each command and each snapshot taken."""
+        self.observers: list[Callable[[Iterable[str]], None]] = []
+        """Are called after each command and snapshot, with the keys of what was written, touched or removed."""
+        self._touched: set[str] = set()
 
     def apply(self, index: int, command: bytes) -> bytes:
         """Return the outcome of a command, encoded. Raises NewerVersion, after which this member must not go on."""
@@ -69,8 +70,7 @@ class ReplicatedMap:
         except msgspec.DecodeError as error:
             outcome = encode(Refused("command", str(error)))
         self.index = index
-        for observer in self.observers:
-            observer()
+        self._tell()
         return outcome
 
     def query(self, question: bytes) -> bytes:
@@ -96,8 +96,13 @@ class ReplicatedMap:
         self.entries = Entries(state.entries)
         self._sessions = Sessions(state.sessions)
         self.history = History(state.index)
+        self._touched.update(entry.key for entry in state.entries)
+        self._tell()
+
+    def _tell(self) -> None:
         for observer in self.observers:
-            observer()
+            observer(self._touched)
+        self._touched.clear()
 
     def _take(self, index: int, command: Command) -> bytes:
         self.now = max(self.now, command.now)
@@ -105,8 +110,8 @@ class ReplicatedMap:
             case Open(name):
                 self._sessions.open(index, name)
                 return encode(Opened(index))
-            case Expire():
-                return encode(self._expire(index))
+            case Expire(seen):
+                return encode(self._expire(index, seen))
             case Transaction() as transaction:
                 return self._once(index, command, transaction)
 
@@ -192,15 +197,18 @@ class ReplicatedMap:
                 found = self.entries.get(key)
                 created, version = (found.created, found.version + 1) if found else (index, 1)
                 deadline = self.now + ttl_ms if ttl_ms else 0
-                entry = Entry(key, value, created, index, version, ttl_ms, deadline, holder)
+                entry = Entry(key, value, created, index, version, ttl_ms, deadline, holder, index)
                 self.entries.put(entry)
+                self._touched.add(key)
                 changes[key] = Change(key, entry)
             case Delete(key):
                 self._remove(key, changes, expired=False)
             case Touch(key):
                 touched = self.entries.get(key)
                 if touched is not None and touched.ttl_ms:
-                    self.entries.put(msgspec.structs.replace(touched, deadline=self.now + touched.ttl_ms))
+                    deadline = self.now + touched.ttl_ms
+                    self.entries.put(msgspec.structs.replace(touched, deadline=deadline, renewed=index))
+                    self._touched.add(key)
 
     def _remove(self, key: str, changes: dict[str, Change], *, expired: bool) -> None:
         """Remove an entry and what it holds, if it is there."""
@@ -208,12 +216,15 @@ class ReplicatedMap:
             return
         for gone in (*self.entries.held_by(key), key):
             self.entries.remove(gone)
+            self._touched.add(gone)
             changes[gone] = Change(gone, None, expired)
 
-    def _expire(self, index: int) -> Outcome:
+    def _expire(self, index: int, seen: Sequence[tuple[str, int]]) -> Outcome:
         changes: dict[str, Change] = {}
-        for key in self.entries.due(self.now):
-            self._remove(key, changes, expired=True)
+        for key, renewed in seen:
+            entry = self.entries.get(key)
+            if entry is not None and entry.renewed == renewed and 0 < entry.deadline <= self.now:
+                self._remove(key, changes, expired=True)
         return self._done(index, changes)
 
     def _done(self, index: int, changes: dict[str, Change]) -> Done:

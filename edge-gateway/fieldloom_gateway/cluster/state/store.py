@@ -5,7 +5,7 @@ Reads are of the local copy unless they are asked to be linearizable. A write re
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import structlog
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import Consensus, NoLeader, Unknown
 from fieldloom_gateway.cluster.state.checking import check
-from fieldloom_gateway.cluster.state.clock import ClusterClock
+from fieldloom_gateway.cluster.state.clock import ClusterClock, Renewals
 from fieldloom_gateway.cluster.state.commands import (
     OLDEST,
     Body,
@@ -52,6 +52,8 @@ GRACE_S = 2.0
 """How long a new leader lets live what should have expired: nobody could touch anything while there was none."""
 TICK_S = 0.25
 IN_FLIGHT = 64
+EXPIRED = 1000
+"""Entries of one command."""
 NO_LEADER = "the cluster has no leader: a majority of its gateways has to be up and reachable"
 
 
@@ -70,6 +72,7 @@ class Store:
         self._steady = steady
         self._grace_s = grace_s
         self._clock = ClusterClock(steady)
+        self._renewals = Renewals(steady)
         self._news = News()
         self._room = asyncio.Semaphore(IN_FLIGHT)
         self._opening = asyncio.Lock()
@@ -81,6 +84,7 @@ class Store:
         """The version of commands that all members know; no newer one is proposed. (D6)"""
         self.retries = 0
         machine.observers.append(self._moved)
+        self._renewals.note((entry.key, entry) for entry in machine.entries)
 
     @property
     def name(self) -> str:
@@ -101,9 +105,8 @@ class Store:
         """Let expire what has lived its time, until cancelled."""
         while True:
             await asyncio.sleep(self._until_expiry())
-            if self._may_expire():
-                with suppress(NoLeader, Unknown):  # a later one does it
-                    await self._propose(Expire(), 0, 0, ATTEMPT_S)
+            if self._has_led_for_long():
+                await self._expire()
 
     def peek(self, key: str) -> Entry | None:
         """Return an entry of the local copy, None if there is none."""
@@ -272,8 +275,9 @@ class Store:
                 while self._machine.index < index:
                     await self._news.next().wait()
 
-    def _moved(self) -> None:
+    def _moved(self, touched: Iterable[str]) -> None:
         self._clock.hear(self._machine.now)
+        self._renewals.note((key, self._machine.entries.get(key)) for key in touched)
         self._news.tell()
 
     def _until_expiry(self) -> float:
@@ -282,12 +286,18 @@ class Store:
             return TICK_S
         return min(max((deadline - self.now) / 1000, PAUSE_S), TICK_S)
 
-    def _may_expire(self) -> bool:
-        """Whether something has lived its time, and this member has led for long enough to say so."""
+    async def _expire(self) -> None:
+        due = [entry for entry in self._machine.entries.due(self.now) if self._renewals.is_silent(entry)]
+        if due:
+            seen = tuple((entry.key, entry.renewed) for entry in due[:EXPIRED])
+            with suppress(NoLeader, Unknown):  # a later one does it
+                await self._propose(Expire(seen), 0, 0, ATTEMPT_S)
+
+    def _has_led_for_long(self) -> bool:
+        """Whether this member has led for long enough to say that something has lived its time."""
         if self._consensus.leader != self.name:
             self._led_since = None
             return False
         if self._led_since is None:
             self._led_since = self._steady()
-        deadline = self._machine.entries.next_deadline()
-        return deadline is not None and deadline <= self.now and self._steady() - self._led_since >= self._grace_s
+        return self._steady() - self._led_since >= self._grace_s
