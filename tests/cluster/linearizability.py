@@ -39,19 +39,21 @@ class Stuck(NamedTuple):
     left: list
 
     def __str__(self):
+        begun = min(one.called for one in (*self.order, *self.left))
         lines = [f"key {self.key!r} is not linearizable: {len(self.order)} operations can be put in order, up to"]
-        lines += [f"   {told(one)}" for one in self.order[-SHOWN:]]
+        lines += [f"   {told(one, begun)}" for one in self.order[-SHOWN:]]
         lines += [f"then the state is {self.state!r}, and what must come next does not fit it:"]
         horizon = min(one.returned for one in self.left if one.returned is not None)
-        lines += [f" * {told(one)}" for one in self.left if one.called <= horizon]
+        lines += [f" * {told(one, begun)}" for one in self.left if one.called <= horizon]
         return "\n".join(lines)
 
 
-def told(one):
+def told(one, begun):
+    """Return an operation as a line; its times are since the first call."""
     arguments = ", ".join(map(repr, one.arguments))
     outcome = "outcome unknown" if one.returned is None else f"-> {one.result!r}"
-    until = "..." if one.returned is None else f"{one.returned:.6g}"
-    return f"[{one.called:>10.6g} .. {until:>10}] {one.client:>8}: {one.action}({arguments}) {outcome}"
+    until = "..." if one.returned is None else f"{one.returned - begun:.6g}"
+    return f"[{one.called - begun:>10.6g} .. {until:>10}] {one.client:>8}: {one.action}({arguments}) {outcome}"
 
 
 def check(operations, model):

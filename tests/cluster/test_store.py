@@ -147,6 +147,8 @@ class TestWatch:
         watch = store.watch("quiet/")
         for number in range(3):
             await store.set("loud", str(number).encode())
+        with pytest.raises(Conflict):
+            await store.set("loud", b"", expected=0)
 
         assert watch.ready() == []
         assert watch.index == store.index
