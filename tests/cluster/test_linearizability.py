@@ -1,6 +1,7 @@
 """The checker of histories: it passes what could have happened, fails what could not, and says where. (V2, V4)"""
 
 import itertools
+import math
 import random
 import time
 
@@ -100,9 +101,12 @@ def test_kept_histories_are_judged_as_ever(path):
 
 
 class Simulated:
-    """Clients of a register that is correct: each operation takes effect at a moment between its call and return."""
+    """Clients of registers that are correct: each operation takes effect at a moment between its call and return.
 
-    def __init__(self, seed, clients, keys, count):
+    Of a share of them nobody knows the outcome: half of these take effect late, and half never.
+    """
+
+    def __init__(self, seed, clients, keys, count, unknown=0.02):
         self.random = random.Random(seed)
         self.values = itertools.count(1)
         self.state = {}
@@ -112,11 +116,16 @@ class Simulated:
             client = min(free, key=free.get)
             called = free[client] + self.random.expovariate(1)
             takes = self.random.expovariate(1) + 0.001
-            planned.append((called + takes * self.random.random(), client, called, called + takes))
+            returned = called + takes
+            happens = called + takes * self.random.random()
+            if self.random.random() < unknown:
+                returned, happens = None, called + self.random.choice((10 * takes, math.inf))
+            planned.append((happens, client, called, returned))
             free[client] = called + takes
-        self.operations = [self._happen(f"k{self.random.randrange(keys)}", *one[1:]) for one in sorted(planned)]
+        planned.sort(key=lambda one: one[0])
+        self.operations = [self._happen(f"k{self.random.randrange(keys)}", *one) for one in planned]
 
-    def _happen(self, key, client, called, returned):
+    def _happen(self, key, happens, client, called, returned):
         state = self.state.get(key)
         action = self.random.choice(("read", "read", "write", "compare_and_set", "delete"))
         arguments, result = (), None
@@ -127,10 +136,10 @@ class Simulated:
             result = arguments[0] == state
         elif action == "read":
             result = state
-        self.state[key] = Register.step(state, Operation("", key, action, arguments, result, 0, 0))[1]
-        if action != "read" and self.random.random() < 0.02:
-            result = returned = None
-        return Operation(f"c{client}", key, action, arguments, result, called, returned)
+        one = Operation(f"c{client}", key, action, arguments, result, called, returned)
+        if happens < math.inf:
+            self.state[key] = Register.step(state, one)[1]
+        return one if returned is not None else one._replace(result=None)
 
 
 @given(seed=st.integers(0, 2**32), clients=st.integers(1, 10), keys=st.integers(1, 3))
@@ -204,6 +213,16 @@ def test_ten_thousand_operations_take_seconds():
 
     assert found == []
     assert time.process_time() - begun < 10
+
+
+def test_a_search_that_takes_too_long_says_so(monkeypatch):
+    monkeypatch.setattr("cluster.linearizability.STATES", 100)
+    operations = Simulated(1, clients=5, keys=1, count=60, unknown=0.4).operations
+    last = history(("c", 1e6, 1e6 + 1, "read", (), -1), key="k0")
+
+    (stuck,) = check(operations + last, Register)
+
+    assert str(stuck).startswith("key 'k0' was not found linearizable in time: ")
 
 
 def test_a_watch_that_leaves_out_repeats_or_turns_round_is_found():
