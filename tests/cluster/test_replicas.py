@@ -21,20 +21,60 @@ def addresses():
     return {name: f"127.0.0.1:{7000 + at}" for at, name in enumerate(NAMES)}
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_what_clients_of_all_members_see_is_linearizable(tmp_path, seed):
+async def disturb(cluster, rng):
+    """Cut members off, one after the other, and have another lead."""
+    while True:
+        await asyncio.sleep(rng.uniform(0, 0.1))
+        link = cluster.members[rng.choice(NAMES)].is_linked
+        link.clear()
+        cluster.leader = rng.choice(NAMES)
+        await asyncio.sleep(rng.uniform(0, 0.1))
+        link.set()
+
+
+async def watch_all(store, seen):
+    async for changes in store.watch(""):
+        seen.extend((changes.index, one.key) for one in changes.changes)
+
+
+async def run_history(folder, seed, count):
+    """Have clients of all members work while things go wrong, and hold what they saw against what may be."""
     rng, history, values = random.Random(seed), [], itertools.count()
-    async with Replicas(tmp_path, rng) as cluster:
+    seen = {name: [] for name in NAMES}
+    async with Replicas(folder, rng) as cluster:
         cluster.addresses |= addresses()
         stores = [await cluster.start(name, lambda member: Faulty(member, rng, 0.1)) for name in NAMES]
+        aside = [asyncio.create_task(watch_all(store, seen[store.name])) for store in stores]
+        aside.append(asyncio.create_task(disturb(cluster, rng)))
         clients = (
-            run_client(store, f"{store.name}.{number}", history, rng, values, 25, consistency="linearizable")
+            run_client(store, f"{store.name}.{number}", history, rng, values, count, consistency="linearizable")
             for store in stores
             for number in range(2)
         )
         await asyncio.gather(*clients)
+        for member in cluster.members.values():
+            member.is_linked.set()
+        aside.pop().cancel()
+        for store in stores:
+            await store.get("", "linearizable")
+        await asyncio.sleep(0)
+        for one in aside:
+            one.cancel()
+        changes = [(one.index, change.key) for one in cluster.log_machine.history.after(0) for change in one.changes]
 
     assert_linearizable(history, Register, "replicas")
+    assert {name: checks.missed(changes, told) for name, told in seen.items()} == {name: [] for name in NAMES}
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_what_clients_of_all_members_see_is_linearizable(tmp_path, seed):
+    await run_history(tmp_path, seed, 25)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(2, 42))
+async def test_what_clients_of_all_members_see_is_linearizable_for_long(tmp_path, seed):
+    await run_history(tmp_path, seed, 200)
 
 
 async def test_a_write_is_in_the_local_copy_of_its_member_when_it_returns(tmp_path):

@@ -95,6 +95,7 @@ async def test_entries_expire_unless_they_are_touched(tmp_path):
 async def test_a_new_leader_lets_live_for_a_while_what_nobody_could_touch(tmp_path):
     clock = Steady()
     async with open_store(tmp_path, steady=clock) as store:
+        clock.seconds += 100
         await store.set("lease", b"", ttl_ms=2000)
     clock.seconds += 60
     async with open_store(tmp_path, steady=clock, grace_s=2.0) as store:

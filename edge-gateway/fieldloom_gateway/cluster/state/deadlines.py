@@ -12,9 +12,6 @@ class Deadlines:
         """Under which time a key stands in the heap, never later than its deadline."""
         self._heap: list[tuple[int, str]] = []
 
-    def __len__(self) -> int:
-        return len(self._of)
-
     def set(self, key: str, deadline: int) -> None:
         """Give a key a deadline, in place of its former one."""
         self._of[key] = deadline

@@ -92,6 +92,7 @@ class ReplicatedMap:
         if version > SNAPSHOT_VERSION:
             raise NewerVersion("snapshot", version, SNAPSHOT_VERSION)
         state = _decoder.decode(snapshot)
+        self._touched.update(entry.key for entry in self.entries)
         self.index, self.now = state.index, state.now
         self.entries = Entries(state.entries)
         self._sessions = Sessions(state.sessions)

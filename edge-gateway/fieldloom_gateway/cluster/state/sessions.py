@@ -40,9 +40,6 @@ class Sessions:
     def __init__(self, sessions: Iterable[Session] = ()) -> None:
         self._of = {session.number: session for session in sessions}
 
-    def __len__(self) -> int:
-        return len(self._of)
-
     def get(self, number: int) -> Session | None:
         """Return a session, None if there is none, or none any more."""
         return self._of.get(number)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-import structlog
-
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import Consensus, NoLeader, Unknown
 from fieldloom_gateway.cluster.state.checking import check
@@ -39,8 +37,6 @@ from fieldloom_gateway.cluster.state.entries import Entry
 from fieldloom_gateway.cluster.state.errors import Conflict, NotAgreed
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.watch import Follow, News, Watch
-
-log = structlog.get_logger()
 
 Consistency = Literal["local", "linearizable"]
 
@@ -84,7 +80,7 @@ class Store:
         """The version of commands that all members know; no newer one is proposed. (D6)"""
         self.retries = 0
         machine.observers.append(self._moved)
-        self._renewals.note((entry.key, entry) for entry in machine.entries)
+        self._moved([entry.key for entry in machine.entries])
 
     @property
     def name(self) -> str:
@@ -282,7 +278,7 @@ class Store:
 
     def _until_expiry(self) -> float:
         deadline = self._machine.entries.next_deadline()
-        if deadline is None:
+        if deadline is None or self._consensus.leader != self.name:
             return TICK_S
         return min(max((deadline - self.now) / 1000, PAUSE_S), TICK_S)
 
