@@ -9,6 +9,8 @@ StateError
 A write raises the port's `NoLeader` where nothing was proposed, and its `Unknown` where it may have happened.
 """
 
+from fieldloom_runtime.errors import StartFailed
+
 
 class StateError(Exception):
     """The base of all that this package raises."""
@@ -33,13 +35,12 @@ class Compacted(StateError):  # noqa: N818 - it reads as what happened
         self.oldest = oldest
 
 
-class NewerVersion(StateError):  # noqa: N818 - it reads as what happened
-    """A command in the log, or a snapshot, has a version that this member does not know: it can't go on."""
+class NewerVersion(StateError, StartFailed):  # noqa: N818 - it reads as what happened
+    """A command in the log, or a snapshot, has a version that this member does not know: it can't go on, nor start."""
 
-    def __init__(self, what: str, version: int, known: int) -> None:
-        way_out = "install the newer fieldloom-gateway"
-        super().__init__(f"a {what} has version {version}, this member knows {known}: {way_out}")
-        self.what = what
+    def __init__(self, kind: str, version: int, known: int) -> None:
+        wrong = f"a {kind} has version {version}, this member knows {known}"
+        StartFailed.__init__(self, wrong, "install the newer fieldloom-gateway")
         self.version = version
         self.known = known
 
