@@ -144,7 +144,7 @@ async def serve(data: Path) -> None:
     address = (settings.mqtt_host, settings.mqtt_port)
     runtime = Runtime(database)
     worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority, runtime)
-    performer = Performer(database, runtime, worker.downlink.wake, calls(data))
+    performer = Performer(database, runtime, worker.downlink.wake, calls(data), days=settings.rule_days)
     enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
     maintenance = Maintenance(database, series)
     app = create_app(database, authority, maintenance, worker, hub, enforcement, load_root(settings.release_root))

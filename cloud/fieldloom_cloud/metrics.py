@@ -41,7 +41,7 @@ class _Figures(Collector):
         rules = CounterMetricFamily(
             "fieldloom_cloud_rules", "What the rules of the cloud have judged and done.", labels=["outcome"]
         )
-        for outcome in ("events", "firings", "effects_done", "effects_failed", "effects_retried"):
+        for outcome in ("events", "firings", "effects_sent", "effects_done", "effects_failed", "effects_retried"):
             rules.add_metric([outcome], self._worker.judge.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)

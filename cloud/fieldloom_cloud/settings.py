@@ -87,6 +87,9 @@ class Settings(BaseModel):
     )
     series: SeriesSettings = Field(default=SeriesSettings(), description="Where time series are.")
 
+    rule_days: int = Field(
+        default=90, ge=1, le=36_500, description="How long it is kept when rules have fired and what they did."
+    )
     audit_days: int = Field(default=730, ge=1, le=36_500, description="How long the audit log is kept.")
 
     @field_validator("database")

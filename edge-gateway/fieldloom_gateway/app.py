@@ -80,7 +80,7 @@ class Gateway:
         self._store.hold(Ballast(data))
         self._transformers = Transformers(data, self._store, unix_ms)
         self._transformers.start()
-        self._automation = Automation(self._db, self._store, settings.id)
+        self._automation = Automation(self._db, self._store, settings.id, days=settings.rule_days)
         self._automation.start()
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))

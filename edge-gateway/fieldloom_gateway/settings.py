@@ -56,7 +56,9 @@ class Settings(BaseModel):
     release_bytes: int = Field(
         default=64 * 2**20, ge=2**22, description="What the cache of releases may hold; the oldest goes first."
     )
-
+    rule_days: int = Field(
+        default=90, ge=1, le=36_500, description="How long it is kept when rules have fired and what they did."
+    )
     discovery_minutes: float = Field(
         default=60, gt=0, description="How often devices are asked who is there; at each start they are asked anyway."
     )

@@ -4,6 +4,8 @@ pending → sent → delivered → succeeded | failed | rejected | expired. Word
 command only goes forward, and a device's final word wins over a gateway's `expired`.
 """
 
+from typing import Any, NamedTuple
+
 PENDING, SENT, DELIVERED, SUCCEEDED, FAILED, REJECTED, EXPIRED = (
     "pending",
     "sent",
@@ -19,8 +21,25 @@ FINAL = (SUCCEEDED, FAILED, REJECTED, EXPIRED)
 GATEWAY_HAS_IT = "gateway_has_it"
 GATEWAY_EXPIRED = "gateway_expired"
 ACCEPTED = "accepted"
+NO_ANSWER = "the device has not answered in time"
 
 _MEANS = {GATEWAY_HAS_IT: SENT, ACCEPTED: DELIVERED, GATEWAY_EXPIRED: EXPIRED}
+
+
+class Ended(NamedTuple):
+    """What a command came to, for a rule that has asked for it."""
+
+    succeeded: bool
+    result: dict[str, Any]
+    """`status`, one of FINAL, and the device's `result`."""
+    error: str | None
+
+
+def ended(status: str, result: Any, error: str | None) -> Ended:
+    """Return what a command came to by its final status and what its device has told. Pure. (E3)"""
+    succeeded = status == SUCCEEDED
+    reason = None if succeeded else f"{status}: {error or 'without a reason'}"
+    return Ended(succeeded, {"status": status, "result": result}, reason)
 
 
 def step(status: str, word: str) -> str:

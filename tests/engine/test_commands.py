@@ -31,6 +31,16 @@ def test_stories(words, end):
     assert status == end
 
 
+def test_a_rule_is_told_the_final_status_and_the_reason():
+    """(E3)"""
+    assert commands.ended("succeeded", {"fan": 3}, None) == (True, {"status": "succeeded", "result": {"fan": 3}}, None)
+    assert commands.ended("failed", None, None) == (
+        False,
+        {"status": "failed", "result": None},
+        "failed: without a reason",
+    )
+
+
 @given(st.lists(st.sampled_from(WORDS), max_size=12))
 def test_a_final_word_of_the_device_stays(words):
     status = "pending"

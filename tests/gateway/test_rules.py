@@ -399,7 +399,7 @@ def test_a_command_is_sent_with_its_effects_id_and_its_answer_is_told(gateway):
     gateway.take(result(2, told["id"], "accepted"), verb="command/result")
     gateway.take(result(3, told["id"], "succeeded", result={"fan": 3}), verb="command/result")
     assert actions(gateway) == [("command", "done", None)]
-    assert gateway.rules.rule("overheat")["effects"][0]["result"] == {"fan": 3}
+    assert gateway.rules.rule("overheat")["effects"][0]["result"] == {"status": "succeeded", "result": {"fan": 3}}
 
 
 def test_a_command_that_is_not_answered_or_refused_has_failed(gateway):
@@ -413,8 +413,38 @@ def test_a_command_that_is_not_answered_or_refused_has_failed(gateway):
 
     assert actions(gateway) == [
         ("command", "failed", "rejected: no fan"),
-        ("command", "failed", "the device has not answered in time"),
+        ("command", "failed", "expired: the device has not answered in time"),
     ]
+    assert [one["result"]["status"] for one in gateway.rules.rule("overheat")["effects"]] == ["rejected", "expired"]
+
+
+def test_a_commands_answer_is_waited_for_over_a_kill_and_wins_over_its_expiry(gateway):
+    gateway.deploy(rule())
+    gateway.take(reading(1, 0, t=90))
+    (command,) = (one[0] for one in gateway.effects)
+
+    gateway.kill()
+    gateway.store.down.expire(NOW + 300_000)
+    gateway.kill()
+    gateway.take(result(2, command, "succeeded"), verb="command/result")
+    gateway.take(result(3, command, "failed", error="again"), verb="command/result")
+
+    assert [(status, error) for *_, status, error in gateway.effects] == [("done", None)]
+    assert [status for _, status, _ in actions(gateway)] == ["failed", "done"]
+
+
+def test_what_is_over_is_forgotten_after_its_days_and_what_waits_is_kept(gateway):
+    gateway.deploy(rule(do=[COOL, {"raise_alarm": {"alarm": "hot"}}, {"log": {"message": "hot"}}]))
+    gateway.take(reading(1, 0, t=90))
+    day_ms = 86_400_000
+    gateway.rules.look_at_the_clock(NOW)
+
+    gateway.rules.look_at_the_clock(NOW + 89 * day_ms)
+    assert len(gateway.firings) == 1
+    gateway.rules.look_at_the_clock(NOW + 91 * day_ms)
+
+    assert gateway.firings == []
+    assert [(kind, status) for _, _, kind, _, status, _ in gateway.effects] == [("command", "sent")]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ async def test_a_hot_device_gets_its_command_once_while_the_cloud_is_away(site):
     (fired,) = told(site, "dev-1", "rule.fired")
     assert (fired["data"]["version"], fired["data"]["values"]) == ("1.0.0", {"temperature": 81})
     outcomes = [one["data"] for one in told(site, "dev-1", "rule.action") if one["data"]["kind"] == "command"]
-    assert [(one["effect"], one["status"], one["result"]) for one in outcomes] == [(command["id"], "done", {"fan": 3})]
+    answered = {"status": "succeeded", "result": {"fan": 3}}
+    assert [(one["effect"], one["status"], one["result"]) for one in outcomes] == [(command["id"], "done", answered)]
     shown = local(site, "GET", "/rules/overheat").json()
     assert [one["values"] for one in shown["firings"]] == [{"temperature": 81}]
     assert [one["status"] for one in shown["effects"]] == ["done", "done"]

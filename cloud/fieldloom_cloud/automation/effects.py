@@ -4,22 +4,29 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.alarms.escalation import Notice
 from fieldloom_cloud.automation.models import RuleEffect
 from fieldloom_cloud.automation.performing import NotPerformed
 from fieldloom_cloud.database import insert
+from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.ingest import service as ingest
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
+from fieldloom_engine import commands
 from fieldloom_engine.rules import Effect, Firing
 from fieldloom_engine.rules.definition import MAX_DEPTH
 from fieldloom_runtime.records import Event
 
 NOTIFICATION = "notification"
-WAITING, DONE, FAILED, WITHHELD = "waiting", "done", "failed", "withheld"
+COMMAND = "command"
+WAITING, SENT, DONE, FAILED, WITHHELD = "waiting", "sent", "done", "failed", "withheld"
+"""Waiting is to be done, or tried again; sent waits for its device's answer; withheld is not to be done."""
+OVER = (DONE, FAILED, WITHHELD)
+ON_THE_WAY_MS = 30_000
+"""How long after its expiry a command's answer is waited for: what the way up takes."""
 MAX_ATTEMPTS = 10
 FIRST_WAIT_MS, LONGEST_WAIT_MS = 1000, 300_000
 
@@ -77,8 +84,8 @@ async def due(session: AsyncSession, now: int, limit: int, kinds: Collection[str
 
 
 async def next_due(session: AsyncSession, kinds: Collection[str]) -> int | None:
-    """Return when the next effect of some kinds is due, Unix ms; None when none waits."""
-    query = select(func.min(RuleEffect.due)).where(RuleEffect.status == WAITING, RuleEffect.kind.in_(kinds))
+    """Return when the next effect of some kinds is due, or an answer, Unix ms; None when none waits."""
+    query = select(func.min(RuleEffect.due)).where(RuleEffect.status.in_((WAITING, SENT)), RuleEffect.kind.in_(kinds))
     found: int | None = await session.scalar(query)
     return found
 
@@ -89,11 +96,36 @@ async def waiting(session: AsyncSession, effect: str) -> RuleEffect | None:
     return row if row is not None and row.status == WAITING else None
 
 
-async def done(session: AsyncSession, row: RuleEffect, result: Any, now: int) -> None:
-    """Take note that an effect is performed."""
+async def performed(session: AsyncSession, row: RuleEffect, result: Any, now: int) -> None:
+    """Take note that an effect is performed; a command is on its way then, and what it comes to is heard later."""
     row.status, row.result, row.error = DONE, result, None
     row.attempts += 1
+    if row.kind == COMMAND:
+        row.status, row.due = SENT, row.created + row.parameters["expires"] + ON_THE_WAY_MS
+        return
     await _tell(session, row, now)
+
+
+async def hear(session: AsyncSession, command: str, now: int) -> str | None:
+    """Take what a command has come to, if a rule has asked for it; return what became of the effect, if that is new."""
+    row = await session.get(RuleEffect, command, with_for_update=True)
+    ended = None if row is None or row.status == WAITING else await dispatch.ended(session, command)
+    if row is None or ended is None or (row.status != SENT and row.result == ended.result):
+        return None
+    await _end(session, row, ended, now)
+    return row.status
+
+
+async def unanswered(session: AsyncSession, now: int, limit: int) -> list[RuleEffect]:
+    """Return commands of which the answer has been waited for long enough."""
+    query = select(RuleEffect).where(RuleEffect.status == SENT, RuleEffect.due <= now)
+    return list(await session.scalars(query.order_by(RuleEffect.due).limit(limit).with_for_update()))
+
+
+async def expire(session: AsyncSession, row: RuleEffect, now: int) -> None:
+    """Take note that a command was not answered, unless somebody has ended it otherwise."""
+    never = commands.ended(commands.EXPIRED, None, commands.NO_ANSWER)
+    await _end(session, row, await dispatch.ended(session, row.id) or never, now)
 
 
 async def withheld(session: AsyncSession, row: RuleEffect, reason: str, now: int) -> None:
@@ -118,6 +150,20 @@ async def counts(session: AsyncSession, rule: str) -> dict[str, int]:
     """Return how many effects a rule of the cloud has asked for, by what became of them."""
     query = select(RuleEffect.status, func.count()).where(RuleEffect.rule == rule).group_by(RuleEffect.status)
     return {row[0]: row[1] for row in await session.execute(query)}
+
+
+async def forget(session: AsyncSession, before: int, limit: int) -> int:
+    """Forget effects that were over before a time, Unix ms; return how many, of those that go at once."""
+    old = select(RuleEffect.id).where(RuleEffect.status.in_(OVER), RuleEffect.due < before).limit(limit)
+    rows = list(await session.scalars(old))
+    await session.execute(delete(RuleEffect).where(RuleEffect.id.in_(rows)))
+    return len(rows)
+
+
+async def _end(session: AsyncSession, row: RuleEffect, ended: commands.Ended, now: int) -> None:
+    row.status = DONE if ended.succeeded else FAILED
+    row.result, row.error = ended.result, ended.error
+    await _tell(session, row, now)
 
 
 async def _tell(session: AsyncSession, row: RuleEffect, now: int) -> None:

@@ -104,7 +104,7 @@ class RuleEffect(Base):
     is_amendment: Mapped[bool]
     """It puts right what is told of a time that is over."""
     status: Mapped[str] = mapped_column(String(8))
-    """`waiting`, `done`, `failed` or `withheld`."""
+    """`waiting`, `sent`, `done`, `failed` or `withheld`."""
     number: Mapped[int] = mapped_column(BigInteger)
     """Grows with each effect: they are performed in this order."""
     attempts: Mapped[int]

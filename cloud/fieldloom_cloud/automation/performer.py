@@ -14,12 +14,15 @@ from fieldloom_cloud.automation.calling import CallOut
 from fieldloom_cloud.automation.performing import IN_SQL, SENT_DOWN, Asked, NotPerformed, asked, perform
 from fieldloom_cloud.automation.runtime import Runtime, clock
 from fieldloom_cloud.database import Database
+from fieldloom_cloud.ingest import service as ingest
 
 log = structlog.get_logger()
 
 AT_ONCE = 100
 LOOK_EVERY_S = 5.0  # for what another process of this cloud has left
 TELL_EVERY_S = 30.0  # for who has come into a group
+FORGET_EVERY_S = 3600.0
+DAY_MS = 86_400_000
 AT_A_TIME = 8  # calls that go out
 
 
@@ -33,13 +36,18 @@ class Performer:
         wake_downlink: Callable[[], None],
         outgoing: Mapping[str, CallOut],
         now: Callable[[], int] = clock,
+        days: int = 90,
     ) -> None:
-        """Perform with `outgoing` by kind what is not done in SQL; `now` returns Unix ms."""
+        """Perform with `outgoing` by kind what is not done in SQL; `now` returns Unix ms.
+
+        What has fired and what became of effects is kept for `days`.
+        """
         self._database = database
         self._runtime = runtime
         self._wake_downlink = wake_downlink
         self._outgoing = outgoing
         self._now = now
+        self._keep_ms = days * DAY_MS
         self._has_worked = asyncio.Event()
 
     async def run(self) -> None:
@@ -47,6 +55,7 @@ class Performer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat(self.work, self._runtime.moved), name="rules-effects")
             tasks.create_task(self._repeat(self.call_out, self._has_worked), name="rules-calls")
+            tasks.create_task(self._repeat(self.forget, asyncio.Event()), name="rules-history")
             tasks.create_task(self._repeat(self.tell_gateways, self._runtime.refreshed), name="rules-gateways")
 
     async def work(self) -> float:
@@ -57,6 +66,7 @@ class Performer:
         while waiting := await self._due(others=False):
             for effect in waiting:
                 await self._in_sql(effect)
+        await self._expire()
         self._has_worked.set()
         async with self._database.transaction() as session:
             times = [await effects.next_due(session, IN_SQL), self._runtime.next_deadline()]
@@ -78,6 +88,23 @@ class Performer:
         if changed:
             self._wake_downlink()
         return TELL_EVERY_S
+
+    async def forget(self) -> float:
+        """Forget what is too old, piece by piece, and return when to look again."""
+        before = self._now() - self._keep_ms
+        for piece in (effects.forget, ingest.forget_rules):
+            forgotten = AT_ONCE
+            while forgotten == AT_ONCE:
+                async with self._database.transaction() as session:
+                    forgotten = await piece(session, before, AT_ONCE)
+        return FORGET_EVERY_S
+
+    async def _expire(self) -> None:
+        """End the commands that nobody has answered in time."""
+        async with self._database.transaction() as session:
+            for row in await effects.unanswered(session, self._now(), AT_ONCE):
+                await effects.expire(session, row, self._now())
+                self._runtime.counts[f"effects_{row.status}"] += 1
 
     async def _repeat(self, step: Callable[[], Awaitable[float]], woken: asyncio.Event) -> NoReturn:
         while True:
@@ -101,8 +128,8 @@ class Performer:
         async with self._recorded(effect), self._database.transaction() as session:
             row = await effects.waiting(session, effect.id)
             if row is not None:
-                await effects.done(session, row, await perform(session, effect, now), now)
-                self._runtime.counts["effects_done"] += 1
+                await effects.performed(session, row, await perform(session, effect, now), now)
+                self._runtime.counts[f"effects_{row.status}"] += 1
         if effect.kind in SENT_DOWN:
             self._wake_downlink()
 
@@ -114,7 +141,7 @@ class Performer:
             async with self._database.transaction() as session:
                 row = await effects.waiting(session, effect.id)
                 if row is not None:
-                    await effects.done(session, row, result, self._now())
+                    await effects.performed(session, row, result, self._now())
                     self._runtime.counts["effects_done"] += 1
 
     async def _is_kept_quiet(self, effect: Asked) -> bool:

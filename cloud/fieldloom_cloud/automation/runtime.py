@@ -17,7 +17,7 @@ from fieldloom_cloud.automation import distribution, effects, service
 from fieldloom_cloud.automation.memory import MAX_EVENTS, Entry, Memory
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.judge import Came
-from fieldloom_engine.rules import Devices, Event, Explanation, Firing
+from fieldloom_engine.rules import MADE_BY_RULES, Devices, Event, Explanation, Firing
 from fieldloom_runtime import records
 from fieldloom_runtime.judged import event_of
 
@@ -27,12 +27,9 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-OWN = "rule."
-"""How the types of those events begin that rules make themselves."""
-
-
-def _is_judged(event: Event) -> bool:
-    return bool(event.source) and not event.type.startswith(OWN)
+def _is_heard(memory: Memory, type_: str) -> bool:
+    """Whether to remember that an event came: of what follows from rules only what a rule names."""
+    return not type_.startswith(MADE_BY_RULES) or memory.engine.rules.sees(type_)
 
 
 class Runtime:
@@ -83,7 +80,8 @@ class Runtime:
         await self._hear(session, came)
         if not memory.has_rules:
             return
-        events = [event for record in came.records if (event := event_of(record)) is not None and _is_judged(event)]
+        told = (event for record in came.records if (event := event_of(record)) is not None)
+        events = [event for event in told if event.source and _is_heard(memory, event.type)]
         if events:
             meant = await self._meant(session, {event.source for event in events})
             entry = Entry(self._now(), came.gateway, events, dict(came.complete), meant)
@@ -134,9 +132,12 @@ class Runtime:
         return self._memory
 
     async def _hear(self, session: AsyncSession, came: Came) -> None:
-        """Take what a gateway says of its own rules."""
+        """Take what a gateway says of its own rules, and what commands have come to."""
         heard = False
         for record in came.records:
+            if isinstance(record, (records.Result, records.Expired)):
+                ended = await effects.hear(session, record.id, self._now())
+                self.counts[f"effects_{ended}"] += ended is not None
             if (
                 isinstance(record, records.Event)
                 and record.device == came.gateway

@@ -79,9 +79,20 @@ class RuleOut(RuleShort):
     versions: list[VersionOut]
     gateways: list[AtGateway]
     effects: dict[str, int] = Field(
-        description="Of the cloud's own engine, by `waiting`, `done`, `failed`, `withheld`."
+        description="Of the cloud's own engine, by `waiting`, `sent`, `done`, `failed`, `withheld`."
     )
     warnings: list[Warned] = Field(description="Other rules that write the same actuator.")
+
+
+class EffectOut(BaseModel):
+    id: str
+    kind: str
+    withheld: str | None = Field(None, description="Why it must not be done.")
+    status: Literal["waiting", "withheld", "done", "failed"] = Field(
+        description="Of a command it is what the device has answered: `result` has its status."
+    )
+    result: Any = None
+    error: str | None = None
 
 
 class FiringOut(BaseModel):
@@ -96,7 +107,7 @@ class FiringOut(BaseModel):
     holds: bool = Field(True, description="False when it is over: what `otherwise` does.")
     late: bool
     amends: str | None = None
-    effects: list[dict[str, Any]]
+    effects: list[EffectOut]
 
 
 class Question(BaseModel, extra="forbid"):

@@ -205,6 +205,15 @@ async def hear(
     _announce(session, command)
 
 
+async def ended(session: AsyncSession, command_id: str) -> commands.Ended | None:
+    """Return what a command came to, None if it has no end yet or is not known."""
+    found = await session.get(Command, command_id)
+    if found is None or found.status not in commands.FINAL:
+        return None
+    reason = commands.NO_ANSWER if found.status == commands.EXPIRED else None
+    return commands.ended(found.status, found.result, found.error or reason)
+
+
 async def command(session: AsyncSession, command_id: str) -> dict[str, Any]:
     """Return a command. Raises NotFound."""
     found = await session.get(Command, command_id)

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, func, select, tuple_
+from sqlalchemy import Row, delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
@@ -55,7 +55,9 @@ from fieldloom_runtime.records import (
 UNFIT = "reading.unfit"
 DROPPED = "records.dropped"
 FOREIGN_GATEWAY = "gateway.refused"
-FIRED = "rule.fired"
+FIRED, ACTION = "rule.fired", "rule.action"
+AHEAD_MS = 3_600_000
+"""How far a device's clock may be ahead of its gateway's."""
 MADE_HERE = (
     UNFIT,
     FOREIGN_GATEWAY,
@@ -64,9 +66,8 @@ MADE_HERE = (
     "twin.reported",
     "twin.desired",
     "twin.refused",
-    *("rule.applied", "rule.refused", FIRED, "rule.action"),
 )
-"""The types of stored events that no rule judges: what the cloud makes of other records, and what rules say."""
+"""The types of stored events that no rule judges: what the cloud makes of other records."""
 
 
 class Records:
@@ -347,8 +348,41 @@ async def firings(session: AsyncSession, rule: str, asked: pages.Asked) -> tuple
     """Return a page of the firings of a rule at gateways and here, the newest first, and the next page's cursor."""
     of_rule = (EventRow.type == FIRED, EventRow.data["rule"].as_string() == rule)
     query = select(EventRow).where(*of_rule).order_by(EventRow.ts.desc(), EventRow.id.desc())
-    found, following = await pages.read(session, query, asked, [int, int])
-    return [{"device": row.device, "at": row.ts, "gateway": row.gateway, **row.data} for row in found], following
+    rows, following = await pages.read(session, query, asked, [int, int])
+    became = await _outcomes(session, rows)
+    found = []
+    for row in rows:
+        effects = [{**_untold(one), **became.get(one["id"], {})} for one in row.data["effects"]]
+        found.append({"device": row.device, "at": row.ts, "gateway": row.gateway, **row.data, "effects": effects})
+    return found, following
+
+
+def _untold(effect: dict[str, Any]) -> dict[str, Any]:
+    """Return an effect of which nothing was told since its firing."""
+    return {**effect, "status": "waiting" if effect["withheld"] is None else "withheld"}
+
+
+async def _outcomes(session: AsyncSession, fired: list[EventRow]) -> dict[str, dict[str, Any]]:
+    """Return by id what became of the effects of some firings, as it was told last."""
+    ids = [one["id"] for row in fired for one in row.data["effects"] if one["withheld"] is None]
+    if not ids:
+        return {}
+    since = min(row.ts for row in fired) - AHEAD_MS
+    of_effects = (EventRow.type == ACTION, EventRow.data["effect"].as_string().in_(ids))
+    query = select(EventRow).where(
+        *of_effects, EventRow.device.in_({row.device for row in fired}), EventRow.ts >= since
+    )
+    names = ("status", "result", "error")
+    told = await session.scalars(query.order_by(EventRow.id))
+    return {row.data["effect"]: {name: row.data[name] for name in names} for row in told}
+
+
+async def forget_rules(session: AsyncSession, before: int, limit: int) -> int:
+    """Forget what rules have told before a time, Unix ms; return how many events, of those that go at once."""
+    old = select(EventRow.id).where(EventRow.type.in_((FIRED, ACTION)), EventRow.ts < before).limit(limit)
+    ids = list(await session.scalars(old))
+    await session.execute(delete(EventRow).where(EventRow.id.in_(ids)))
+    return len(ids)
 
 
 async def seen_events(session: AsyncSession, device: str, start: int, end: int) -> Seen:

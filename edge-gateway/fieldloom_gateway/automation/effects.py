@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fieldloom_engine import commands
 from fieldloom_engine.rules import Effect, Firing
 from fieldloom_runtime.records import Event, Expired, Record, Result
 
 ACTION = "rule.action"
+COMMAND = "command"
 WITHHELD, WAITING, SENT, DONE, FAILED = "withheld", "waiting", "sent", "done", "failed"
 """Withheld is not to be done; waiting is to be done, or tried again; sent waits for its device's answer."""
 KEPT = 10_000  # of those that are over
@@ -111,23 +113,24 @@ class Effects:
         self._ended = 0
 
     def hear(self, record: Result | Expired) -> None:
-        """Take a word on a command, which may be of a rule."""
-        query = "SELECT device, kind, parameters FROM effect WHERE id = ? AND status = ?"
-        row = self._db.execute(query, (record.id, SENT)).fetchone()
+        """Take a word on a command, which may be of a rule; its device's word wins over that it has expired."""
+        query = "SELECT device, parameters, status, result FROM effect WHERE id = ? AND kind = ?"
+        row = self._db.execute(query, (record.id, COMMAND)).fetchone()
         if row is None:
             return
-        device, kind, parameters = row
+        device, parameters, status, had = row
         if json.loads(parameters)["device_id"] != record.device:
             return  # nobody else may say what became of a device's command
-        if isinstance(record, Expired):
-            outcome = Outcome(FAILED, error="the device has not answered in time")
-        elif record.status == "succeeded":
-            outcome = Outcome(DONE, record.result)
-        elif record.status == "accepted":
+        if status != SENT and had is None:
+            return  # it was never sent
+        before = commands.SENT if status == SENT else json.loads(had)["status"]
+        word, result, error = _word(record)
+        after = commands.step(before, word)
+        if after == before or after not in commands.FINAL:
             return
-        else:
-            outcome = Outcome(FAILED, record.result, f"{record.status}: {record.error or 'without a reason'}")
-        self._end(record.id, device, kind, outcome, record.at)
+        ended = commands.ended(after, result, error)
+        outcome = Outcome(DONE if ended.succeeded else FAILED, ended.result, ended.error)
+        self._end(record.id, device, COMMAND, outcome, record.at)
 
     def due(self, kinds: Collection[str], now: int, limit: int) -> list[Due]:
         """Return what is to be done now of some kinds, the oldest first."""
@@ -158,6 +161,10 @@ class Effects:
         query = "SELECT id, device, kind FROM effect WHERE due IS NOT NULL AND asked < ?"
         for identifier, device, kind in self._db.execute(query, (now - OLDEST_MS,)).fetchall():
             self._end(identifier, device, kind, Outcome(FAILED, error="it could not be done for a day"), now)
+
+    def forget_before(self, moment: int) -> None:
+        """Forget what was asked for before a time, Unix ms, and is over."""
+        self._db.execute("DELETE FROM effect WHERE asked < ? AND status IN (?, ?)", (moment, DONE, FAILED))
 
     def has_old(self, now: int) -> bool:
         """Whether something has waited too long."""
@@ -191,6 +198,13 @@ class Effects:
     def _is_known(self, identifier: str) -> bool:
         query = "SELECT 1 FROM effect WHERE id = ?"
         return identifier in self._fresh or self._db.execute(query, (identifier,)).fetchone() is not None
+
+
+def _word(record: Result | Expired) -> tuple[str, Any, str | None]:
+    """Return what a record says of a command: a word, its result and the reason."""
+    if isinstance(record, Expired):
+        return commands.GATEWAY_EXPIRED, None, commands.NO_ANSWER
+    return record.status, record.result, record.error
 
 
 def _text(told: Any) -> str:

@@ -33,6 +33,11 @@ class Firings:
         self._db.execute("DELETE FROM firing WHERE number <= (SELECT max(number) FROM firing) - ?", (KEPT,))
         self._fresh.clear()
 
+    def forget_before(self, moment: int) -> None:
+        """Forget what was kept before a time, Unix ms."""
+        query = "DELETE FROM firing WHERE json_extract(CAST(body AS TEXT), '$.taken') < ?"
+        self._db.execute(query, (moment,))
+
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
         self._fresh.clear()

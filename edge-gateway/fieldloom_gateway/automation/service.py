@@ -26,6 +26,8 @@ from fieldloom_runtime.records import Event, Expired, Record, Result
 
 FIRED = "rule.fired"
 SHOWN = 20  # firings, and effects, of a rule
+DAYS = 90
+DAY_MS, FORGET_EVERY_MS = 86_400_000, 3_600_000
 
 
 class Automation:
@@ -38,7 +40,9 @@ class Automation:
         gateway: str,
         ownership: Ownership | None = None,
         entries: int = ENTRIES,
+        days: int = DAYS,
     ) -> None:
+        """Keep for `days` what has fired and what became of actions; the journal is of at most `entries`."""
         self._gateway = gateway
         self._ownership = ownership or Alone()
         self._store = store
@@ -51,6 +55,9 @@ class Automation:
         self.alarms = Alarms(connection, self._tell)
         self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest)
         self.effects = Effects(connection, self._deeds.by_kind(), self._tell)
+        self._keep_ms = days * DAY_MS
+        self._forget_at = 0
+        """When it is looked again for what is too old, Unix ms."""
         self._is_stale = False
         """Whether other rules may be at work than the engine has."""
         self.counts: Counter[str] = Counter()
@@ -78,7 +85,7 @@ class Automation:
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""
-        if not self._memory.is_due(now) and not self.effects.has_old(now):
+        if not self._memory.is_due(now) and not self.effects.has_old(now) and now < self._forget_at:
             return 0
         self._store.commit(self._elapse, now)
         return 1
@@ -164,6 +171,10 @@ class Automation:
         for firing in self._memory.elapse(now):
             self._fire(firing, now)
         self.effects.give_up(now)
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY_MS
+            self._firings.forget_before(now - self._keep_ms)
+            self.effects.forget_before(now - self._keep_ms)
 
     def _take_folder(self, told: list[Put]) -> dict[str, list[Fault]]:
         self._deployed.keep_only(FOLDER, [one.id for one in told])

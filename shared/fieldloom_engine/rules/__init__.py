@@ -16,7 +16,7 @@ from fieldloom_engine.rules.actions import KINDS, WITHDRAW, Kind
 from fieldloom_engine.rules.cases import check, run
 from fieldloom_engine.rules.definition import ENGINE, Devices, InvalidRule, Rule, parse, schema
 from fieldloom_engine.rules.engine import Engine
-from fieldloom_engine.rules.event import TELEMETRY, Event
+from fieldloom_engine.rules.event import MADE_BY_RULES, TELEMETRY, Event
 from fieldloom_engine.rules.explaining import Explanation, Part, explain
 from fieldloom_engine.rules.firing import Effect, Firing
 from fieldloom_engine.rules.ruleset import RuleSet
@@ -24,6 +24,7 @@ from fieldloom_engine.rules.ruleset import RuleSet
 __all__ = [
     "ENGINE",
     "KINDS",
+    "MADE_BY_RULES",
     "TELEMETRY",
     "WITHDRAW",
     "Action",

@@ -79,8 +79,8 @@ class Compiled:
         self.is_instant = not self.waits and not self.is_stateless
         """It remembers no more than whether it held, and when it fired."""
         self.lateness, self.cooldown = rule.lateness, rule.cooldown
-        self.types = reach.types(rule.when)
-        """The types of events that matter to it, None for all."""
+        self.sees = reach.sight(rule.when)
+        """Whether events of a type matter to it."""
         self._patterns = [patterns.compiled(one) for one in reach.patterns_of(rule.when)]
         self.sources = reach.sources(rule.when)
         """The only sources that matter to it, where its patterns tell them by name."""

@@ -43,6 +43,8 @@ class Explanation(NamedTuple):
 def explain(compiled: Compiled, event: Event, state: State | None) -> Explanation:
     """Return what a rule makes of an event that would come next, with what is remembered of its source. Pure."""
     before = State(compiled.fresh()) if state is None else state
+    if not compiled.sees(event.type):
+        return _explanation(compiled, event, before.copy(), False, f"it does not see events of type {event.type}")
     if not compiled.is_stateless and event.key <= before.key:
         reason = "it is older than what was judged: its place in the history decides"
         return _explanation(compiled, event, before.copy(), False, reason)

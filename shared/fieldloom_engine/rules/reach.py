@@ -1,10 +1,12 @@
 """Which events a rule has to see at all: so a rule for others costs nothing, and does not end by what is none of it."""
 
+from collections.abc import Callable
 from functools import reduce
 from typing import NamedTuple
 
 from fieldloom_engine.rules import patterns
 from fieldloom_engine.rules.conditions import Condition
+from fieldloom_engine.rules.event import MADE_BY_RULES
 
 Types = frozenset[str] | None
 """Types of events, None for all."""
@@ -21,6 +23,35 @@ def types(condition: Condition) -> Types:
     """Return the types of events that a condition may hold for or has to remember."""
     found = _reach(condition)
     return None if found.types is None else found.types | found.remembered
+
+
+def named(condition: Condition) -> frozenset[str]:
+    """Return all types of events that a condition names, wherever in it."""
+    told = condition.content
+    match condition.kind:
+        case "event_type":
+            return frozenset((told,))
+        case "and" | "or":
+            parts = told
+        case "not":
+            parts = [told]
+        case "sequence":
+            parts = told.steps
+        case "count_in_window":
+            parts = [told.where]
+        case "absent_for":
+            parts = [told.event, told.after]
+        case _:
+            parts = []
+    return frozenset().union(*(named(part) for part in parts if part is not None))
+
+
+def sight(condition: Condition) -> Callable[[str], bool]:
+    """Return what tells of a type whether its events go to a rule: those that follow from rules only by their name."""
+    bounds, by_name = types(condition), named(condition)
+    if bounds is not None:
+        return bounds.__contains__
+    return lambda type_: not type_.startswith(MADE_BY_RULES) or type_ in by_name
 
 
 def patterns_of(condition: Condition) -> list[str]:

@@ -51,6 +51,16 @@ class RuleSet:
             for source in one.sources or ():
                 self._by_source.setdefault(source, []).append(one)
         self._shared: dict[str, Way] = {}
+        self._seen: dict[str, bool] = {}
+
+    def sees(self, type_: str) -> bool:
+        """Whether events of a type matter to any rule."""
+        found = self._seen.get(type_)
+        if found is None:
+            found = any(one.sees(type_) for one in self.rules.values())
+            if len(self._seen) < MAX_TYPES:
+                self._seen[type_] = found
+        return found
 
     def shared(self, type_: str) -> Way:
         """Return the rules that events of a type go to from whatever source."""
@@ -76,7 +86,7 @@ def _way(candidates: Iterable[Compiled], type_: str, source: str) -> Way:
     by_property: dict[str, list[tuple[Compiled, Holds]]] = {}
     without_data = Event("", type_, source, 0, {})
     for one in candidates:
-        if one.types is not None and type_ not in one.types:
+        if not one.sees(type_):
             continue
         if one.property is not None and one.holds(without_data, one.fresh(), 0) is None:
             by_property.setdefault(one.property, []).append((one, one.holds_for(type_)))

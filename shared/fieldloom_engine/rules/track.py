@@ -105,11 +105,11 @@ class Track:
 
     def catch_up(self, events: Sequence[Event]) -> None:
         """Remember events, in order, of which is known that they change nothing; what it has seen is passed over."""
-        state, types, name = self.state, self.compiled.types, self.compiled.property
+        state, sees, name = self.state, self.compiled.sees, self.compiled.property
         missed = [
             event
             for event in events
-            if event.ts > state.ts and (types is None or event.type in types) and (name is None or name in event.data)
+            if event.ts > state.ts and sees(event.type) and (name is None or name in event.data)
         ]
         if missed:
             self._keep(missed)

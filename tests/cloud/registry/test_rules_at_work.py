@@ -20,7 +20,7 @@ from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_engine.rules import TELEMETRY, parse, run
 from fieldloom_engine.rules.cases import BEGINNING
-from fieldloom_runtime.records import Event, Telemetry
+from fieldloom_runtime.records import Event, Expired, Result, Telemetry
 from fixtures.stories import stories
 
 boots = itertools.count(1)
@@ -115,7 +115,9 @@ class World:
         """Return what has fired and what was asked for."""
 
         async def read(session):
-            rows = list(await session.scalars(select(EventRow).where(EventRow.type == "rule.fired")))
+            rows = list(
+                await session.scalars(select(EventRow).where(EventRow.type == "rule.fired", EventRow.gateway == ""))
+            )
             effects = {row.id: row for row in await session.scalars(select(RuleEffect))}
             return [
                 Fired(
@@ -260,7 +262,6 @@ def test_effects_are_performed_once_each_and_one_that_fails_stops_no_other(world
     assert [one["desired"] for one in api.get(f"/devices/{device}/twin").json()["pending"]] == [{"led": 85}]
     assert outcomes(api, device) == [
         ("command", "failed", "there is no device nobody"),
-        ("command", "done", None),
         ("set_twin", "done", None),
         ("latest", "done", None),
         ("log", "done", None),
@@ -270,7 +271,72 @@ def test_effects_are_performed_once_each_and_one_that_fails_stops_no_other(world
     assert (fired["device"], fired["values"], fired["effects"][1]["id"]) == (
         device, {"temperature": 85.0}, command["id"],
     )  # fmt: skip
-    assert api.get("/rules/hot").json()["effects"] == {"done": 4, "failed": 2}
+    assert [one["status"] for one in fired["effects"]] == ["failed", "waiting", "done", "done", "done", "failed"]
+    assert api.get("/rules/hot").json()["effects"] == {"done": 3, "failed": 2, "sent": 1}
+
+
+def result(device, seq, command, status, **told):
+    moment = {"device": device, "ts": BEGINNING + seq, "at": BEGINNING + seq, "boot": 1, "seq": seq}
+    return Result(**moment, id=command, status=status, **told)
+
+
+def cooled(api):
+    """Return what became of the only command of the rule's last firing."""
+    effect = api.get("/rules/hot/firings").json()["items"][0]["effects"][0]
+    return effect["status"], effect["result"], effect["error"]
+
+
+def test_a_command_is_done_when_its_device_has_answered_over_a_restart(world, api, device):
+    world.deploy(rule([COOL]))
+    world.bring(reading(device, 1, 0, 85.0))
+    world.perform()
+    (command,) = api.get(f"/devices/{device}/commands").json()["items"]
+    world.begin()
+
+    world.bring(result(device, 2, command["id"], "accepted"))
+    assert cooled(api) == ("waiting", None, None)
+    world.bring(result(device, 3, command["id"], "rejected", error="no fan"))
+    world.bring(result(device, 4, command["id"], "succeeded"))
+
+    assert cooled(api) == ("failed", {"status": "rejected", "result": None}, "rejected: no fan")
+    assert outcomes(api, device) == [("command", "failed", "rejected: no fan")]
+
+
+def test_a_command_that_nobody_answers_expires_and_a_late_answer_counts(world, api, device):
+    world.deploy(rule([COOL]))
+    world.bring(reading(device, 1, 0, 85.0))
+    world.perform()
+    (command,) = api.get(f"/devices/{device}/commands").json()["items"]
+
+    world.until(BEGINNING + 329_000)
+    world.perform()
+    assert cooled(api) == ("waiting", None, None)
+    world.until(BEGINNING + 330_000)
+    world.perform()
+    assert cooled(api)[2] == "expired: the device has not answered in time"
+    gone = {"device": device, "ts": world.now, "at": world.now, "id": command["id"]}
+    world.bring(Expired(**gone))
+    world.bring(result(device, 2, command["id"], "succeeded", result={"fan": 3}))
+
+    assert cooled(api) == ("done", {"status": "succeeded", "result": {"fan": 3}}, None)
+    assert [status for _, status, _ in outcomes(api, device)] == ["failed", "done"]
+
+
+def test_what_is_over_is_forgotten_after_its_days_and_what_waits_is_kept(world, api, device):
+    mail = {"notification": {"recipient": "ops", "message": "hot"}}
+    world.deploy(rule([RAISE, mail]))
+    world.bring(reading(device, 1, 0, 85.0))
+    world.perform()
+
+    world.now += 89 * 24 * HOUR_MS
+    world.call(world.performer.forget)
+    assert api.get("/rules/hot").json()["effects"] == {"done": 1, "waiting": 1}
+    world.now += 2 * 24 * HOUR_MS
+    world.call(world.performer.forget)
+
+    assert api.get("/rules/hot").json()["effects"] == {"waiting": 1}
+    assert api.get("/rules/hot/firings").json()["items"] == []
+    assert outcomes(api, device) == []
 
 
 def test_nobody_is_notified_about_a_device_that_is_muted(world, api, device):
