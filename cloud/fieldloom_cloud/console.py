@@ -18,6 +18,8 @@ PAGES = (
     "/types/{type}",
     "/alarms",
     "/discoveries",
+    "/rules",
+    "/rules/{rule}",
 )
 """The console's own addresses besides `/`: all of them are its one document."""
 

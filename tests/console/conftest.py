@@ -15,7 +15,7 @@ WAIT_MS = 30_000
 expect.set_options(timeout=WAIT_MS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def system(tmp_path_factory):
     system = System(tmp_path_factory.mktemp("system"))
     system.fleet = Fleet(system.folder / "boards")
@@ -27,7 +27,7 @@ def system(tmp_path_factory):
     system.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
     """Debian's: `make setup` installs it, so without it this fails."""
     executable = shutil.which("chromium")

@@ -8,6 +8,7 @@ import { type Range, rangeOf } from "./pages/device/ranges";
 import { FleetPage } from "./pages/fleet/FleetPage";
 import type { Found } from "./pages/groups/query";
 import { LoginPage } from "./pages/login/LoginPage";
+import { type View, viewOf } from "./pages/rules/views";
 
 // What of a page's state is in its address.
 type FleetSearch = { q?: string; status?: string };
@@ -15,6 +16,8 @@ type DeviceSearch = { range?: Range; view?: "table" };
 type DeadLettersSearch = { device?: string };
 type TypeSearch = { version?: number };
 type AlarmsSearch = { which?: "all"; severity?: Severity; device?: string };
+type RulesSearch = { add?: true };
+type RuleSearch = { view?: View };
 type DiscoveriesSearch = { dismissed?: true };
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
@@ -81,7 +84,21 @@ const discoveries = createRoute({
   validateSearch: (search): DiscoveriesSearch => ({ dismissed: search.dismissed === true || undefined }),
 });
 
-const pages = [fleet, device, alarms, groups, group, types, type, discoveries, deadLetters];
+const rules = createRoute({
+  getParentRoute: () => shell,
+  path: "/rules",
+  component: lazyRouteComponent(() => import("./pages/rules/RulesPage"), "RulesPage"),
+  validateSearch: (search): RulesSearch => ({ add: search.add === true || undefined }),
+});
+
+const rule = createRoute({
+  getParentRoute: () => shell,
+  path: "/rules/$rule",
+  component: lazyRouteComponent(() => import("./pages/rules/RulePage"), "RulePage"),
+  validateSearch: (search): RuleSearch => ({ view: viewOf(search.view) }),
+});
+
+const pages = [fleet, device, alarms, rules, rule, groups, group, types, type, discoveries, deadLetters];
 
 export const router = createRouter({
   routeTree: root.addChildren([login, shell.addChildren(pages)]),

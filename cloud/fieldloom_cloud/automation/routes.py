@@ -78,7 +78,7 @@ async def show_rule(
     transaction: Transaction,
     _: Viewer,
     version: Annotated[str | None, Query(max_length=20, description="By default the one at work.")] = None,
-) -> schemas.RuleOut:
+) -> schemas.RuleShown:
     return await _shown(transaction, await service.show(transaction, rule_id, version), response)
 
 
@@ -92,7 +92,7 @@ async def deploy_rule(
     caller: Operator,
     after: BackgroundTasks,
     if_match: IfMatch = None,
-) -> schemas.RuleOut:
+) -> schemas.RuleShown:
     """Put a version of a rule to work, here and at gateways as its `placement` says. Its own cases must pass.
 
     A version never changes: what says something else needs another version.
@@ -117,7 +117,7 @@ async def activate_rule(
     caller: Operator,
     after: BackgroundTasks,
     if_match: IfMatch = None,
-) -> schemas.RuleOut:
+) -> schemas.RuleShown:
     """Put a version that was deployed before to work, in a mode: so one goes back, or out of the shadow."""
     wish = service.Wish(body.mode, version_of(if_match), caller.id)
     activated = await service.activate(transaction, rule_id, body.version, wish)
@@ -150,12 +150,12 @@ async def list_firings(
     return Page[schemas.FiringOut].model_validate({"items": items, "next": following})
 
 
-async def _shown(transaction: Transaction, told: dict[str, Any], response: Response) -> schemas.RuleOut:
+async def _shown(transaction: Transaction, told: dict[str, Any], response: Response) -> schemas.RuleShown:
     response.headers["ETag"] = f'"{told["revision"]}"'
     rule = await service.version_of(transaction, told["id"], None)
     warned = [one._asdict() for one in await service.warnings(transaction, rule)]
     counted = await effects.counts(transaction, told["id"])
-    return schemas.RuleOut.model_validate({**told, "effects": counted, "warnings": warned})
+    return schemas.RuleShown.model_validate({**told, "effects": counted, "warnings": warned})
 
 
 def _event(asked: schemas.AskedEvent) -> rules.Event:

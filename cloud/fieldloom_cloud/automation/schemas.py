@@ -52,7 +52,7 @@ class VersionOut(BaseModel):
 class AtGateway(BaseModel):
     gateway: str
     version: str
-    mode: str
+    mode: Mode
     status: Literal["sent", "applied", "refused"]
     applied: str | None = Field(description="The version that it runs, also while a newer one is refused.")
     faults: list[Fault]
@@ -63,18 +63,19 @@ class AtGateway(BaseModel):
 class RuleShort(BaseModel):
     id: str
     version: str = Field(description="The one at work.")
-    mode: str
+    mode: Mode
     revision: int = Field(description="Counts the changes of version and mode: the ETag.")
-    placement: str
+    placement: Literal["edge", "cloud", "both"]
     description: str | None
     updated: str
 
 
 class RuleListed(RuleShort):
     gateways: dict[str, int] = Field(description="How many have it, by `sent`, `applied` and `refused`.")
+    last_fired: str | None = Field(description="null when it is none of the newest 10,000 firings of all rules.")
 
 
-class RuleOut(RuleShort):
+class RuleShown(RuleShort):
     document: dict[str, Any]
     versions: list[VersionOut]
     gateways: list[AtGateway]

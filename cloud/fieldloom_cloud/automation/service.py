@@ -13,6 +13,7 @@ from fieldloom_cloud.automation.checking import Mode
 from fieldloom_cloud.automation.models import Rule, RuleAtGateway, RuleVersion
 from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
+from fieldloom_cloud.ingest import service as ingest
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
@@ -97,10 +98,12 @@ async def listed(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[s
     query = select(RuleAtGateway.rule, RuleAtGateway.status, func.count()).where(RuleAtGateway.rule.in_(ids))
     for rule, status, count in await session.execute(query.group_by(RuleAtGateway.rule, RuleAtGateway.status)):
         counted[rule][status] = count
+    fired = await ingest.last_firings(session)
     items = []
     for row in rows:
         found = await session.get_one(RuleVersion, (row.id, row.version))
-        items.append({**_shown(row, found), "gateways": counted[row.id]})
+        last = from_ms(fired[row.id]) if row.id in fired else None
+        items.append({**_shown(row, found), "gateways": counted[row.id], "last_fired": last})
     return items, following
 
 

@@ -56,6 +56,7 @@ UNFIT = "reading.unfit"
 DROPPED = "records.dropped"
 FOREIGN_GATEWAY = "gateway.refused"
 FIRED, ACTION = "rule.fired", "rule.action"
+LOOKED_AT = 10_000  # firings
 AHEAD_MS = 3_600_000
 """How far a device's clock may be ahead of its gateway's."""
 MADE_HERE = (
@@ -355,6 +356,14 @@ async def firings(session: AsyncSession, rule: str, asked: pages.Asked) -> tuple
         effects = [{**_untold(one), **became.get(one["id"], {})} for one in row.data["effects"]]
         found.append({"device": row.device, "at": row.ts, "gateway": row.gateway, **row.data, "effects": effects})
     return found, following
+
+
+async def last_firings(session: AsyncSession) -> dict[str, int]:
+    """Return by rule when it has fired last, Unix ms, as far as the newest firings of all rules tell."""
+    newest = select(EventRow.ts, EventRow.data["rule"].as_string().label("rule")).where(EventRow.type == FIRED)
+    looked_at = newest.order_by(EventRow.ts.desc()).limit(LOOKED_AT).subquery()
+    query = select(looked_at.c.rule, func.max(looked_at.c.ts)).group_by(looked_at.c.rule)
+    return {row[0]: row[1] for row in await session.execute(query)}
 
 
 def _untold(effect: dict[str, Any]) -> dict[str, Any]:

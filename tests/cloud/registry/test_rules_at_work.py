@@ -271,6 +271,8 @@ def test_effects_are_performed_once_each_and_one_that_fails_stops_no_other(world
     assert (fired["device"], fired["values"], fired["effects"][1]["id"]) == (
         device, {"temperature": 85.0}, command["id"],
     )  # fmt: skip
+    (listed,) = api.get("/rules").json()["items"]
+    assert listed["last_fired"] == fired["at"]
     assert [one["status"] for one in fired["effects"]] == ["failed", "waiting", "done", "done", "done", "failed"]
     assert api.get("/rules/hot").json()["effects"] == {"done": 3, "failed": 2, "sent": 1}
 

@@ -1,5 +1,6 @@
 import { Button, Skeleton, TextInput } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { acknowledgeAlarmMutation, clearAlarmMutation, showAlarmOptions } from "../api/@tanstack/react-query.gen";
@@ -7,6 +8,7 @@ import type { AlarmOut } from "../api/types.gen";
 import styles from "./AlarmDetails.module.css";
 import { AlarmHistory } from "./AlarmHistory";
 import { MuteForm } from "./MuteForm";
+import links from "./Page.module.css";
 import { ProblemNote } from "./ProblemNote";
 
 /** The history of an alarm, and what can be done about it. */
@@ -22,7 +24,10 @@ export function AlarmDetails({ alarm, mayChange }: { alarm: AlarmOut; mayChange:
         <AlarmHistory changes={whole.data?.history ?? []} />
         {alarm.rule && (
           <p className="dim small">
-            {t("alarm.rule")} <span className="mono">{alarm.rule}</span>
+            {t("alarm.rule")}{" "}
+            <Link to="/rules/$rule" params={{ rule: alarm.rule }} className={links.back}>
+              {alarm.rule}
+            </Link>
           </p>
         )}
       </section>

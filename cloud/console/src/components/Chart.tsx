@@ -1,16 +1,17 @@
-import { useComputedColorScheme } from "@mantine/core";
-import { useElementSize } from "@mantine/hooks";
-import { useCallback, useEffect, useRef, useState } from "react";
-import uPlot from "uplot";
-import styles from "./Chart.module.css";
+import { useCallback, useMemo } from "react";
+import type uPlot from "uplot";
+import { axes, Plot } from "./Plot";
 
 const HEIGHT = 150;
 const GAP_FACTOR = 5;
+const FEW = 3; // points, of which a line alone shows nothing
 
-type Props = {
+/** A moment at which a dashed line stands, in Unix ms, and the CSS variable of its colour. */
+export type Mark = { at: number; color: string };
+
+type ChartProps = {
   points: [string, number][];
-  /** Where a dashed line stands, in Unix ms. */
-  marks: number[];
+  marks: Mark[];
   /** What is shown, in Unix ms. */
   from: number;
   to: number;
@@ -22,54 +23,14 @@ type Props = {
 };
 
 /** One line over time. A hole in the data is a hole in the line. */
-export function Chart({ points, marks, from, to, color, label, language }: Props) {
-  const { ref: frame, width } = useElementSize();
-  const [plot, setPlot] = useState<uPlot | null>(null);
-  const drawnMarks = useRef<number[]>([]);
-  const scheme = useComputedColorScheme("light");
-
-  // The plot takes its colours when it is made, so another scheme makes another plot.
-  const place = useCallback(
-    (element: HTMLDivElement) => {
-      const css = getComputedStyle(document.documentElement);
-      element.dataset.scheme = scheme;
-      const made = new uPlot(options(width, css, color, language, drawnMarks), [[], []], element);
-      setPlot(made);
-      return () => made.destroy();
-    },
-    [width, color, language, scheme],
-  );
-
-  useEffect(() => {
-    if (plot === null) return;
-    drawnMarks.current = marks;
-    plot.setData(withHoles(points), false);
-    plot.setScale("x", { min: from, max: to });
-  }, [plot, points, marks, from, to]);
-
-  return (
-    <div ref={frame} className={styles.frame}>
-      {width > 0 && <div ref={place} role="img" aria-label={label} className={styles.plot} />}
-    </div>
-  );
+export function Chart({ points, marks, from, to, color, label, language }: ChartProps) {
+  const make = useCallback((width: number, css: CSSStyleDeclaration) => options(width, css, color, language, marks), [color, language, marks]);
+  const data = useMemo(() => withHoles(points), [points]);
+  return <Plot make={make} data={data} from={from} to={to} label={label} />;
 }
 
-/** Times as an axis shows them: with seconds only where it has to tell them apart. */
-function clock(times: number[], language: string): string[] {
-  const second = times.some((ms) => ms % 60_000 !== 0) ? "2-digit" : undefined;
-  const format = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second, hourCycle: "h23" });
-  return times.map((ms) => format.format(ms));
-}
-
-function options(width: number, css: CSSStyleDeclaration, color: string, language: string, marks: { current: number[] }): uPlot.Options {
-  const markColor = css.getPropertyValue("--bad").trim();
+function options(width: number, css: CSSStyleDeclaration, color: string, language: string, marks: Mark[]): uPlot.Options {
   const line = css.getPropertyValue(color).trim();
-  const axis = {
-    stroke: css.getPropertyValue("--mantine-color-dimmed").trim(),
-    font: `11px ${css.getPropertyValue("--mantine-font-family")}`,
-    grid: { stroke: css.getPropertyValue("--line").trim(), width: 1 },
-    ticks: { show: false },
-  };
   return {
     width,
     height: HEIGHT,
@@ -78,28 +39,25 @@ function options(width: number, css: CSSStyleDeclaration, color: string, languag
     legend: { show: false },
     cursor: { y: false, points: { size: 7 } },
     scales: { y: { range: (_, low, high) => around(low, high) } },
-    axes: [
-      { ...axis, size: 26, space: 64, values: (_, splits) => clock(splits, language) },
-      { ...axis, size: 48, space: 26, values: (_, splits) => splits.map((value) => value.toLocaleString(language)) },
-    ],
-    hooks: { draw: [(plot) => drawMarks(plot, marks.current, markColor)] },
-    series: [{}, { stroke: line, width: 1.75, fill: `${line}18`, points: { show: false }, spanGaps: false }],
+    axes: axes(css, language),
+    hooks: { draw: [(plot) => drawMarks(plot, marks, css)] },
+    series: [{}, { stroke: line, width: 1.75, fill: `${line}18`, points: { show: ({ data: [times] }) => times.length <= FEW, size: 5 }, spanGaps: false }],
   };
 }
 
-function drawMarks({ ctx, bbox, scales, valToPos }: uPlot, marks: number[], color: string): void {
+function drawMarks({ ctx, bbox, scales, valToPos }: uPlot, marks: Mark[], css: CSSStyleDeclaration): void {
   const { min = 0, max = 0 } = scales.x ?? {};
   ctx.save();
-  ctx.strokeStyle = color;
   ctx.lineWidth = devicePixelRatio;
   ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-  ctx.beginPath();
-  for (const mark of marks.filter((one) => one >= min && one <= max)) {
-    const x = valToPos(mark, "x", true);
+  for (const { at, color } of marks.filter((one) => one.at >= min && one.at <= max)) {
+    const x = valToPos(at, "x", true);
+    ctx.strokeStyle = css.getPropertyValue(color).trim();
+    ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
   }
-  ctx.stroke();
   ctx.restore();
 }
 

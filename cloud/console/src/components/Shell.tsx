@@ -38,6 +38,9 @@ export function Shell() {
               {t("fleet.title")}
             </Link>
             <AlarmsLink isLoggedIn={session.data !== undefined} />
+            <Link to="/rules" activeOptions={{ includeSearch: false }}>
+              {t("rule.title")}
+            </Link>
             <Link to="/groups" activeOptions={{ includeSearch: false }}>
               {t("group.title")}
             </Link>

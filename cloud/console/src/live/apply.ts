@@ -20,6 +20,7 @@ type Pages<Page> = InfiniteData<Page>;
 /** What is read again after an event, by how its type begins. */
 const READ_AFTER: [string, string[]][] = [
   ["twin.", ["showTwin"]],
+  ["rule.", ["listRules", "showRule", "listFirings"]],
   ["group.", ["listGroups", "showGroup", "listMembers"]],
   ["type.", ["listTypes"]],
   ["device.", ["listMembers", "listDiscoveries"]],

@@ -5,7 +5,7 @@ import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { listAlarmsOptions, queryTelemetryOptions } from "../../api/@tanstack/react-query.gen";
 import type { Series } from "../../api/types.gen";
-import { Chart } from "../../components/Chart";
+import { Chart, type Mark } from "../../components/Chart";
 import { Empty } from "../../components/Empty";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment, useNow } from "../../components/Time";
@@ -70,7 +70,7 @@ function Readings({ device, range, isTable }: { device: string; range: Range; is
   );
 
   const series = telemetry.data?.series ?? [];
-  const marks = useMemo(() => alarms.data?.items.map((alarm) => Date.parse(alarm.raised_at)) ?? [], [alarms.data]);
+  const marks = useMemo(() => alarms.data?.items.map((alarm) => ({ at: Date.parse(alarm.raised_at), color: "--bad" })) ?? [], [alarms.data]);
   return (
     <div className="body">
       <ProblemNote error={telemetry.error} onRetry={telemetry.refetch} />
@@ -82,12 +82,12 @@ function Readings({ device, range, isTable }: { device: string; range: Range; is
   );
 }
 
-type LinesProps = { series: Series[]; marks: number[]; ms: number; isMean: boolean };
+type LinesProps = { series: Series[]; marks: Mark[]; ms: number; isMean: boolean };
 
 function Lines({ series, marks, ms, isMean }: LinesProps) {
   const { t, i18n } = useTranslation();
   const now = useNow(1000);
-  const marked = marks.filter((mark) => mark >= now - ms).length;
+  const marked = marks.filter((mark) => mark.at >= now - ms).length;
   return series.map((one, index) => {
     const values = one.points.filter(([ts]) => Date.parse(ts) >= now - ms).map(([, value]) => value);
     const told = (value: number) => shownValue(value, t, i18n.language);

@@ -1,7 +1,9 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { listEventsInfiniteOptions } from "../../api/@tanstack/react-query.gen";
 import { Empty } from "../../components/Empty";
+import links from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { More, RowsComing } from "../../components/Rows";
 import { Moment } from "../../components/Time";
@@ -42,7 +44,9 @@ export function Events({ device }: { device: string }) {
                   </td>
                   <td>
                     <div className={styles.event}>
-                      <span className={styles.type}>{event.type}</span>
+                      <span className={styles.type}>
+                        <Type type={event.type} rule={event.data.rule} />
+                      </span>
                       <span className={`mono ${styles.data}`}>{told(event.data)}</span>
                     </div>
                   </td>
@@ -54,6 +58,16 @@ export function Events({ device }: { device: string }) {
       )}
       <More query={events} />
     </section>
+  );
+}
+
+/** An event's type, as the way to the rule that it follows from. */
+function Type({ type, rule }: { type: string; rule: unknown }) {
+  if (typeof rule !== "string" || !/^(rule|alarm)\./.test(type)) return type;
+  return (
+    <Link to="/rules/$rule" params={{ rule }} className={links.back}>
+      {type}
+    </Link>
   );
 }
 

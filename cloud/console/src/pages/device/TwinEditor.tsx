@@ -5,8 +5,9 @@ import { useTranslation } from "react-i18next";
 import { patchTwinMutation, showTwinQueryKey } from "../../api/@tanstack/react-query.gen";
 import { showTwin } from "../../api/sdk.gen";
 import { ProblemNote } from "../../components/ProblemNote";
+import { parsedObject } from "../../json";
 import { problemOf } from "../../problems";
-import { isObject, mergePatch, patched } from "./mergePatch";
+import { mergePatch, patched } from "./mergePatch";
 import styles from "./TwinEditor.module.css";
 
 const CHANGED_MEANWHILE = 412;
@@ -26,7 +27,7 @@ export function TwinEditor({ device, onDone }: { device: string; onDone: () => v
     },
   });
   const text = typed ?? (read.data ? JSON.stringify(read.data.wanted, null, 2) : "");
-  const wanted = parsed(text);
+  const wanted = parsedObject(text);
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -72,13 +73,4 @@ async function toEdit(device: string) {
   const { data, response } = await showTwin({ path: { device_id: device }, throwOnError: true });
   const wanted = data.pending.reduce((values, one) => patched(values, one.desired), data.desired);
   return { wanted, etag: response.headers.get("ETag") ?? undefined };
-}
-
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,3 +1,5 @@
+import { isObject } from "../../json";
+
 type Values = Record<string, unknown>;
 
 /** Return the merge patch (RFC 7396) that makes one object of another; what is there no more becomes null. */
@@ -20,8 +22,4 @@ export function patched(values: Values, patch: Values): Values {
     else after[name] = isObject(value) ? patched(isObject(had) ? had : {}, value) : value;
   }
   return after;
-}
-
-export function isObject(value: unknown): value is Values {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
