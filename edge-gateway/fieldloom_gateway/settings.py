@@ -59,6 +59,7 @@ class Settings(BaseModel):
     rule_days: int = Field(
         default=90, ge=1, le=36_500, description="How long it is kept when rules have fired and what they did."
     )
+
     discovery_minutes: float = Field(
         default=60, gt=0, description="How often devices are asked who is there; at each start they are asked anyway."
     )

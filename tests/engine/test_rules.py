@@ -295,10 +295,12 @@ def test_an_explanation_tells_which_part_held_with_the_values():
     held = engine.explain("r", event(2, {"t": 95}))
     not_held = engine.explain("r", event(2, {"t": 60}))
     unknown = engine.explain("r", event(2, {"h": 60}))
+    unseen = engine.explain("r", event(2, {"t": 95}, "alarm.raised"))
 
     assert (held.fires, held.reason) == (False, "it held before")
     assert (not_held.fires, not_held.reason) == (False, "it does not hold")
     assert unknown.reason == "the event does not tell whether it holds"
+    assert unseen.reason == "it does not see events of type alarm.raised"
     part = not_held.condition.parts[1]
     assert (part.kind, part.told, part.holds, part.values) == (
         "property_range",

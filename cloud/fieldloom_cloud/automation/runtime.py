@@ -136,8 +136,7 @@ class Runtime:
         heard = False
         for record in came.records:
             if isinstance(record, (records.Result, records.Expired)):
-                ended = await effects.hear(session, record.id, self._now())
-                self.counts[f"effects_{ended}"] += ended is not None
+                await self._hear_of_command(session, record.id)
             if (
                 isinstance(record, records.Event)
                 and record.device == came.gateway
@@ -146,6 +145,12 @@ class Runtime:
                 heard |= await distribution.hear(session, came.gateway, record)
         if heard:
             self._carried = await distribution.carried(session)
+
+    async def _hear_of_command(self, session: AsyncSession, command: str) -> None:
+        """Take what a command has come to, which a rule may have asked for."""
+        ended = await effects.hear(session, command, self._now())
+        if ended is not None:
+            self.counts[f"effects_{ended}"] += 1
 
     async def _meant(self, session: AsyncSession, sources: set[str]) -> dict[str, list[str]]:
         """Return which of some devices are meant by the rules that name a group, a type or tags."""

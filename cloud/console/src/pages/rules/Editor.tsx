@@ -11,7 +11,7 @@ import { CodeEditor } from "../../components/CodeEditor";
 import marks from "../../components/marks.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { problemOf } from "../../problems";
-import { type Mark, markOf, nextVersion, read, type RuleDocument, withVersion } from "./document";
+import { type Mark, markOf, nextVersion, read, type RuleDocument, withVersion, written } from "./document";
 import styles from "./Rules.module.css";
 
 const PAUSE_MS = 400;
@@ -170,5 +170,5 @@ function marksOf(text: string, wrong: Mark[], told: Validated | undefined): Diag
 /** Whether a document says something else than the version of its name that is at work, which never changes. */
 function saysOtherwise(rule: RuleShown, document: RuleDocument): boolean {
   const version = document.version ?? "1.0.0";
-  return version === rule.version && JSON.stringify(document) !== JSON.stringify(rule.document);
+  return version === rule.version && written(document) !== written(rule.document);
 }

@@ -36,7 +36,7 @@ export function Explain({ rule, picked }: { rule: RuleShown; picked?: FiringOut 
   return (
     <>
       <ProblemNote error={looked.error} onRetry={looked.refetch} />
-      <Question rule={rule} looked={looked.data} />
+      <Question key={looked.status} rule={rule} looked={looked.data} />
     </>
   );
 }
@@ -137,7 +137,9 @@ async function eventOf(firing: FiringOut): Promise<Event> {
     const query = { device: [firing.device], start: moment, end: new Date(ts + 1).toISOString() };
     const { data } = await queryTelemetry({ query, throwOnError: true });
     const values = data.series.flatMap(({ metric, points }) => (points[0] ? [[metric, points[0][1]] as const] : []));
-    return values.length > 0 ? { ...known, data: Object.fromEntries(values) } : known;
+    // What it has looked at is exact; the series hold numbers alone.
+    const exact = Object.entries(firing.values).filter(([name]) => !name.includes("."));
+    return values.length > 0 ? { ...known, data: Object.fromEntries([...values, ...exact]) } : known;
   }
   const { data } = await listEvents({ query: { device: firing.device, type, limit: MOST_EVENTS }, throwOnError: true });
   const found = data.items.find((one) => Date.parse(one.ts) === ts);

@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import { listFiringsInfiniteOptions } from "../../api/@tanstack/react-query.gen";
 import type { EffectOut, FiringOut } from "../../api/types.gen";
 import { Empty } from "../../components/Empty";
+import links from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { More, RowsComing } from "../../components/Rows";
 import { Moment } from "../../components/Time";
@@ -30,7 +31,7 @@ export function Firings({ rule, onExplain }: { rule: string; onExplain: (firing:
       {firings.isSuccess && items.length === 0 ? (
         <Empty title={t("rule.neverFired")}>
           {t("rule.neverFiredHow")}{" "}
-          <Link to="/rules/$rule" params={{ rule }} search={{ view: "backtest" }}>
+          <Link to="/rules/$rule" params={{ rule }} search={{ view: "backtest" }} className={links.back}>
             {t("rule.view.backtest")}
           </Link>
         </Empty>

@@ -16,7 +16,7 @@ export function Switch({ rule, isGoing, onRemove }: SwitchProps) {
   const before = rule.versions[rule.versions.findIndex((one) => one.version === rule.version) - 1];
   return (
     <>
-      <Button size="compact-sm" variant={isActive ? "default" : "filled"} loading={activation.isPending} onClick={() => activation.put(rule.version, isActive ? "shadow" : "active")}>
+      <Button size="compact-sm" variant={isActive ? "default" : undefined} loading={activation.isPending} onClick={() => activation.put(rule.version, isActive ? "shadow" : "active")}>
         {isActive ? t("rule.toShadow") : t("rule.outOfShadow")}
       </Button>
       {before && (
