@@ -61,6 +61,7 @@ def test_pictures(system, chromium):
     page.wait_for_timeout(3000)
     page.screenshot(path=IMAGES / "fleet.png", clip={"x": 0, "y": 0, "width": 1280, "height": 640})
     pictures_of_registry(system, one)
+    picture_of_rules(system, one)
     picture_of_alarms(system, one)
     one.context.close()
 
@@ -91,6 +92,43 @@ def pictures_of_registry(system, one):
     page.get_by_role("button", name="Approve").click()
     page.get_by_label("Name").fill("Vestibule")
     take(page, "discoveries", 300)
+
+
+def picture_of_rules(system, one):
+    """A backtest of a rule that is usually met, beside a version that asks for more."""
+    with system.api() as api:
+        asked = {"device": "climate-3", "metric": "temperature"}
+        points = api.get("/api/v1/telemetry", params=asked).raise_for_status().json()["series"][0]["points"]
+        values = sorted(value for _, value in points)
+        for version, share in (("1.0.0", 0.6), ("1.1.0", 0.85)):
+            least = {"property": "temperature", "min": round(values[int(len(values) * share)], 1)}
+            told = {
+                "id": "too-warm",
+                "version": version,
+                "description": "A room is too warm",
+                "devices": {"type": "climate"},
+                "fire": "on_change",
+                "when": {"and": [{"event_type": "device.telemetry"}, {"property_range": least}]},
+                "do": [{"raise_alarm": {"alarm": "too-warm"}}, {"command": {"type": "cooling"}}],
+                "otherwise": [{"clear_alarm": {"alarm": "too-warm"}}],
+            }
+            body = {"document": told, "mode": "shadow"}
+            api.put("/api/v1/rules/too-warm", json=body).raise_for_status()
+    page = one.open("/rules/too-warm?view=backtest")
+    choose(page, "The last", "From … to")
+    now = datetime.now().astimezone()
+    page.get_by_label("From").fill((now - timedelta(minutes=4)).strftime("%Y-%m-%dT%H:%M"))
+    page.get_by_label("To", exact=True).fill((now + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M"))
+    choose(page, "Against", "1.0.0")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("[data-backtest=done]")).to_be_visible()
+    expect(page.locator("figure[data-metric=temperature] canvas")).to_be_visible()
+    take(page, "rules", 900)
+
+
+def choose(page, name, option):
+    page.get_by_role("combobox", name=name).click()
+    page.get_by_role("option", name=option, exact=True).click()
 
 
 ALARMS = (
