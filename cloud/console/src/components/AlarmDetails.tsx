@@ -25,7 +25,7 @@ export function AlarmDetails({ alarm, mayChange }: { alarm: AlarmOut; mayChange:
         {alarm.rule && (
           <p className="dim small">
             {t("alarm.rule")}{" "}
-            <Link to="/rules/$rule" params={{ rule: alarm.rule }} className={links.back}>
+            <Link to="/rules/$rule" params={{ rule: alarm.rule }} className={links.inText}>
               {alarm.rule}
             </Link>
           </p>

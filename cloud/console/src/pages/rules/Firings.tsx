@@ -31,7 +31,7 @@ export function Firings({ rule, onExplain }: { rule: string; onExplain: (firing:
       {firings.isSuccess && items.length === 0 ? (
         <Empty title={t("rule.neverFired")}>
           {t("rule.neverFiredHow")}{" "}
-          <Link to="/rules/$rule" params={{ rule }} search={{ view: "backtest" }} className={links.back}>
+          <Link to="/rules/$rule" params={{ rule }} search={{ view: "backtest" }} className={links.inText}>
             {t("rule.view.backtest")}
           </Link>
         </Empty>
