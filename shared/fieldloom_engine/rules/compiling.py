@@ -11,7 +11,7 @@ from fieldloom_engine.rules.conditions import Condition
 from fieldloom_engine.rules.definition import Rule
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.filling import NotFilled, Prepared, prepared
-from fieldloom_engine.rules.firing import Amends, Effect, Firing, identity
+from fieldloom_engine.rules.firing import Amends, Effect, Firing, identity_at
 from fieldloom_engine.rules.judging import Holds, Memory, Remembering, Test, nothing
 
 SHADOW = "the rule is in shadow"
@@ -35,6 +35,11 @@ class Occurrence(NamedTuple):
     def key(self) -> tuple[str, bool]:
         """The same when the history that led to it is another."""
         return self.fired_by, self.holds
+
+    @property
+    def moment(self) -> int:
+        """When what fired it happened: the event, or the end of a wait. Unix ms; the same for the same `fired_by`."""
+        return self.event.ts if self.fired_by == self.event.id else self.at
 
     @property
     def name(self) -> str:
@@ -148,7 +153,7 @@ class Compiled:
         kind, told = one.action
         if reason == LATE and one.kind.is_record:
             reason = None
-        effect = identity(self.rule.id, self.rule.version, found.name, place)
+        effect = identity_at(found.moment, self.rule.id, self.rule.version, found.name, place)
         try:
             parameters = one.fill(known)
         except NotFilled as error:
@@ -157,7 +162,8 @@ class Compiled:
 
     def _withdrawal(self, place: int, one: Prepared, found: Occurrence) -> Effect:
         done = self._effect(place, one, found, _known(self.rule, found), SHADOW if self.rule.shadow else None)
-        identifier = identity(self.rule.id, self.rule.version, f"{found.name}\0{WITHDRAW}", place)
+        name = f"{found.name}\0{WITHDRAW}"
+        identifier = identity_at(found.moment, self.rule.id, self.rule.version, name, place)
         return Effect(identifier, WITHDRAW, {**done.parameters, "kind": done.kind, "effect": done.id}, done.withheld)
 
 

@@ -42,3 +42,11 @@ class Firing(NamedTuple):
 def identity(*parts: str | int) -> str:
     """Return an effect's id: 32 hexadecimal digits that follow from what asks for it, and from its place there."""
     return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+def identity_at(moment: int, *parts: str | int) -> str:
+    """Return the same beginning with a moment (Unix ms), which has to follow from the parts, in 12 of the digits.
+
+    Ids that sort as they come are appended to a database's indices, where random ones would touch a page each.
+    """
+    return f"{moment:012x}{identity(*parts)[:20]}"
