@@ -6,9 +6,10 @@ again before it is done.
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from fieldloom_engine.definitions import Duration, Part
 from fieldloom_engine.rules.templates import MAX_RENDERED, is_template
@@ -25,6 +26,7 @@ def _written(value: object, info: ValidationInfo) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_written), Field(min_length=1, max_length=MAX_RENDERED)]
+_TEXT = FieldInfo.from_annotation(Text)
 DEVICE = "{{ device_id }}"
 Severity = Literal["info", "warning", "minor", "major", "critical"]
 
@@ -40,6 +42,16 @@ class Kind(NamedTuple):
         """Return those parameters that are templates where a file says nothing."""
         defaults = {name: field.default for name, field in self.parameters.model_fields.items()}
         return {name: told for name, told in defaults.items() if isinstance(told, str) and is_template(told)}
+
+    def is_text(self, name: str) -> bool:
+        """Whether a parameter takes any text that a template may give, but an empty one."""
+        field = self.parameters.model_fields[name]
+        return field.annotation is str and field.metadata == _TEXT.metadata
+
+    def is_free(self, name: str, told: object) -> bool:
+        """Whether a parameter stays right however the templates within are filled: a mapping of whatever content."""
+        annotation = self.parameters.model_fields[name].annotation
+        return annotation is Any or (isinstance(told, dict) and dict[str, Any] in (annotation, *get_args(annotation)))
 
     def filled(self, told: object) -> dict[str, Any]:
         """Return the parameters of what stands in a file, its templates filled. Raises ValidationError."""

@@ -1,6 +1,6 @@
 """A rule, compiled once: its condition as closures, what it remembers, and its actions. (E2, E3, E4, E8)"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -91,6 +91,8 @@ class Compiled:
         """The only sources that matter to it, where its patterns tell them by name."""
         self.is_for_all = rule.devices is None and all(test.kind != "source_match" for test in self.test.walk())
         self.property = self._only_property()
+        self.concern = (reach.types(rule.when), reach.named(rule.when), self.property)
+        """The same events matter to all rules of which this is the same."""
         self._measures = [test.measures for test in self.test.walk() if test.measures is not nothing]
         actions = enumerate(prepared(one, rule.kinds) for one in (*rule.do, *rule.otherwise))
         self._actions: tuple[tuple[int, Prepared], ...] = tuple(actions)
@@ -106,6 +108,11 @@ class Compiled:
             return self.holds
         rest = [part for part in self.test.parts if (part.kind, part.told) != ("event_type", type_)]
         return rest[0].holds if len(rest) == 1 else instant.both(rest).holds
+
+    def of_concern(self, events: Iterable[Event]) -> list[Event]:
+        """Return those of some events that matter to it."""
+        sees, name = self.sees, self.property
+        return [event for event in events if sees(event.type) and (name is None or name in event.data)]
 
     def fresh(self) -> Memory:
         """Return a memory of nothing."""

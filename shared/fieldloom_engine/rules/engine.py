@@ -52,9 +52,11 @@ class Engine:
         if not follows:
             source.settle()
         for way in (self.rules.shared(event.type), own):
-            self._judge(way.always, source, event, now, follows, firings)
+            if way.always is not None:
+                self._judge(way.always, source, event, now, follows, firings)
             for name in event.data if way.by_property else ():
-                self._judge(way.by_property.get(name, ()), source, event, now, follows, firings)
+                if (judges := way.by_property.get(name)) is not None:
+                    self._judge(judges, source, event, now, follows, firings)
         if source.tracks:
             self._changed[event.source] = None
             if follows:
@@ -145,21 +147,22 @@ class Engine:
     ) -> None:
         """Hold an event against rules: the hot path, on which most change nothing and are not told of the event yet."""
         ts, tracks = event.ts, source.tracks
-        for compiled, holds in judges:
-            if compiled.is_stateless:
-                if holds(event, NOTHING, ts):
-                    cause = compiled.cause(event, NOTHING, ts)
-                    self._fire(compiled, Occurrence(event, ts, True, event.id, cause), None, now, firings)
-                continue
+        for compiled, holds in judges.stateless:
+            if holds(event, NOTHING, ts):
+                cause = compiled.cause(event, NOTHING, ts)
+                self._fire(compiled, Occurrence(event, ts, True, event.id, cause), None, now, firings)
+        for compiled, holds in judges.instant:
             track = tracks.get(compiled.id)
             if track is None:
                 track = source.track(compiled)
-            elif follows and compiled.is_instant:
+            elif follows:
                 held = holds(event, NOTHING, ts)
                 if held is None or (held is track.state.holds and (compiled.on_change or not held)):
                     continue
-                track.catch_up(source.recent)
+                track.catch_up(compiled.of_concern(source.recent))
             self._take(track, source, event, now, firings)
+        for compiled, _ in judges.waiting:
+            self._take(source.track(compiled), source, event, now, firings)
 
     def _take(self, track: Track, source: Source, event: Event, now: int, firings: list[Firing]) -> None:
         compiled = track.compiled

@@ -20,14 +20,22 @@ def no_targets(_devices: Devices, _source: str) -> bool:
     return False
 
 
-Judges = tuple[tuple[Compiled, Holds], ...]
-"""Rules, each with what holds for events of one type."""
+Judge = tuple[Compiled, Holds]
+"""A rule, with what holds for events of one type."""
+
+
+class Judges(NamedTuple):
+    """Rules by what they remember, since each sort is judged in its own way."""
+
+    stateless: tuple[Judge, ...]
+    instant: tuple[Judge, ...]
+    waiting: tuple[Judge, ...]
 
 
 class Way(NamedTuple):
     """Which rules an event of one type goes to."""
 
-    always: Judges = ()
+    always: Judges | None = None
     by_property: Mapping[str, Judges] = {}
     """Those that nothing but this property of its data matters to."""
 
@@ -82,8 +90,8 @@ class RuleSet:
 
 
 def _way(candidates: Iterable[Compiled], type_: str, source: str) -> Way:
-    always: list[tuple[Compiled, Holds]] = []
-    by_property: dict[str, list[tuple[Compiled, Holds]]] = {}
+    always: list[Judge] = []
+    by_property: dict[str, list[Judge]] = {}
     without_data = Event("", type_, source, 0, {})
     for one in candidates:
         if not one.sees(type_):
@@ -92,4 +100,12 @@ def _way(candidates: Iterable[Compiled], type_: str, source: str) -> Way:
             by_property.setdefault(one.property, []).append((one, one.holds_for(type_)))
         else:
             always.append((one, one.holds_for(type_)))
-    return Way(tuple(always), {name: tuple(found) for name, found in by_property.items()})
+    return Way(_judges(always) if always else None, {name: _judges(found) for name, found in by_property.items()})
+
+
+def _judges(found: list[Judge]) -> Judges:
+    return Judges(
+        tuple(one for one in found if one[0].is_stateless),
+        tuple(one for one in found if one[0].is_instant),
+        tuple(one for one in found if one[0].waits),
+    )

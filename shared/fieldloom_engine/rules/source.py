@@ -40,9 +40,15 @@ class Source:
 
     def settle(self) -> None:
         """Let all tracks know the recent events; the last one stays, to tell what follows."""
+        of_concern: dict[tuple[Any, ...], list[Event]] = {}
         for track in self.tracks.values():
-            if not track.compiled.waits:
-                track.catch_up(self.recent)
+            compiled = track.compiled
+            if compiled.waits:
+                continue
+            events = of_concern.get(compiled.concern)
+            if events is None:
+                events = of_concern[compiled.concern] = compiled.of_concern(self.recent)
+            track.catch_up(events)
         del self.recent[:-1]
 
     def track(self, compiled: Compiled) -> Track:

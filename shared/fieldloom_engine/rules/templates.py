@@ -92,18 +92,20 @@ def rendering(value: Any, names: Collection[str] | None = NAMES) -> Render | Non
     if isinstance(value, str):
         return compiled(value, names) if is_template(value) else None
     if isinstance(value, Mapping):
-        parts = {name: rendering(part, names) for name, part in value.items()}
-        if not any(parts.values()):
-            return None
-        return lambda known: {
-            name: fill(known) if (fill := parts[name]) is not None else part for name, part in value.items()
-        }
+        fills = fillings(value, names)
+        return (lambda known: dict(value) | {name: fill(known) for name, fill in fills.items()}) if fills else None
     if isinstance(value, list):
         items = [(part, rendering(part, names)) for part in value]
         if all(fill is None for _, fill in items):
             return None
         return lambda known: [fill(known) if fill is not None else part for part, fill in items]
     return None
+
+
+def fillings(value: Mapping[str, Any], names: Collection[str] | None = NAMES) -> dict[str, Render]:
+    """Return what fills those values of a mapping that have templates, by name. Raises ValueError."""
+    found = {name: rendering(part, names) for name, part in value.items()}
+    return {name: fill for name, fill in found.items() if fill is not None}
 
 
 def _named(path: list[str]) -> Render:

@@ -6,7 +6,7 @@ not have fired is withdrawn. What is older than the chunks runs through a state 
 in which it comes: so a night's backlog that is sent behind the readings of now is judged like a night.
 """
 
-from bisect import insort
+from bisect import bisect, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -21,6 +21,7 @@ CHUNK = 32  # events; between one and two chunks are kept
 MAX_HELD = 1000  # events that wait for what is missing
 
 _KEY = attrgetter("key")
+_TS = attrgetter("ts")
 
 
 class Found(NamedTuple):
@@ -104,17 +105,13 @@ class Track:
         return [Found(Occurrence(event, oldest.ts, False, event.id, cause), "adds")]
 
     def catch_up(self, events: Sequence[Event]) -> None:
-        """Remember events, in order, of which is known that they change nothing; what it has seen is passed over."""
-        state, sees, name = self.state, self.compiled.sees, self.compiled.property
-        missed = [
-            event
-            for event in events
-            if event.ts > state.ts and sees(event.type) and (name is None or name in event.data)
-        ]
-        if missed:
-            self._keep(missed)
+        """Remember events of its concern, in order, of which is known that they change nothing, but for those seen."""
+        if events and events[0].ts <= self.state.ts:
+            events = events[bisect(events, self.state.ts, key=_TS) :]
+        if events:
+            self._keep(events)
 
-    def _keep(self, events: list[Event]) -> None:
+    def _keep(self, events: Sequence[Event]) -> None:
         """Remember events that have been judged."""
         last = events[-1]
         self.state.ts, self.state.id, self.state.event = last.ts, last.id, last

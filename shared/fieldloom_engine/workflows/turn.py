@@ -107,7 +107,7 @@ class Turn:
 
     def parameters(self, path: str, action: Prepared, now: int) -> dict[str, Any]:
         """Return the parameters of an action of a scope's state that is asked for at a time. Raises StateFailed."""
-        return action.parameters if action.render is None else asked(action, self.known(path, now))
+        return asked(action, self.known(path, now)) if action.fills else action.parameters
 
     def allow(self, size: int) -> None:
         """Hold bytes that the instance is to hold more against what it may. Raises StateFailed."""
