@@ -32,8 +32,9 @@ else:
             raise ValueError("a key is repeated in an object")
         return made
 
-    # Made once: `json.loads` with hooks makes one a call, which costs more than the decoding.
+    # Made once: `json.loads` and `json.dumps` with options make one a call, which costs as much as the work.
     _decode = _Decoder(parse_constant=_refuse_constant, object_pairs_hook=_unique).decode
+    _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def loads(payload: bytes) -> Any:
@@ -53,7 +54,7 @@ def loads(payload: bytes) -> Any:
 def encode(value: Any) -> bytes:
     """Encode as compact JSON in UTF-8, not in escapes: a board reads an escaped surrogate pair as two halves."""
     if STRICT:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+        return _encode(value).encode(errors="replace")
     return json.dumps(value, separators=(",", ":")).encode()
 
 

@@ -51,7 +51,11 @@ def parse_time(payload: bytes) -> int:
 
 def parse_command(payload: bytes) -> dict[str, Any]:
     """Return {"id", "type", "parameters", "expires"}. Raises Rejected."""
-    message = read_object(payload, MAX_DOWN_BYTES)
+    return command_of(read_object(payload, MAX_DOWN_BYTES))
+
+
+def command_of(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a message that was read. Raises Rejected."""
     parameters = {} if message.get("parameters") is None else mapping(message, "parameters")
     return {
         "id": text(message, "id"),

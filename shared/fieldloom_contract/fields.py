@@ -61,10 +61,16 @@ def mapping(message: dict[str, Any], field: str) -> dict[str, Any]:
     return value
 
 
-def decode(payload: bytes, longest: int) -> Any:
-    """Return the JSON value of a payload of at most `longest` bytes. Raises Rejected."""
+def fitting(payload: bytes, longest: int) -> bytes:
+    """Return a payload of at most `longest` bytes, unchanged. Raises Rejected."""
     if len(payload) > longest:
         raise Rejected("payload", "has " + str(len(payload)) + " bytes, the limit is " + str(longest))
+    return payload
+
+
+def decode(payload: bytes, longest: int) -> Any:
+    """Return the JSON value of a payload of at most `longest` bytes. Raises Rejected."""
+    fitting(payload, longest)
     try:
         return loads(payload)
     except ValueError as error:  # UnicodeError is one too

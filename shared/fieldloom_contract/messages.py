@@ -2,9 +2,10 @@
 
 from collections import namedtuple
 
-from fieldloom_contract.compat import Any
+from fieldloom_contract.compat import Any, encode
 from fieldloom_contract.desired import parse_desired
 from fieldloom_contract.device import (
+    command_of,
     discovery,
     frame,
     parse_ack,
@@ -14,7 +15,16 @@ from fieldloom_contract.device import (
     state,
 )
 from fieldloom_contract.errors import Rejected
-from fieldloom_contract.fields import decode, dumps, is_finite, mapping, number, optional_number, read_object
+from fieldloom_contract.fields import (
+    decode,
+    dumps,
+    fitting,
+    is_finite,
+    mapping,
+    number,
+    optional_number,
+    read_object,
+)
 from fieldloom_contract.limits import (
     MAX_BOOT,
     MAX_DEPTH,
@@ -194,9 +204,9 @@ def time(ts: int) -> bytes:
 def command(command_id: str, kind: str, parameters: dict[str, Any], expires: int) -> bytes:
     """Build a command; expires in Unix milliseconds. Raises Rejected for one that a device would not take."""
     plain([command_id, kind, parameters], "command", MAX_DEPTH + 1)
-    payload = dumps({"id": command_id, "type": kind, "parameters": parameters, "expires": expires})
-    parse_command(payload)
-    return payload
+    message = {"id": command_id, "type": kind, "parameters": parameters, "expires": expires}
+    command_of(message)
+    return fitting(encode(message), MAX_DOWN_BYTES)
 
 
 def desired(version: int, values: dict[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fieldloom_contract import topics
+from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import text
 from fieldloom_engine.alarms import Mark
@@ -11,20 +11,32 @@ from fieldloom_engine.twin import Patch
 from fieldloom_gateway.automation.alarms import Alarms
 from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
 from fieldloom_gateway.automation.latest import Latest
-from fieldloom_gateway.ingest.down import Down
+from fieldloom_gateway.ingest.down import Command, Down
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.twins import Twins
 
 
 class Deeds:
-    """What devices are to be told of what was done collects in `messages`."""
+    """What devices are to be told of what was done collects in `messages`; commands are kept by `write`."""
 
     def __init__(self, down: Down, twins: Twins, alarms: Alarms, latest: Latest) -> None:
         self._down = down
         self._twins = twins
         self._alarms = alarms
         self._latest = latest
+        self._commands: list[Command] = []
         self.messages: list[Downward] = []
+
+    def write(self) -> None:
+        """Write what was done since the last time and has yet to be written."""
+        if self._commands:
+            self._down.keep(self._commands)
+            self._commands.clear()
+
+    def forget(self) -> None:
+        """Undo what memory took of a transaction that was rolled back."""
+        self._commands.clear()
+        self.messages.clear()
 
     def by_kind(self) -> dict[str, Deed]:
         """Return what does each kind; what can't be done is an outcome too."""
@@ -39,16 +51,11 @@ class Deeds:
 
     def _command(self, _: Firing, effect: Effect, now: int) -> Outcome:
         told = effect.parameters
-        device = topics.device_id(told["device_id"])
-        command = {
-            "id": effect.id,
-            "device": device,
-            "type": told["type"],
-            "parameters": told["parameters"],
-            "expires": now + told["expires"],
-        }
-        if (message := self._down.keep(command)) is not None:
-            self.messages.append(message)
+        device, expires = topics.device_id(told["device_id"]), now + told["expires"]
+        payload = messages.command(effect.id, told["type"], told["parameters"], expires)
+        command = Command(effect.id, device, payload, expires)
+        self._commands.append(command)
+        self.messages.append(command.message)
         return Outcome(SENT)
 
     def _set_twin(self, _: Firing, effect: Effect, now: int) -> Outcome:

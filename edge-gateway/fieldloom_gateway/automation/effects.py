@@ -70,8 +70,8 @@ class Effects:
         self._db = connection
         self._deeds = deeds
         self._tell = tell
-        self._fresh: dict[str, tuple[Any, ...]] = {}
-        """Rows that the transaction has yet to write, by id."""
+        self._asked: dict[str, tuple[Firing, Effect, int]] = {}
+        """What the transaction has yet to do, by id, each with its time: together, since a query an effect is dear."""
         self._ended = 0
         self.counts: Counter[tuple[str, str]] = Counter()
         """By (kind, what became of it)."""
@@ -79,29 +79,21 @@ class Effects:
         """Whether something came since it was set to False that waits to be done."""
 
     def take(self, firing: Firing, effect: Effect, now: int) -> None:
-        """Do an effect, or keep it for later; one that came before is not done again."""
+        """Take an effect that is to be done with the transaction; one that came before is not done again."""
         if effect.withheld is not None:
             self.counts[effect.kind, WITHHELD] += 1
             return
-        if self._is_known(effect.id):
-            return
-        deed = self._deeds.get(effect.kind)
-        outcome = Outcome(WAITING) if deed is None else deed(firing, effect, now)
-        device, due = firing.event.source, now if deed is None else None
-        row = (effect.id, firing.rule, device, effect.kind, _text(effect.parameters), now, due)
-        self._fresh[effect.id] = (*row, outcome.status, _optional(outcome.result), outcome.error)
-        if deed is None:
-            self.has_more = True
-        else:
-            self._note(effect.id, device, effect.kind, outcome, now)
+        self._asked.setdefault(effect.id, (firing, effect, now))
 
     def write(self) -> None:
-        """Write what was taken, and forget the oldest of what is over where there is too much."""
-        if self._fresh:
+        """Do what was taken or keep it for later, and forget the oldest of what is over where there is too much."""
+        if self._asked:
+            known = self._known(list(self._asked))
+            rows = [self._do(*asked) for name, asked in self._asked.items() if name not in known]
             columns = "id, rule, device, kind, parameters, asked, due, status, result, error, attempts"
             query = f"INSERT INTO effect ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608
-            self._db.executemany(query, self._fresh.values())
-            self._fresh.clear()
+            self._db.executemany(query, rows)
+            self._asked.clear()
         if self._ended:
             query = "DELETE FROM effect WHERE number <= (SELECT max(number) FROM effect) - ? AND status IN (?, ?)"
             self._db.execute(query, (KEPT, DONE, FAILED))
@@ -109,7 +101,7 @@ class Effects:
 
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
-        self._fresh.clear()
+        self._asked.clear()
         self._ended = 0
 
     def hear(self, record: Result | Expired) -> None:
@@ -195,9 +187,20 @@ class Effects:
         self._tell(Event(device, now, now, type=ACTION, data=data))
         self._ended += 1
 
-    def _is_known(self, identifier: str) -> bool:
-        query = "SELECT 1 FROM effect WHERE id = ?"
-        return identifier in self._fresh or self._db.execute(query, (identifier,)).fetchone() is not None
+    def _do(self, firing: Firing, effect: Effect, now: int) -> tuple[Any, ...]:
+        """Do an effect, or have it wait, and return its row."""
+        device, deed = firing.event.source, self._deeds.get(effect.kind)
+        row = (effect.id, firing.rule, device, effect.kind, _text(effect.parameters), now)
+        if deed is None:
+            self.has_more = True
+            return (*row, now, WAITING, None, None)
+        outcome = deed(firing, effect, now)
+        self._note(effect.id, device, effect.kind, outcome, now)
+        return (*row, None, outcome.status, _optional(outcome.result), outcome.error)
+
+    def _known(self, ids: list[str]) -> set[str]:
+        query = "SELECT id FROM effect WHERE id IN (SELECT value FROM json_each(?))"
+        return {row[0] for row in self._db.execute(query, (_text(ids),))}
 
 
 def _word(record: Result | Expired) -> tuple[str, Any, str | None]:

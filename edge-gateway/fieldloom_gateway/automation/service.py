@@ -118,10 +118,11 @@ class Automation:
         self._memory.write()
         self._firings.write()
         self.effects.write()
+        self._deeds.write()
 
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
-        self._deeds.messages.clear()
+        self._deeds.forget()
         self._firings.forget()
         self.effects.forget()
         self._watermarks.forget()

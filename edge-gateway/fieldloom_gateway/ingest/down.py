@@ -1,9 +1,9 @@
 """What the cloud has sent down, on the disk: commands wait there for their devices, the rest goes to whose it is."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, topics
 from fieldloom_engine.twin import Desired, Patch
@@ -17,6 +17,20 @@ from fieldloom_runtime.records import Expired, Record
 
 Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules
 """A record of the cloud; a command is the contract's, as it was parsed."""
+
+
+class Command(NamedTuple):
+    """A command as it waits for its device; `expires` in Unix ms."""
+
+    id: str
+    device: str
+    payload: bytes
+    expires: int
+
+    @property
+    def message(self) -> Downward:
+        """What its device is told."""
+        return Downward(self.device, topics.COMMAND, self.payload)
 
 
 class Down:
@@ -66,16 +80,9 @@ class Down:
         rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
         return [row[0] for row in rows]
 
-    def keep(self, record: dict[str, Any]) -> Downward | None:
-        """Keep a command, in the transaction that is open; return its message, None for one that came before.
-
-        Raises Rejected for one that no device would take.
-        """
-        payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-        row = (record["id"], record["device"], payload, record["expires"])
-        if self._db.execute("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", row).rowcount:
-            return Downward(record["device"], topics.COMMAND, payload)
-        return None
+    def keep(self, commands: Sequence[Command]) -> int:
+        """Keep commands, in the transaction that is open; return how many of them have not come before."""
+        return self._db.executemany("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", commands).rowcount
 
     def finish(self, command_id: str, device: str) -> None:
         """Forget a command that has its final result; in the transaction that is open."""
@@ -107,5 +114,12 @@ class Down:
         elif isinstance(record, (Rule, Rules)):
             self._take_rules(record, now)
         else:
-            return self.keep(record)
+            command = _command(record)
+            return command.message if self.keep([command]) else None
         return None
+
+
+def _command(record: dict[str, Any]) -> Command:
+    """Return a command of the cloud as it waits. Raises Rejected for one that no device would take."""
+    payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
+    return Command(record["id"], record["device"], payload, record["expires"])
