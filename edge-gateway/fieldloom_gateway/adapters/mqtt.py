@@ -24,6 +24,7 @@ from fieldloom_gateway.adapters.base import AdapterMetrics, AdapterSettings, Kin
 from fieldloom_gateway.adapters.foreign.adapter import Broker, ForeignAdapter
 from fieldloom_gateway.adapters.foreign.announcing import Announcer
 from fieldloom_gateway.adapters.foreign.definition import HomeAssistant, Mapping
+from fieldloom_gateway.adapters.gathering import Gathering
 from fieldloom_gateway.adapters.inbox import Inbox
 from fieldloom_runtime.tls import client_context
 
@@ -152,6 +153,7 @@ class MqttAdapter:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await client.connect(self._host, self._port, ssl=self._tls or False, keepalive=KEEP_ALIVE_S)
+                    _gather(client)
                     client.subscribe([gmqtt.Subscription(topic, **AS_SENT) for topic in self._topics])
                     await subscribed.wait()
                 self._client, back_off = client, BACK_OFF_S
@@ -193,6 +195,12 @@ class MqttAdapter:
         elif not self._inbox.put(Message(topic if isinstance(topic, str) else topic.decode(errors="replace"), payload)):
             self.metrics.dropped += 1
         return 0  # MQTT 5's "success"
+
+
+def _gather(client: gmqtt.Client) -> None:
+    """Have a client write what it publishes together."""
+    protocol = client._connection._protocol  # noqa: SLF001 - gmqtt has no place for it
+    protocol.write_data = Gathering(protocol.write_data).write
 
 
 def _build(settings: MqttSettings, site: Site) -> MqttAdapter | ForeignAdapter:
