@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS command (
   id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
+CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
 -- The newest certificate that the cloud has issued to a device over this gateway, for a device that asks again.
 CREATE TABLE IF NOT EXISTS certificate (device TEXT PRIMARY KEY, request TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
