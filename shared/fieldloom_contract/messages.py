@@ -203,10 +203,13 @@ def time(ts: int) -> bytes:
 
 def command(command_id: str, kind: str, parameters: dict[str, Any], expires: int) -> bytes:
     """Build a command; expires in Unix milliseconds. Raises Rejected for one that a device would not take."""
+    return fitting(encode(checked_command(command_id, kind, parameters, expires)), MAX_DOWN_BYTES)
+
+
+def checked_command(command_id: str, kind: str, parameters: dict[str, Any], expires: int) -> dict[str, Any]:
+    """Return the same before it is encoded; its length is yet to be checked. Raises Rejected."""
     plain([command_id, kind, parameters], "command", MAX_DEPTH + 1)
-    message = {"id": command_id, "type": kind, "parameters": parameters, "expires": expires}
-    command_of(message)
-    return fitting(encode(message), MAX_DOWN_BYTES)
+    return command_of({"id": command_id, "type": kind, "parameters": parameters, "expires": expires})
 
 
 def desired(version: int, values: dict[str, Any]) -> bytes:
@@ -233,11 +236,13 @@ __all__ = [
     "STATUSES",
     "Fault",
     "ack",
+    "checked_command",
     "command",
     "desired",
     "discovery",
     "discovery_request",
     "dumps",
+    "fitting",
     "frame",
     "is_finite",
     "parse_ack",

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import text
+from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_engine.alarms import Mark
 from fieldloom_engine.rules import WITHDRAW, Effect, Firing
 from fieldloom_engine.twin import Patch
@@ -14,6 +17,8 @@ from fieldloom_gateway.automation.latest import Latest
 from fieldloom_gateway.ingest.down import Command, Down
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.twins import Twins
+
+_encode = msgspec.json.Encoder().encode  # the contract's own is as dear as all else of a command together
 
 
 class Deeds:
@@ -52,8 +57,8 @@ class Deeds:
     def _command(self, _: Firing, effect: Effect, now: int) -> Outcome:
         told = effect.parameters
         device, expires = topics.device_id(told["device_id"]), now + told["expires"]
-        payload = messages.command(effect.id, told["type"], told["parameters"], expires)
-        command = Command(effect.id, device, payload, expires)
+        checked = messages.checked_command(effect.id, told["type"], told["parameters"], expires)
+        command = Command(effect.id, device, messages.fitting(_encode(checked), MAX_DOWN_BYTES), expires)
         self._commands.append(command)
         self.messages.append(command.message)
         return Outcome(SENT)
