@@ -4,7 +4,7 @@
 class Ranges:
     """A set of whole numbers from 1, as sorted spans `[first, last]` that neither touch nor overlap.
 
-    A healthy stream is one span however long it is; adding and asking are linear in the number of gaps.
+    A healthy stream is one span however long it is; a place among many gaps is found by halving.
     """
 
     def __init__(self, spans: list[list[int]] | None = None) -> None:
@@ -13,10 +13,8 @@ class Ranges:
             self.add(first, last)
 
     def __contains__(self, number: int) -> bool:
-        for first, last in self.spans:
-            if first <= number <= last:
-                return True
-        return False
+        at = self._place(number)
+        return at < len(self.spans) and self.spans[at][0] <= number
 
     @property
     def end(self) -> int:
@@ -30,20 +28,27 @@ class Ranges:
         if self.spans and first == self.spans[-1][1] + 1:  # the way of a healthy stream
             self.spans[-1][1] = last
             return True
-        before: list[list[int]] = []
-        after: list[list[int]] = []
+        at = end = self._place(first - 1)
+        if at < len(self.spans) and self.spans[at][0] <= first and last <= self.spans[at][1]:
+            return False
+        while end < len(self.spans) and self.spans[end][0] <= last + 1:
+            end += 1
         low, high = first, last
-        for span in self.spans:
-            if span[1] < first - 1:
-                before.append(span)
-            elif span[0] > last + 1:
-                after.append(span)
-            elif span[0] <= first and last <= span[1]:
-                return False
-            else:
-                low, high = min(low, span[0]), max(high, span[1])
-        self.spans = before + [[low, high]] + after  # noqa: RUF005 - MicroPython 1.22 unpacks into no list display
+        if end > at:  # spans that it touches
+            low, high = min(low, self.spans[at][0]), max(high, self.spans[end - 1][1])
+        self.spans[at:end] = [[low, high]]
         return True
+
+    def _place(self, number: int) -> int:
+        """Return which span is the first that ends at a number or behind it."""
+        low, high = 0, len(self.spans)
+        while low < high:
+            middle = (low + high) // 2
+            if self.spans[middle][1] < number:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def settle(self, first: int) -> bool:
         """Take all below `first` as had: the sender holds none of it any more. Say whether that was news."""
