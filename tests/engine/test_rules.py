@@ -218,6 +218,13 @@ def test_what_a_template_can_not_fill_in_is_told(template, reason):
         templates.compiled(template)({"data": {"text": "a", "n": 1, "long": "x" * 40_000}})
 
 
+def test_a_value_that_json_does_not_have_is_a_fault():
+    told = yaml.safe_load("{id: r, when: {event_type: a}, do: [{publish: {topic: site/a, payload: 2026-11-27}}]}")
+
+    with pytest.raises(InvalidRule, match="as a date: put it in quotes"):
+        parse(told)
+
+
 def test_ten_thousand_rules_for_others_are_not_judged():
     others = [
         parse({"id": f"r{n}", "when": when, "do": [{"log": {"message": "x"}}]})

@@ -3,6 +3,8 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
@@ -16,6 +18,8 @@ log = structlog.get_logger()
 
 CLOUD, FOLDER = "cloud", "folder"
 APPLIED, REFUSED = "rule.applied", "rule.refused"
+PARSED = 10_000
+"""So many rules are read once, whoever asks for them how often."""
 KINDS_HERE = {name: kind for name, kind in KINDS.items() if name != "start_workflow"}
 """The actions that a gateway knows."""
 
@@ -72,7 +76,7 @@ class Deployed:
         self._read = self._at_work()
         for name, mode, document, devices in self._read:
             try:
-                rule = _parsed(json.loads(document), mode)
+                rule = _parsed(document, mode)
             except InvalidRule as error:  # of a newer gateway that was installed here before
                 log.error("rule_unusable", rule=name, faults=[str(fault) for fault in error.faults])  # noqa: TRY400
                 continue
@@ -120,6 +124,12 @@ def of_cloud(told: down.Rule) -> Put:
     return Put(CLOUD, told.id, told.version, told.document, told.mode, told.devices)
 
 
+def prepare(told: Put) -> None:
+    """Read a version before it is put to work, not on the disk's thread: what it needs may take long to load."""
+    with suppress(InvalidRule):
+        _read(told.document, told.mode)
+
+
 def word(gateway: str, told: Put, faults: list[Fault], now: int) -> Event:
     """Return what the cloud is told of a version that was put to work or refused."""
     head = {"rule": told.id, "version": told.version}
@@ -136,7 +146,7 @@ def told_faults(faults: Iterable[Fault]) -> list[dict[str, str]]:
 
 def _faults(told: Put) -> list[Fault]:
     try:
-        rule = _parsed(told.document, told.mode)
+        rule = _read(told.document, told.mode)
     except InvalidRule as error:
         return error.faults
     if rule.id != told.id:
@@ -148,8 +158,18 @@ def _faults(told: Put) -> list[Fault]:
     return []
 
 
-def _parsed(document: Mapping[str, Any], mode: str) -> Rule:
-    return parse({**document, "shadow": True} if mode == "shadow" else dict(document), KINDS_HERE)
+def _read(document: Mapping[str, Any], mode: str) -> Rule:
+    try:
+        text = json.dumps(document)
+    except TypeError:  # a date of YAML: no rule
+        return parse(dict(document), KINDS_HERE)
+    return _parsed(text, mode)
+
+
+@lru_cache(PARSED)
+def _parsed(document: str, mode: str) -> Rule:
+    told = json.loads(document)
+    return parse({**told, "shadow": True} if mode == "shadow" else told, KINDS_HERE)
 
 
 def _shown(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from fieldloom_engine.definitions import Fault
-from fieldloom_gateway.automation.deployed import FOLDER, Put
+from fieldloom_gateway.automation.deployed import FOLDER, Put, prepare
 from fieldloom_runtime.definitions import Unreadable, read
 
 NAME = "rules"
 
 
 def rules_of(data: Path) -> list[Put]:
-    """Return the rules of a gateway's folder, by their names; of a file that can't be read, with the fault."""
-    return [_rule(path) for path in sorted((data / NAME).glob("*.yaml"))]
+    """Return the rules of a gateway's folder, by their names and prepared; with the fault, where one can't be read."""
+    found = [_rule(path) for path in sorted((data / NAME).glob("*.yaml"))]
+    for one in found:
+        if not one.faults:
+            prepare(one)
+    return found
 
 
 def _rule(path: Path) -> Put:

@@ -1,5 +1,6 @@
 """Rules and active alarms over the gateway's own HTTP interface, with the cloud or without it. (E7, E10)"""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,7 +44,8 @@ def add_rules(
 
     @router.post("/rules/reload")
     async def reload() -> dict[str, Any]:
-        refused = await in_store(automation.use_folder, folder.rules_of(data))
+        told = await asyncio.to_thread(folder.rules_of, data)
+        refused = await in_store(automation.use_folder, told)
         if refused:
             faults = [
                 {"path": f"{folder.NAME}/{rule}.yaml: {fault['path']}", "reason": fault["reason"]}

@@ -95,6 +95,10 @@ class Automation:
         """When a rule has waited long enough for what is missing, Unix ms."""
         return self._memory.engine.next_deadline()
 
+    def prepare(self, told: Rule) -> None:
+        """Read a rule of the cloud before it is taken down, on whatever thread."""
+        deployed.prepare(deployed.of_cloud(told))
+
     def take_down(self, told: Rule | Rules, now: int) -> None:
         """Take what the cloud says of rules, and answer whether they are at work."""
         if isinstance(told, Rules):

@@ -21,6 +21,10 @@ class Judge(Protocol):
         """Judge a record that goes up."""
         ...
 
+    def prepare(self, told: Rule) -> None:
+        """Do what takes long of a rule that will be taken down; on any thread, beside all else."""
+        ...
+
     def take_down(self, told: Rule | Rules, now: int) -> None:
         """Take what the cloud says of rules. `now` is the clock, Unix ms."""
         ...

@@ -172,6 +172,11 @@ class Store:
         with self._transaction():
             return call(*arguments)
 
+    def prepare(self, told: Rule) -> None:
+        """Do what takes long of a rule that the cloud has sent; on any thread, before it is taken."""
+        if self._judge is not None:
+            self._judge.prepare(told)
+
     def send_up(self, record: Record) -> None:
         """Send a record up with the transaction that is open; nobody judges it."""
         self._segments.add(record)

@@ -226,6 +226,9 @@ class Uplink:
             last = max(had, sent.offset + len(sent.records) - 1)
             fresh = [_read(record) for record in sent.records[had + 1 - sent.offset :]]
             known = [record for record in fresh if record is not None]
+            for record in known:
+                if isinstance(record, Rule):
+                    await asyncio.to_thread(self._store.prepare, record)
             news = await self._on_disk(self._store.down.take, sent.stream, last, known, self._now())
             had = last
             if any(isinstance(record, Revoked) for record in known):

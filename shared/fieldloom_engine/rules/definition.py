@@ -177,9 +177,17 @@ def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS) -> Rule:
         otherwise=action_list.read(document.get("otherwise", [])),
         cases=tuple(told.cases),
         document=dict(document),
-        fingerprint=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
+        fingerprint=_fingerprint(document),
         kinds=kinds,
     )
+
+
+def _fingerprint(document: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(document, sort_keys=True)
+    except TypeError:
+        raise InvalidRule([Fault((), "holds a value that JSON does not have, as a date: put it in quotes")]) from None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def schema(kinds: Mapping[str, Kind] = actions.KINDS) -> dict[str, Any]:
