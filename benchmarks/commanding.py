@@ -2,7 +2,9 @@
 
 Every record is over the limit. Ours checks and numbers the record, judges it, and writes record, firing,
 effect and command with fsync before the command goes out, once; Node-RED (MQTT in, switch, function, MQTT out) and
-the script keep nothing. Broker, devices, windows and turns are those of `ingest.py`.
+the script keep nothing. `node-red-durable` is the same flow, of which the function appends each command to a file and
+has it synced (fdatasync) before it sends it: as durable as ours, though nothing is kept of the record, and what comes
+twice is done twice. Broker, devices, windows and turns are those of `ingest.py`.
 """
 
 import json
@@ -25,7 +27,7 @@ from ingest import NODE_RED, OURS
 
 from fieldloom_contract import topics
 
-AIOMQTT = "aiomqtt"
+DURABLE, AIOMQTT = "node-red-durable", "aiomqtt"
 LIMIT = 20  # of the temperature, which is 21.5
 RULE = {
     "id": "overheat",
@@ -60,6 +62,20 @@ return msg;
 """,
         "outputs": 1,
         "wires": [["out"]],
+    },
+]
+DURABLE_FLOW = [
+    FLOW[0],
+    {
+        **FLOW[1],
+        "initialize": 'context.set("file", global.get("fs").openSync("commands", "a"));',
+        "func": str(FLOW[1]["func"]).replace(
+            "return msg;",
+            """
+const fs = global.get("fs"), file = context.get("file");
+fs.write(file, msg.payload + "\\n", () => fs.fdatasync(file, () => node.send(msg)));
+""",
+        ),
     },
 ]
 SCRIPT = """
@@ -129,13 +145,14 @@ class Publisher(ingest.Publisher):
 
 
 class Bench(ingest.Bench):
-    """The broker, the gateway with the rule, and both peers."""
+    """The broker, the gateway with the rule, and its peers."""
 
-    names = (OURS, NODE_RED, AIOMQTT)
+    names = (OURS, NODE_RED, DURABLE, AIOMQTT)
 
     def start_peers(self, folder: Path, local: peers.Broker) -> dict[str, subprocess.Popen[bytes]]:
         return {
             NODE_RED: peers.start_node_red(folder / "node-red", local, FLOW, datatype="json"),
+            DURABLE: peers.start_node_red(folder / DURABLE, local, DURABLE_FLOW, datatype="json", verb=DURABLE),
             AIOMQTT: peers.start_script(folder / AIOMQTT, local, SCRIPT),
         }
 

@@ -75,19 +75,19 @@ def install() -> None:
 
 
 def start_node_red(
-    folder: Path, broker: Broker, flow: list[dict[str, object]], datatype: str = "utf8"
+    folder: Path, broker: Broker, flow: list[dict[str, object]], datatype: str = "utf8", verb: str = "node-red"
 ) -> subprocess.Popen[bytes]:
-    """Start it with a flow from node `work` to node `out`; `datatype` is what the former gets."""
+    """Start it with a flow from node `work` to node `out`; `datatype` is what the former gets, of devices' `verb`."""
     install()
     folder.mkdir()
     (folder / "settings.js").write_text(
         "module.exports = {httpAdminRoot: false, httpNodeRoot: false, uiHost: '127.0.0.1', uiPort: 0, "
-        "credentialSecret: false, logging: {console: {level: 'warn'}}}"
+        "credentialSecret: false, functionGlobalContext: {fs: require('fs')}, logging: {console: {level: 'warn'}}}"
     )
-    (folder / "flows.json").write_text(json.dumps(_flow(broker, flow, datatype)))
+    (folder / "flows.json").write_text(json.dumps(_flow(broker, flow, datatype, verb)))
     options = ["--userDir", folder, "--settings", folder / "settings.js", folder / "flows.json"]
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen([NODE, SERVER, *options], stdout=log, stderr=log)
+        return subprocess.Popen([NODE, SERVER, *options], stdout=log, stderr=log, cwd=folder)
 
 
 def start_script(folder: Path, broker: Broker, script: str) -> subprocess.Popen[bytes]:
@@ -96,11 +96,11 @@ def start_script(folder: Path, broker: Broker, script: str) -> subprocess.Popen[
         return subprocess.Popen([sys.executable, "-c", script, *map(str, broker)], stdout=log, stderr=log)
 
 
-def _flow(broker: Broker, flow: list[dict[str, object]], datatype: str) -> list[dict[str, object]]:
+def _flow(broker: Broker, flow: list[dict[str, object]], datatype: str, verb: str) -> list[dict[str, object]]:
     tls = {"cert": str(broker.cert), "key": str(broker.key), "ca": str(broker.ca), "verifyservercert": True}
-    told = {"broker": broker.host, "port": str(broker.port), "usetls": True, "tls": "tls", "clientid": "node-red"}
+    told = {"broker": broker.host, "port": str(broker.port), "usetls": True, "tls": "tls", "clientid": verb}
     options = {"protocolVersion": "5", "keepalive": "60", "cleansession": True, "autoConnect": True}
-    hears = {"topic": "fl/v1/d/+/node-red", "qos": "0", "datatype": datatype, "inputs": 0, "rh": 0, "rap": True}
+    hears = {"topic": f"fl/v1/d/+/{verb}", "qos": "0", "datatype": datatype, "inputs": 0, "rh": 0, "rap": True}
     shown = {"z": "flow", "x": 1, "y": 1}  # without a place a node counts as configuration
     return [
         {"id": "flow", "type": "tab", "label": "peer"},
