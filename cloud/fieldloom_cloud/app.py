@@ -1,11 +1,14 @@
 """Wires the capabilities of the cloud to one application and serves it. (V3)"""
 
 import asyncio
+import hashlib
+import platform
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from fastapi import FastAPI
@@ -22,6 +25,7 @@ from fieldloom_cloud.auth.sessions import router as sessions
 from fieldloom_cloud.automation.backtest_routes import router as backtest
 from fieldloom_cloud.automation.calling import calls
 from fieldloom_cloud.automation.effects import notify
+from fieldloom_cloud.automation.inbox import Inbox, Judging
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.routes import router as rules
 from fieldloom_cloud.automation.runtime import Runtime
@@ -39,10 +43,11 @@ from fieldloom_cloud.health import router as health
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.service import refuse
-from fieldloom_cloud.ingest.worker import Worker, open_worker
+from fieldloom_cloud.ingest.worker import Worker, open_broker
 from fieldloom_cloud.live.hub import Hub
+from fieldloom_cloud.live.neighbours import Bell, Neighbours
 from fieldloom_cloud.live.routes import router as live
-from fieldloom_cloud.metrics import registry_of
+from fieldloom_cloud.metrics import Counted, registry_of
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.pki.routes import router as certificates
 from fieldloom_cloud.registry.group_routes import router as groups
@@ -52,7 +57,7 @@ from fieldloom_cloud.registry.transfer_routes import router as transfer
 from fieldloom_cloud.releases.package import load_root
 from fieldloom_cloud.releases.routes import router as releases
 from fieldloom_cloud.removal.routes import router as removal
-from fieldloom_cloud.revocation.enforcement import Enforcement, open_enforcement
+from fieldloom_cloud.revocation.enforcement import open_enforcement
 from fieldloom_cloud.revocation.routes import published
 from fieldloom_cloud.revocation.routes import router as revocation
 from fieldloom_cloud.timeseries.maintenance import Maintenance
@@ -65,6 +70,9 @@ from fieldloom_cloud.timeseries.store import TimeSeries
 from fieldloom_cloud.trail.refusals import Refusals
 from fieldloom_cloud.twins.routes import router as twins
 from fieldloom_cloud.updates.routes import router as updates
+from fieldloom_cloud.workers.leases import AllSlots, Leases, Slots, Work
+from fieldloom_cloud.workers.routes import router as workers
+from fieldloom_cloud.workers.service import Candidate
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
@@ -74,31 +82,31 @@ log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024
 STOP_GRACE_S = 5
+DOWNLINK, ENFORCEMENT, RULES, JUDGING = "downlink", "enforcement", "rules", "judging"
+"""What is rung for, here or at another process of this cloud."""
+
+Ring = Callable[[str], None]
 
 
 def create_app(
-    database: Database,
-    authority: Authority,
-    maintenance: Maintenance,
-    worker: Worker,
-    hub: Hub,
-    enforcement: Enforcement,
-    release_root: int | None,
+    database: Database, authority: Authority, hub: Hub, counted: Counted, ring: Ring, release_root: int | None
 ) -> FastAPI:
-    """Return the HTTP interface over SQL, CA, time series, the ingest worker, those who watch, and the broker's door.
+    """Return the HTTP interface over SQL, CA, those who watch, and the parts at work.
 
-    `release_root` is the modulus that release keys are held against.
+    `ring(name)` says that something waits, and `release_root` is the modulus that release keys are held against.
     """
     app = interface()
     app.state.database = database
     app.state.authority = authority
-    app.state.series = maintenance.store
-    app.state.worker = worker
-    app.state.wake_downlink = worker.downlink.wake
-    app.state.wake_enforcement = enforcement.wake
-    app.state.rules = worker.judge
-    app.state.wake_maintenance = maintenance.wake
-    app.state.figures = registry_of(worker, maintenance, app.state.refusals)
+    app.state.series = counted.maintenance.store
+    app.state.worker = counted.worker
+    app.state.slots = counted.slots
+    app.state.rules = counted.runtime
+    app.state.wake_downlink = partial(ring, DOWNLINK)
+    app.state.wake_enforcement = partial(ring, ENFORCEMENT)
+    app.state.wake_rules = partial(ring, RULES)
+    app.state.wake_maintenance = counted.maintenance.wake
+    app.state.figures = registry_of(counted, app.state.refusals)
     app.state.hub = hub
     app.state.release_root = release_root
     add_console(app)
@@ -124,14 +132,14 @@ def interface() -> FastAPI:
     kept = (telemetry, downsampling, completeness, ingest)
     fleet = (*registered, *proofs, *kept, commands, twins, releases, updates)
     automation = (backtest, rules, alarms)
-    for router in (tokens, sessions, audit, *fleet, *automation, live, health, published):
+    for router in (tokens, sessions, audit, workers, *fleet, *automation, live, health, published):
         app.include_router(router)
     return app
 
 
-async def serve(data: Path) -> None:
-    """Run the cloud of a data folder until SIGTERM or SIGINT. Raises StartFailed."""
-    settings = configuration.load(data)
+async def serve(data: Path, changed: Mapping[str, int] | None = None) -> None:
+    """Run the cloud of a data folder until SIGTERM or SIGINT, with some of its settings changed. Raises StartFailed."""
+    settings = configuration.load(data, changed)
     await asyncio.to_thread(migrate, settings.sql(data))
     told = await asyncio.to_thread(broker.renew, data)
     if told is not None:
@@ -139,39 +147,86 @@ async def serve(data: Path) -> None:
     hub = Hub()
     database = Database(settings.sql(data), hub.tell)
     authority = Authority(data / "pki")
+    await asyncio.to_thread(authority.provide, settings.identity, settings.mqtt_host)
     series = await asyncio.to_thread(open_series, data, settings.series)
     taking = series if isinstance(series, TimeSeries) else Relay(database, series, refuse)
-    address = (settings.mqtt_host, settings.mqtt_port)
-    runtime = Runtime(database)
-    worker = open_worker(data, configuration.IDENTITY, address, database, taking, authority, runtime)
-    performer = Performer(database, runtime, worker.downlink.wake, calls(data), days=settings.rule_days)
-    enforcement = open_enforcement(data, configuration.IDENTITY, settings.local_port, database, authority)
+    bells: dict[str, Bell] = {}
+    shared = _share(data, settings, database, authority, hub, bells) if settings.is_shared else None
+    slots: Slots = AllSlots() if shared is None else shared.leases
+    ring: Ring = (lambda name: bells[name]()) if shared is None else shared.neighbours.ring
+    runtime = Runtime(database, slots)
+    judge = runtime if shared is None else Inbox(partial(ring, JUDGING))
+    worker = Worker(open_broker(data, settings), database, taking, authority, judge, slots)
+    performer = Performer(database, runtime, partial(ring, DOWNLINK), calls(data), days=settings.rule_days)
+    judging = Judging(database, runtime)
+    enforcement = open_enforcement(data, settings.identity, settings.local_port, database, authority)
     maintenance = Maintenance(database, series)
-    app = create_app(database, authority, maintenance, worker, hub, enforcement, load_root(settings.release_root))
+    bells |= {DOWNLINK: worker.downlink.wake, ENFORCEMENT: enforcement.wake, RULES: runtime.refresh}
+    bells[JUDGING] = judging.wake
+    counted = Counted(worker, slots, runtime, maintenance)
+    app = create_app(database, authority, hub, counted, ring, load_root(settings.release_root))
     refusals: Refusals = app.state.refusals
     keeper = Keeper(database, refusals, settings.audit_days)
     stop = parts.stop_on_signals()
-    ordered: list[parts.Part] = [
-        ("stores", _stores(database, series)),
-        *([("series-relay", parts.Background("series-relay", taking.run, stop))] if isinstance(taking, Relay) else []),
-        ("ingest", parts.Background("ingest", worker.run, stop)),
-        ("downlink", parts.Background("downlink", worker.downlink.run, stop)),
-        ("pieces", parts.Background("pieces", worker.pieces.run, stop)),
-        ("rules", parts.Background("rules", performer.run, stop)),
-        ("registry-events", parts.Background("registry-events", Publisher(database).run, stop)),
-        ("statistics", parts.Background("statistics", lambda: keep_statistics(database), stop)),
-        ("escalation", parts.Background("escalation", lambda: keep_escalating(database, notify), stop)),
-        ("series-maintenance", parts.Background("series-maintenance", maintenance.run, stop)),
-        ("revocation", parts.Background("revocation", enforcement.run, stop)),
-        ("audit", parts.Background("audit", keeper.run, stop)),
+
+    def background(name: str, work: Work) -> parts.Part:
+        return name, parts.Background(name, work, stop)
+
+    def led(name: str, work: Work) -> parts.Part:
+        return background(name, partial(slots.while_leading, work))
+
+    ordered: list[parts.Part] = [("stores", _stores(database, series, settings))]
+    if shared is not None:
+        ordered += [("slots", shared.leases.running()), background("neighbours", shared.neighbours.run)]
+        ordered += [led("judging", judging.run)]
+    if isinstance(taking, Relay):
+        ordered += [led("series-relay", taking.run), background("series-level", taking.keep_level)]
+    ordered += [
+        background("ingest", worker.run),
+        background("downlink", worker.downlink.run),
+        background("pieces", worker.pieces.run),
+        led("rules", performer.run),
+        background("registry-events", Publisher(database).run),
+        background("statistics", partial(keep_statistics, database)),
+        led("escalation", partial(keep_escalating, database, notify)),
+        led("series-maintenance", maintenance.run),
+        background("revocation", partial(slots.while_at_broker, enforcement.run)),
+        background("audit", keeper.run),
         ("api", _api(app, hub, settings)),
     ]
-    ordered.append(("est", _est(est_app(database, authority, refusals), settings, data / "pki")))
+    if settings.est_port:
+        ordered.append(("est", _est(est_app(database, authority, refusals), settings, data / "pki")))
     await parts.run(ordered, stop)
 
 
+class _Shared(NamedTuple):
+    """What a process needs among several."""
+
+    leases: Leases
+    neighbours: Neighbours
+
+
+def _share(
+    data: Path,
+    settings: configuration.Settings,
+    database: Database,
+    authority: Authority,
+    hub: Hub,
+    bells: Mapping[str, Bell],
+) -> _Shared:
+    series = settings.series
+    told = (authority.identify(), series.backend, series.url, series.database, series.organisation)
+    cloud = hashlib.sha256(repr(told).encode()).hexdigest()
+    api = f"http://{settings.host}:{settings.port}"
+    me = Candidate(settings.worker, cloud, platform.node(), api, broker.is_here(data))
+    leases = Leases(database, me, lambda: hub.watchers)
+    neighbours = Neighbours(database, hub, bells, lambda: leases.others_watch)
+    database.tell = neighbours.tell
+    return _Shared(leases, neighbours)
+
+
 def _est(app: FastAPI, settings: configuration.Settings, keys: Path) -> AbstractAsyncContextManager[None]:
-    own = (keys / f"{configuration.IDENTITY}.pem", keys / f"{configuration.IDENTITY}.key")
+    own = (keys / f"{settings.identity}.pem", keys / f"{settings.identity}.key")
     tls = server_context(keys / "ca.pem", *own, ssl.TLSVersion.TLSv1_2)
     tls.verify_mode = ssl.CERT_OPTIONAL  # who enrols for the first time has none
     way_out = "free the port or set est_port in cloud.json"
@@ -179,9 +234,9 @@ def _est(app: FastAPI, settings: configuration.Settings, keys: Path) -> Abstract
 
 
 @asynccontextmanager
-async def _stores(database: Database, series: Backend) -> AsyncIterator[None]:
+async def _stores(database: Database, series: Backend, settings: configuration.Settings) -> AsyncIterator[None]:
     try:
-        await database.lock()
+        await database.lock(settings.worker if settings.is_shared else None)
         yield
     finally:
         series.close()

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fieldloom_cloud.settings import IDENTITY, Settings
+from fieldloom_cloud.settings import IDENTITY, MOST_WORKERS, Settings, identity_of
 from fieldloom_contract import topics
 from fieldloom_runtime import files
-from fieldloom_runtime.broker import Listener, Rights, renew_rights, write
+from fieldloom_runtime.broker import CONFIGURATION, Listener, Rights, renew_rights, write
 from fieldloom_runtime.door import LIST
 
 FOLDER = "broker"
@@ -17,7 +17,7 @@ RIGHTS = Rights(
         *(("write", topics.gateway("%u", verb)) for verb in WRITES),
         *(("read", topics.gateway("%u", verb)) for verb in READS),
     ),
-    {IDENTITY: (("readwrite", "fl/v1/g/#"),)},
+    {identity_of(worker): (("readwrite", "fl/v1/g/#"),) for worker in range(1, MOST_WORKERS + 1)},
 )
 
 
@@ -30,6 +30,11 @@ def prepare(data: Path, settings: Settings, ca: Path, crl: str) -> Path:
     local = Listener("127.0.0.1", settings.local_port, ca, cert, key, crl=folder / LIST)
     gateways = replace(local, host=settings.mqtt_host, port=settings.mqtt_port, client_id_is_identity=True)
     return write(folder, [gateways, local], RIGHTS)
+
+
+def is_here(data: Path) -> bool:
+    """Whether the broker of a data folder is configured there, and not on another machine."""
+    return (data / FOLDER / CONFIGURATION).exists()
 
 
 def renew(data: Path) -> bool | None:

@@ -13,7 +13,8 @@ from fieldloom_cloud import broker, setup
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.app import serve as serve_app
 from fieldloom_cloud.database import migrate as migrate_database
-from fieldloom_cloud.settings import SeriesBackend, Settings, load
+from fieldloom_cloud.settings import MOST_WORKERS, SeriesBackend, Settings, load
+from fieldloom_cloud.workers.sharing import spans
 from fieldloom_runtime import logs, outgoing
 from fieldloom_runtime.errors import StartFailed
 
@@ -88,12 +89,25 @@ def init(
     )
 
 
-@app.command(epilog="Example: fieldloom cloud serve --data cloud")
-def serve(data: Data) -> None:
+@app.command(
+    epilog="Examples: fieldloom cloud serve --data cloud; a second process, on PostgreSQL and a server of series: "
+    "fieldloom cloud serve --data cloud --worker 2 --port 8081 --est-port 0"
+)
+def serve(
+    data: Data,
+    worker: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Which one this is of several processes of a cloud.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its API, in place of cloud.json's.")] = None,
+    est_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Its EST, in place of cloud.json's; 0 for none.")
+    ] = None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     logs.configure("cloud")
+    told = {"worker": worker, "port": port, "est_port": est_port}
     try:
-        asyncio.run(serve_app(data))
+        asyncio.run(serve_app(data, {name: one for name, one in told.items() if one is not None}))
     except StartFailed as error:
         _end(str(error))
 
@@ -125,6 +139,24 @@ def migrate(data: Data) -> None:
     if told is not None:
         way_out = "" if told else " It reads them when it starts; if it runs as another user, send it a SIGHUP."
         typer.echo(f"The broker's rights were written anew.{way_out}")
+
+
+@app.command("workers", epilog="Example: fieldloom cloud workers --data cloud --json")
+def list_workers(data: Data, json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show which processes of this cloud live, and which slots of gateways each has, from the database itself."""
+    try:
+        found = setup.workers(data)
+    except StartFailed as error:
+        _end(str(error))
+    if json_:
+        typer.echo(json.dumps({"items": found}))
+        return
+    if not found:
+        typer.echo("No process has leased a slot: none runs, or one alone by its settings (SQLite or DuckDB).")
+    for one in found:
+        leads = ", leads" if one["leads"] else ""
+        since = f"since {one['started']}{leads}"
+        typer.echo(f"worker {one['number']} at {one['host']} ({one['api']}) {since}: {spans(one['slots'])}")
 
 
 @app.command(epilog="Example: fieldloom cloud login-link --data cloud --role operator")

@@ -1,13 +1,14 @@
 """SQL: one engine a process, a session and a transaction a request, migrations that belong to the package."""
 
 import asyncio
+import fcntl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from sqlalchemy import create_engine, event, func, inspect, select, text
+from sqlalchemy import Function, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -20,7 +21,8 @@ Tell = Callable[[Iterable[Change]], None]
 
 # The files of the migrations begin with them.
 VERSIONS = sorted(path.name[:4] for path in Path(__file__).parent.glob("migrations/versions/[0-9]*.py"))
-CLOUD_LOCK = 0x466C6F6F6D  # any number, as long as every cloud takes the same
+CLOUD_LOCK = 0x466C6F6F6D  # any number, as long as every cloud takes the same; those above it are the workers
+ALONE = ("another cloud runs on this database", "stop it, or set another database in cloud.json")
 LOCK_TRIES, LOCK_PAUSE_S = 8, 0.25  # a server needs a moment to see that the process before was killed
 
 
@@ -107,7 +109,7 @@ class Database:
     """
 
     def __init__(self, where: Path | str, tell: Tell | None = None) -> None:
-        self._tell = tell
+        self.tell = tell
         self.event_left = asyncio.Event()
         """Set when a transaction has left an event in the outbox."""
         if isinstance(where, Path):
@@ -117,6 +119,8 @@ class Database:
             self.engine = create_async_engine(_url(where), connect_args={"options": "-c timezone=UTC"})
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._lock: AsyncConnection | None = None
+        self._file = where if isinstance(where, Path) else None
+        self._held: IO[str] | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -125,28 +129,50 @@ class Database:
             yield session
         if has_left_event(session):
             self.event_left.set()
-        if self._tell is not None:
-            self._tell(announced(session))
+        if self.tell is not None:
+            self.tell(announced(session))
 
-    async def lock(self) -> None:
+    async def lock(self, worker: int | None) -> None:
         """Keep other clouds off a PostgreSQL database until `close`: they would have another CA, and other telemetry.
 
-        A file needs none: it lies beside the telemetry of its folder, which one process can open. Raises StartFailed.
+        With a number, several processes share it, each with another one; without, this one is alone with it, as it is
+        with a file. Raises StartFailed.
         """
-        if self.engine.dialect.name == "sqlite":
+        if self._file is not None:
+            self._take_file(self._file.with_suffix(".lock"))
             return
         self._lock = await self.engine.connect()
         await self._lock.execution_options(isolation_level="AUTOCOMMIT")
-        for _ in range(LOCK_TRIES):
-            if await self._lock.scalar(select(func.pg_try_advisory_lock(CLOUD_LOCK))):
-                return
-            await asyncio.sleep(LOCK_PAUSE_S)
-        raise StartFailed("another cloud runs on this database", "stop it, or set another database in cloud.json")
+        if worker is None:
+            await self._take(func.pg_try_advisory_lock(CLOUD_LOCK), ALONE)
+        else:
+            await self._take(func.pg_try_advisory_lock_shared(CLOUD_LOCK), ALONE)
+            numbered = (f"worker {worker} of this cloud runs already", "give this one another number by --worker")
+            await self._take(func.pg_try_advisory_lock(CLOUD_LOCK + worker), numbered)
+
+    def _take_file(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        self._held = path.open("r+")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free when the process ends, however it ends
+        except BlockingIOError:
+            raise StartFailed(f"another process has {self._file}", "stop it: SQLite admits one") from None
+
+    async def _take(self, lock: Function[bool], otherwise: tuple[str, str]) -> None:
+        """Take a lock, or raise StartFailed with a reason and the way out."""
+        if self._lock is not None:
+            for _ in range(LOCK_TRIES):
+                if await self._lock.scalar(select(lock)):
+                    return
+                await asyncio.sleep(LOCK_PAUSE_S)
+        raise StartFailed(*otherwise)
 
     async def close(self) -> None:
         """Give the connections back."""
         if self._lock is not None:
             await self._lock.close()
+        if self._held is not None:
+            self._held.close()
         await self.engine.dispose()
 
 

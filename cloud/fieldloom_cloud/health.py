@@ -23,6 +23,8 @@ async def readyz(request: Request, response: Response) -> dict[str, Any]:
     relay = state.worker.relay
     if relay is not None and relay.trouble is not None:
         reason = f"points wait for the store of time series: {relay.trouble}"
+    if not state.slots.is_valid:
+        reason = "this process's lease has run out, and it is beginning another one"
     try:
         async with state.database.transaction() as session:
             await session.execute(text("SELECT 1"))

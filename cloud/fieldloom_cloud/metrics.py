@@ -1,38 +1,59 @@
 """What the cloud tells Prometheus of itself. (O2)"""
 
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.ingest.worker import Worker
 from fieldloom_cloud.timeseries import measures
 from fieldloom_cloud.timeseries.maintenance import Maintenance
 from fieldloom_cloud.trail.refusals import Refusals
+from fieldloom_cloud.workers.leases import Slots
 
 
-def registry_of(worker: Worker, maintenance: Maintenance, refusals: Refusals) -> CollectorRegistry:
+class Counted(NamedTuple):
+    """The parts of a process that count."""
+
+    worker: Worker
+    slots: Slots
+    runtime: Runtime
+    maintenance: Maintenance
+
+
+def registry_of(counted: Counted, refusals: Refusals) -> CollectorRegistry:
     """Return a registry of the figures of ingest and time series, and of what the interfaces have refused."""
     registry = CollectorRegistry()
-    registry.register(_Figures(worker, maintenance, refusals))
+    registry.register(_Figures(counted, refusals))
     for figure in measures.ALL:
         registry.register(figure)
     return registry
 
 
 class _Figures(Collector):
-    """Reads the worker's counts when it is scraped, so that nothing is counted twice."""
+    """Reads the parts' counts when it is scraped, so that nothing is counted twice."""
 
-    def __init__(self, worker: Worker, maintenance: Maintenance, refusals: Refusals) -> None:
-        self._worker = worker
-        self._maintenance = maintenance
+    def __init__(self, counted: Counted, refusals: Refusals) -> None:
+        self._worker, self._slots, self._runtime, self._maintenance = counted
         self._refusals = refusals
 
     def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         ingest = CounterMetricFamily(
             "fieldloom_cloud_ingest", "Batches and records by what became of them.", labels=["outcome"]
         )
-        for outcome in ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen", "held_back"):
+        outcomes = ("batches", "records", "dead_letters", "unreadable", "disk_errors", "unforeseen", "held_back")
+        for outcome in (*outcomes, "not_ours"):
             ingest.add_metric([outcome], self._worker.counts[outcome])
+        held = GaugeMetricFamily("fieldloom_cloud_slots_held", "Slots that this process has.", len(self._slots.held))
+        moved = CounterMetricFamily(
+            "fieldloom_cloud_slots_moved",
+            "Slots that were taken, given back to come to a fair share, or lost with the lease.",
+            labels=["how"],
+        )
+        for how in ("taken", "given", "lost"):
+            moved.add_metric([how], self._slots.counts[how])
         pieces = CounterMetricFamily(
             "fieldloom_cloud_release_pieces", "What gateways asked for of releases.", labels=["outcome"]
         )
@@ -41,8 +62,16 @@ class _Figures(Collector):
         rules = CounterMetricFamily(
             "fieldloom_cloud_rules", "What the rules of the cloud have judged and done.", labels=["outcome"]
         )
-        for outcome in ("events", "firings", "effects_sent", "effects_done", "effects_failed", "effects_retried"):
-            rules.add_metric([outcome], self._worker.judge.counts[outcome])
+        for outcome in (
+            "events",
+            "firings",
+            "effects_sent",
+            "effects_done",
+            "effects_failed",
+            "effects_retried",
+            "unforeseen",
+        ):
+            rules.add_metric([outcome], self._runtime.counts[outcome])
         connected = GaugeMetricFamily(
             "fieldloom_cloud_broker_connected", "1 while the broker can be reached.", int(self._worker.is_connected)
         )
@@ -63,7 +92,7 @@ class _Figures(Collector):
         )
         for outcome in ("points", "dropped", "failures"):
             upkeep.add_metric([outcome], self._maintenance.counts[outcome])
-        return [ingest, pieces, rules, connected, waiting, refused, upkeep, *self._relayed()]
+        return [ingest, held, moved, pieces, rules, connected, waiting, refused, upkeep, *self._relayed()]
 
     def _relayed(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         relay = self._worker.relay

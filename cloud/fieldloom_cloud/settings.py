@@ -1,17 +1,20 @@
 """The settings of a cloud process: one file in its data folder, written by `fieldloom cloud init`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.settings import read
 
 FILE = "cloud.json"
 DATABASE = "cloud.db"
 POSTGRESQL = "postgresql://"
-IDENTITY = "svc.cloud"  # the CN of the cloud's own certificate
+IDENTITY = "svc.cloud"  # the CN of the cloud's own certificate, that of worker 1
+MOST_WORKERS = 32
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 SeriesBackend = Literal["duckdb", "influxdb", "influxdb2", "victoriametrics"]
@@ -72,9 +75,15 @@ class Settings(BaseModel):
     )
     est_port: int = Field(
         default=8443,
-        ge=1,
+        ge=0,
         le=65535,
-        description="Where certificates are fetched over EST, at the address of mqtt_host.",
+        description="Where certificates are fetched over EST, at the address of mqtt_host; 0: not from this process.",
+    )
+    worker: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_WORKERS,
+        description="This process among several on one PostgreSQL database with a server of time series.",
     )
     database: str | None = Field(
         default=None,
@@ -103,11 +112,31 @@ class Settings(BaseModel):
             raise ValueError("must hold no password: put it into the file that PGPASSFILE names")
         return url
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may run with these settings: neither SQLite nor DuckDB admits a second one."""
+        return self.database is not None and self.series.backend != "duckdb"
+
+    @property
+    def identity(self) -> str:
+        """The CN of this process's own certificate."""
+        return identity_of(self.worker)
+
     def sql(self, data: Path) -> Path | str:
         """Return where everything but telemetry is: a database's address, or a file in the data folder."""
         return self.database or data / DATABASE
 
 
-def load(data: Path) -> Settings:
-    """Return the settings in a data folder. Raises StartFailed."""
-    return read(Settings, data / FILE, f"fieldloom cloud init --data {data}")
+def identity_of(worker: int) -> str:
+    """Return the CN of a worker's own certificate: a broker takes one connection an identity."""
+    return IDENTITY if worker == 1 else f"{IDENTITY}.{worker}"
+
+
+def load(data: Path, changed: Mapping[str, int] | None = None) -> Settings:
+    """Return the settings in a data folder, some of them changed for one process. Raises StartFailed."""
+    found = read(Settings, data / FILE, f"fieldloom cloud init --data {data}")
+    settings = Settings.model_validate({**found.model_dump(), **(changed or {})})
+    if settings.worker > 1 and not settings.is_shared:
+        way_out = "set database to a PostgreSQL database and series to a server in cloud.json, or leave out --worker"
+        raise StartFailed("SQLite and DuckDB admit one process", way_out)
+    return settings

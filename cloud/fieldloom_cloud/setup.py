@@ -3,19 +3,19 @@
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric import ec
+from typing import Any
 
 from fieldloom_cloud import broker
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.auth.sessions import link
 from fieldloom_cloud.database import Database, iso, migrate
 from fieldloom_cloud.pki import service as pki
-from fieldloom_cloud.pki.authority import Authority, new_request, write_key
+from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
-from fieldloom_cloud.settings import FILE, IDENTITY, Settings, load
+from fieldloom_cloud.settings import FILE, Settings, load
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import of_command
+from fieldloom_cloud.workers import service as leased
 from fieldloom_runtime import files
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
@@ -38,7 +38,7 @@ def init(data: Path, wanted: Settings, site: str) -> Prepared:
     settings = load(data)
     migrate(settings.sql(data))
     authority = Authority.create(data / "pki")
-    _issue_own(authority, data / "pki", settings.mqtt_host)
+    authority.provide(settings.identity, settings.mqtt_host)
     if not (data / TOKEN_FILE).exists():
         token = asyncio.run(_first_rows(settings.sql(data), site))
         files.write(data / TOKEN_FILE, token + "\n")
@@ -68,12 +68,22 @@ async def _new_link(where: Path | str, role: str) -> tuple[str, str]:
         await database.close()
 
 
-def _issue_own(authority: Authority, folder: Path, host: str) -> None:
-    if not (folder / f"{IDENTITY}.pem").exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        write_key(folder / f"{IDENTITY}.key", key)
-        issued = authority.issue(new_request(IDENTITY, key), IDENTITY, (host, "localhost"))
-        files.write(folder / f"{IDENTITY}.pem", issued.pem, files.PUBLIC)
+def workers(data: Path) -> list[dict[str, Any]]:
+    """Return the processes of a data folder's cloud that live, whether one runs here or not. Raises StartFailed."""
+    settings = load(data)
+    if not settings.is_shared:
+        return []
+    migrate(settings.sql(data))
+    return asyncio.run(_workers(settings.sql(data)))
+
+
+async def _workers(where: Path | str) -> list[dict[str, Any]]:
+    database = Database(where)
+    try:
+        async with database.transaction() as session:
+            return await leased.listed(session)
+    finally:
+        await database.close()
 
 
 async def _first_rows(where: Path | str, site: str) -> str:

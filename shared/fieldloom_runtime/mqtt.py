@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import aiomqtt
 import structlog
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ class MqttLink:
     """Messages that may wait; more are dropped before they are acknowledged, so their senders send them again."""
     counters: Counters = field(default_factory=Counters)
     _client: aiomqtt.Client | None = None
+    _subscribed: frozenset[str] = frozenset()
+    _subscribing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def is_connected(self) -> bool:
@@ -85,6 +88,25 @@ class MqttLink:
         self.counters.bytes_sent += len(payload)
         return True
 
+    async def watch(self, topics: tuple[str, ...]) -> None:
+        """Subscribe to these topics and no others, now and on each new connection."""
+        self.topics = topics
+        if self._client is not None:
+            try:
+                await self._subscribe(self._client)
+            except aiomqtt.MqttError:
+                self.counters.errors += 1  # the next connection has them
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        """Bring a connection's subscriptions to what is wanted, in one packet each way."""
+        async with self._subscribing:
+            wanted = frozenset(self.topics)
+            if gone := sorted(self._subscribed - wanted):
+                await client.unsubscribe(gone)
+            if new := sorted(wanted - self._subscribed):
+                await client.subscribe([(topic, SubscribeOptions(qos=0)) for topic in new])
+            self._subscribed = wanted
+
     def _connection(self) -> aiomqtt.Client:
         return aiomqtt.Client(
             self.host,
@@ -99,9 +121,10 @@ class MqttLink:
         )
 
     async def _serve(self, client: aiomqtt.Client) -> None:
-        for topic in self.topics:
-            await client.subscribe(topic, qos=0)
+        self._subscribed = frozenset()
+        await self._subscribe(client)
         self._client = client
+        await self._subscribe(client)  # to what was asked for meanwhile
         if self.on_connected is not None:
             await self.on_connected()
         async for message in client.messages:

@@ -15,10 +15,11 @@ from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.ingest.service import Records
-from fieldloom_cloud.ingest.worker import Worker
+from fieldloom_cloud.ingest.worker import Broker, Worker
 from fieldloom_cloud.pages import Asked
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_contract import batch, messages, topics
 from fieldloom_runtime.records import Telemetry
 from security.ground import until
@@ -218,9 +219,10 @@ async def test_every_list_can_still_be_read_and_the_cloud_has_not_stumbled(fleet
 
 async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, new_database, monkeypatch):
     database, series = Database(made(new_database, tmp_path)), TimeSeries(tmp_path)
-    worker = Worker(
-        ("127.0.0.1", 1), "svc.cloud", ssl.create_default_context(), database, series, None, Runtime(database)
-    )
+    slots = AllSlots()
+    runtime = Runtime(database, slots)
+    broker = Broker("127.0.0.1", 1, "svc.cloud", ssl.create_default_context())
+    worker = Worker(broker, database, series, None, runtime, slots)
     ingest = series.ingest
 
     def stumble(group):
@@ -235,7 +237,7 @@ async def test_what_no_check_foresaw_is_kept_and_its_stream_goes_on(tmp_path, ne
         await registry.add_device(session, {"id": "dev-1"})
 
     stream = os.urandom(16)
-    working = asyncio.create_task(worker._write(await Records.open(database, None, worker.judge, lambda: None)))
+    working = asyncio.create_task(worker._write(Records(database, None, slots, runtime, lambda: None)))
     await worker._hear(topics.up(GATEWAY), packed(stream, 1, reading(1), reading(2)))
     await until(lambda: worker.counts["batches"])
     working.cancel()

@@ -17,7 +17,8 @@ from sqlalchemy import create_engine
 
 from cloud.conftest import TEMPLATE, Cloud, made, url
 from fieldloom_cloud.database import VERSIONS, Base, Database
-from fieldloom_cloud.settings import Settings
+from fieldloom_cloud.settings import Settings, load
+from fieldloom_runtime.errors import StartFailed
 from fixtures.processes import FIELDLOOM, Process
 
 
@@ -86,7 +87,7 @@ def test_a_database_that_another_cloud_has(tmp_path, postgresql):
 
     async def start_second_beside():
         first = Database(second.database)
-        await first.lock()
+        await first.lock(None)
         try:
             return await asyncio.to_thread(last_line, second)
         finally:
@@ -94,6 +95,19 @@ def test_a_database_that_another_cloud_has(tmp_path, postgresql):
 
     assert "another cloud runs on this database" in asyncio.run(start_second_beside())
     assert second.start().process.stop() == 0, "what has ended holds it no more"
+
+
+async def test_a_file_that_another_process_has(tmp_path):
+    first, second = Database(tmp_path / "cloud.db"), Database(tmp_path / "cloud.db")
+    await first.lock(None)
+
+    with pytest.raises(StartFailed, match="SQLite admits one"):
+        await second.lock(None)
+
+    for database in (second, first):
+        await database.close()
+    await second.lock(None)
+    await second.close()
 
 
 def test_sigterm_stops_it_in_order(stopped):
@@ -124,6 +138,14 @@ def test_init_again_changes_nothing(stopped):
 def test_an_address_of_a_database_that_can_not_be_used(address, reason):
     with pytest.raises(ValidationError, match=reason):
         Settings(database=address)
+
+
+def test_a_second_worker_needs_servers(tmp_path):
+    (tmp_path / "cloud.json").write_text("{}")
+
+    assert load(tmp_path, {"port": 9000}).port == 9000
+    with pytest.raises(StartFailed, match="SQLite and DuckDB admit one process: set database"):
+        load(tmp_path, {"worker": 2})
 
 
 def test_migrations_go_down_and_up_and_match_the_models(tmp_path, new_database):

@@ -18,6 +18,7 @@ from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.settings import DATABASE
 from fieldloom_cloud.timeseries import checkpoint
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_contract import batch, messages, topics
 from fixtures import sabotage
 from powercut import script
@@ -54,6 +55,9 @@ class Gateway:
             await self.answered.wait()
         self.done.set()
 
+    async def watch(self, topics) -> None:
+        """Stand for the subscriptions: what is sent here comes to the worker anyway."""
+
     async def publish(self, topic: str, payload: bytes, qos: int = 0) -> bool:
         Gateway.heard = batch.unpack_ack(payload)[1]
         mark("acknowledged", Gateway.heard)
@@ -76,13 +80,14 @@ async def feed(data: Path, batches: list[bytes], look: Callable[[TimeSeries], No
     """Let a real worker take batches, as a start of the cloud on this folder would; `look` comes before the first."""
     Gateway.batches, Gateway.heard, Gateway.done = tuple(batches), 0, asyncio.Event()
     series, database = TimeSeries(data), Database(data / DATABASE)
+    broker, slots = worker.Broker("", 0, "cloud.test", None), AllSlots()
     if look is not None:
         look(series)
     event.listen(database.engine.sync_engine, "connect", _checkpoint_often)
     try:
         async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(
-                worker.Worker(("", 0), "cloud.test", None, database, series, None, Runtime(database)).run()
+                worker.Worker(broker, database, series, None, Runtime(database, slots), slots).run()
             )
             await Gateway.done.wait()
             running.cancel()

@@ -86,6 +86,16 @@ class RuleCheckpoint(Base):
     """By rule."""
 
 
+class RuleInbox(Base):
+    """What an ingest worker has left to be judged. (ADR 45)"""
+
+    __tablename__ = "rule_inbox"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(64))
+    came: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class RuleEffect(Base):
     """Something that a rule of the cloud has asked for, and what became of it. Times in Unix ms. (E3)"""
 

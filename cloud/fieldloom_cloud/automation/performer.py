@@ -15,6 +15,7 @@ from fieldloom_cloud.automation.performing import IN_SQL, SENT_DOWN, Asked, NotP
 from fieldloom_cloud.automation.runtime import Runtime, clock
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest import service as ingest
+from fieldloom_cloud.workers.service import NotHeld
 
 log = structlog.get_logger()
 
@@ -84,6 +85,7 @@ class Performer:
     async def tell_gateways(self) -> float:
         """Tell gateways what has changed of their rules and of whom those are for; return when to look again."""
         async with self._runtime.turn(), self._database.transaction() as session:
+            await self._runtime.lead(session)
             changed = await distribution.distribute(session)
         if changed:
             self._wake_downlink()
@@ -114,6 +116,8 @@ class Performer:
                 wait_s = await step()
             except* SQLAlchemyError:
                 log.exception("disk_refused")  # what was not performed still waits
+            except* NotHeld:
+                pass  # another process does it
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await woken.wait()

@@ -103,7 +103,7 @@ async def deploy_rule(
         raise BadContent("The rule can't be taken.", [{"path": "document.id", "reason": reason}])
     wish = service.Wish(body.mode, version_of(if_match), caller.id)
     deployed = await service.deploy(transaction, rule, wish)
-    after.add_task(request.app.state.rules.refresh)  # once the transaction is committed
+    after.add_task(request.app.state.wake_rules)  # once the transaction is committed
     return await _shown(transaction, deployed, response)
 
 
@@ -121,7 +121,7 @@ async def activate_rule(
     """Put a version that was deployed before to work, in a mode: so one goes back, or out of the shadow."""
     wish = service.Wish(body.mode, version_of(if_match), caller.id)
     activated = await service.activate(transaction, rule_id, body.version, wish)
-    after.add_task(request.app.state.rules.refresh)  # once the transaction is committed
+    after.add_task(request.app.state.wake_rules)  # once the transaction is committed
     return await _shown(transaction, activated, response)
 
 
@@ -136,7 +136,7 @@ async def remove_rule(
 ) -> None:
     """Remove a rule with all its versions, here and at the gateways; what it has told stays."""
     await service.remove(transaction, rule_id, version_of(if_match))
-    after.add_task(request.app.state.rules.refresh)  # once the transaction is committed
+    after.add_task(request.app.state.wake_rules)  # once the transaction is committed
 
 
 @router.get("/rules/{rule_id}/firings")

@@ -17,6 +17,8 @@ from fieldloom_cloud.automation import distribution, effects, service
 from fieldloom_cloud.automation.memory import MAX_EVENTS, Entry, Memory
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.judge import Came
+from fieldloom_cloud.workers.leases import Slots
+from fieldloom_cloud.workers.service import NotHeld
 from fieldloom_engine.rules import MADE_BY_RULES, Devices, Event, Explanation, Firing
 from fieldloom_runtime import records
 from fieldloom_runtime.judged import event_of
@@ -32,12 +34,20 @@ def _is_heard(memory: Memory, type_: str) -> bool:
     return not type_.startswith(MADE_BY_RULES) or memory.engine.rules.sees(type_)
 
 
-class Runtime:
-    """The rules of the cloud. One transaction at a time has its turn."""
+def _explained(memory: Memory, rule: str, event: Event) -> Explanation | None:
+    return memory.engine.explain(rule, event) if rule in memory.engine.rules.rules else None
 
-    def __init__(self, database: Database, now: Callable[[], int] = clock, max_journal: int = MAX_EVENTS) -> None:
+
+class Runtime:
+    """The rules of the cloud. One transaction at a time has its turn, and one process of several."""
+
+    def __init__(
+        self, database: Database, slots: Slots, now: Callable[[], int] = clock, max_journal: int = MAX_EVENTS
+    ) -> None:
         """Begin with what is stored; `now` returns Unix ms, `max_journal` is in events."""
         self._database = database
+        self._slots = slots
+        self._fence = 0
         self._now = now
         self._turn = asyncio.Lock()
         self._max_journal = max_journal
@@ -74,6 +84,12 @@ class Runtime:
                 self._has_moved = False
                 self.moved.set()
 
+    async def lead(self, session: AsyncSession) -> None:
+        """Keep the right to judge for a transaction. Raises NotHeld when it is another process's."""
+        fence = await self._slots.lead(session)
+        if fence != self._fence:
+            self._memory, self._fence = None, fence  # another one may have judged meanwhile
+
     async def judge(self, session: AsyncSession, came: Came) -> None:
         """Judge what is new of a gateway's batch, and write what follows with it."""
         memory = await self._at_work(session)
@@ -109,14 +125,29 @@ class Runtime:
 
     async def explain(self, rule: str, event: Event) -> Explanation | None:
         """Return what a rule of the cloud makes of an event that would come now; None if it is not one."""
-        async with self.turn(), self._database.transaction() as session:
-            engine = (await self._at_work(session)).engine
-            return engine.explain(rule, event) if rule in engine.rules.rules else None
+        try:
+            async with self.turn(), self._database.transaction() as session:
+                return _explained(await self._at_work(session), rule, event)
+        except NotHeld:
+            return await self._explain_aside(rule, event)
+
+    async def _explain_aside(self, rule: str, event: Event) -> Explanation | None:
+        """Explain by what the process that judges has written, and keep nothing of it."""
+        async with self._turn, self._database.transaction() as session:
+            self._memory = None
+            explained = _explained(await self._read(session), rule, event)
+            self._memory = None
+            await session.rollback()
+        return explained
 
     async def _at_work(self, session: AsyncSession) -> Memory:
         """Return what is remembered with the rules that are at work, read anew where memory does not have it."""
+        await self.lead(session)
         if self._memory is not None and not self._is_stale:
             return self._memory
+        return await self._read(session)
+
+    async def _read(self, session: AsyncSession) -> Memory:
         self._is_stale = False
         here = [one for one in await service.at_work(session) if one.rule.placement != "edge"]
         self._modes = {one.rule.id: one.mode for one in here}

@@ -40,15 +40,16 @@ class _Queue:
 
 
 class Downlink:
-    """Sends what waits in SQL to the gateways; a gateway that speaks up again is served at once.
+    """Sends what waits in SQL to those gateways that are ours; one that speaks up again is served at once.
 
     `tell` gives the bodies of records as they go out, which need not be as they lie.
     """
 
-    def __init__(self, database: Database, publish: Publish, tell: Tell) -> None:
+    def __init__(self, database: Database, publish: Publish, tell: Tell, is_ours: Callable[[str], bool]) -> None:
         self._database = database
         self._publish = publish
         self._tell = tell
+        self._is_ours = is_ours
         self._queues: dict[str, _Queue] = {}
         self._senders: dict[str, Sender] = {}
         self._new = asyncio.Event()
@@ -61,7 +62,7 @@ class Downlink:
                 self._new.clear()
                 await self._load()
             for gateway, sender in self._senders.items():
-                while (message := sender.poll(_now())) is not None:
+                while self._is_ours(gateway) and (message := sender.poll(_now())) is not None:
                     await self._publish(topics.gateway(gateway, "down"), message.payload)
             with suppress(TimeoutError):
                 # While something is in flight, its resend is looked after; else a new command wakes this up.
@@ -94,9 +95,11 @@ class Downlink:
     async def _load(self) -> None:
         async with self._database.transaction() as session:
             held: dict[str, list[Item]] = {}
-            rows = await service.waiting(session)
+            rows = await service.waiting(session, self._is_ours)
             for row, body in zip(rows, await self._tell(session, rows), strict=True):
                 held.setdefault(row.gateway, []).append(Item(row.stream, row.number, "command", body))
+        for gateway in [gateway for gateway in self._senders if not self._is_ours(gateway)]:
+            del self._senders[gateway], self._queues[gateway]
         for gateway, items in held.items():
             if gateway not in self._senders:
                 self._queues[gateway] = _Queue()

@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -170,9 +171,11 @@ def _empty(row: DownRecord) -> None:
     row.kind, row.body, row.command = WITHDRAWN, encode(Withdrawn()), None
 
 
-async def waiting(session: AsyncSession) -> list[Waiting]:
-    """Return all that gateways have not acknowledged, in order."""
+async def waiting(session: AsyncSession, is_ours: Callable[[str], bool]) -> list[Waiting]:
+    """Return all that those gateways which are ours have not acknowledged, in order."""
+    gateways = [one for one in await session.scalars(select(DownRecord.gateway).distinct()) if is_ours(one)]
     query = select(DownRecord, DownStream.stream).join(DownStream, DownStream.gateway == DownRecord.gateway)
+    query = query.where(DownRecord.gateway.in_(gateways))
     rows = await session.execute(query.order_by(DownRecord.gateway, DownRecord.number))
     return [Waiting(record.gateway, stream, record.number, record.kind, record.body) for record, stream in rows]
 
@@ -193,7 +196,8 @@ async def hear(
     session: AsyncSession, command_id: str, device: str | None, word: str, told: dict[str, Any] | None = None
 ) -> None:
     """Move a command on by a word of its device or of a gateway; a word on another's command says nothing."""
-    command = await session.get(Command, command_id)
+    # Locked, since words on one command may come over two gateways to two processes.
+    command = await session.get(Command, command_id, with_for_update=True)
     if command is None or (device is not None and command.device != device):
         return
     after = commands.step(command.status, word)

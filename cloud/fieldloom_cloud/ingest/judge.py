@@ -1,6 +1,5 @@
 """Who judges what comes in, in the transaction that stores it: rules are above the ingest, which knows only this."""
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
@@ -21,9 +20,6 @@ class Came(NamedTuple):
 
 class Judge(Protocol):
     """Judges records, one transaction at a time."""
-
-    counts: Counter[str]
-    """Events, firings and effects, by what became of them."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Hold for a transaction, its commit too; an exception within undoes what memory has taken."""

@@ -19,12 +19,13 @@ from fieldloom_cloud.device_types import service as device_types
 from fieldloom_cloud.discoveries import service as discoveries
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
-from fieldloom_cloud.guard import Changes, Guard, Incoming
+from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.ingest import guards
 from fieldloom_cloud.ingest.checked import FOREIGN, letter
 from fieldloom_cloud.ingest.judge import Came, Judge
 from fieldloom_cloud.ingest.models import DeadLetter as DeadLetterRow
 from fieldloom_cloud.ingest.models import Event as EventRow
-from fieldloom_cloud.ingest.models import IngestStream, Latest, Received
+from fieldloom_cloud.ingest.models import Latest, Received
 from fieldloom_cloud.ingest.staleness import Staleness
 from fieldloom_cloud.ingest.watermarks import Watermarks
 from fieldloom_cloud.pki.authority import Authority
@@ -34,7 +35,7 @@ from fieldloom_cloud.timeseries.relay import Relay
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import GATEWAY, Origin
 from fieldloom_cloud.twins import service as twins
-from fieldloom_contract.ranges import Ranges
+from fieldloom_cloud.workers.leases import Slots
 from fieldloom_engine import commands
 from fieldloom_runtime import down
 from fieldloom_runtime.records import (
@@ -74,100 +75,74 @@ MADE_HERE = (
 class Records:
     """The SQL store of the ingest. One caller at a time writes.
 
-    `authority` answers requests for certificates, `judge` judges what is new; `wake` is called when there is more to
-    send down; `relay` takes the points, if they go to a server.
+    `authority` answers requests for certificates, `slots` says whose records may be stored here, `judge` judges what is
+    new; `wake` is called when there is more to send down; `relay` takes the points, if they go to a server.
     """
 
     def __init__(
         self,
         database: Database,
         authority: Authority,
-        guard: Guard,
+        slots: Slots,
         judge: Judge,
         wake: Callable[[], None],
         relay: Relay | None = None,
     ) -> None:
         self._database = database
         self._authority = authority
-        self._guard = guard
+        self._slots = slots
         self._judge = judge
         self._wake = wake
         self._staleness = Staleness()
         self._watermarks = Watermarks()
         self._relay = relay
 
-    @classmethod
-    async def open(
-        cls,
-        database: Database,
-        authority: Authority,
-        judge: Judge,
-        wake: Callable[[], None],
-        relay: Relay | None = None,
-    ) -> "Records":
-        """Read what is stored already."""
-        return cls(database, authority, await _stored_guard(database), judge, wake, relay)
-
     async def write(self, group: list[Incoming]) -> list[int]:
-        """Store what is new of some batches, durably, and return the position of each one's stream."""
+        """Store what is new of some batches, durably, and return the position of each one's stream.
+
+        Raises NotHeld when another process has the slot of one of their gateways.
+        """
+        begun: set[str] = set()
         try:
-            unknown = {sent.stream for sent in group if not self._guard.knows_disk(sent.stream)}
-            begun: set[str] = set()
             async with self._judge.turn(), self._database.transaction() as session:
+                await self._slots.hold(session, [sent.gateway for sent in group])
+                stored = await guards.read(session, group)
+                guard = Guard(stored.positions, dict(stored.received))
+                unknown = {sent.stream for sent in group if not guard.knows_disk(sent.stream)}
                 telemetry: list[Telemetry] = []
                 for sent in group:
-                    fresh = self._guard.take(sent)
-                    if sent.stream in unknown and self._guard.knows_disk(sent.stream) and sent.gateway not in begun:
+                    fresh = guard.take(sent)
+                    if sent.stream in unknown and guard.knows_disk(sent.stream) and sent.gateway not in begun:
                         begun.add(sent.gateway)
                         await self._judge.restore(session, sent.gateway)
                     await _store(session, self._authority, self._staleness, sent.gateway, fresh)
-                    complete = self._watermarks.take(fresh, self._guard.run)
+                    complete = self._watermarks.take(fresh, guard.run)
                     await self._judge.judge(session, Came(sent.gateway, fresh, complete))
                     telemetry += [one for one in fresh if isinstance(one, Telemetry)]
                 if self._relay is not None:
                     await self._relay.leave(session, telemetry)
-                await _store_guard(session, self._guard.changes())
+                await guards.write(session, guard.changes(), stored)
                 for gateway in sorted(begun):
                     await credentials.restore(session, gateway)
                     await twins.restore(session, gateway)
         except BaseException:
-            # What memory took may not be on the disk: read the guards again.
-            self._guard = await _stored_guard(self._database)
-            self._staleness, self._watermarks = Staleness(), Watermarks()
+            self.forget()  # what memory took may not be on the disk
             raise
         if begun:
             self._wake()
         if self._relay is not None:
             self._relay.wake()
-        return [self._guard.position(sent.stream) for sent in group]
+        return [guard.position(sent.stream) for sent in group]
+
+    def forget(self) -> None:
+        """Begin with what is on the disk."""
+        self._staleness, self._watermarks = Staleness(), Watermarks()
 
     async def judge(self, now: int) -> int:
         """Make stale who is online and has stopped reading; return how many those were. (R6)"""
         async with self._database.transaction() as session:
+            await self._slots.lead(session)
             return await self._staleness.judge(session, now)
-
-
-async def _stored_guard(database: Database) -> Guard:
-    async with database.transaction() as session:
-        positions = {row.stream: row.number for row in await session.scalars(select(IngestStream))}
-        rows = await session.scalars(select(Received))
-        return Guard(positions, {(row.device, row.boot): Ranges(row.spans) for row in rows})
-
-
-async def _store_guard(session: AsyncSession, changes: Changes) -> None:
-    positions = [{"stream": stream, "number": number} for stream, number in changes.positions.items()]
-    lives = [{"device": device, "boot": boot, "spans": spans} for (device, boot), spans in changes.spans.items()]
-    await _upsert(session, IngestStream, positions)
-    await _upsert(session, Received, lives)
-
-
-async def _upsert(session: AsyncSession, table: type[IngestStream | Received], rows: list[dict[str, Any]]) -> None:
-    """Write rows anew, one statement for all of them."""
-    if rows:
-        insertion = insert(session, table)
-        keys = [column.name for column in table.__table__.primary_key]
-        others = {name: insertion.excluded[name] for name in rows[0] if name not in keys}
-        await session.execute(insertion.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
 async def _store(

@@ -49,6 +49,16 @@ class Hub:
         self._watchers: set[Watcher] = set()
         self._is_closed = False
 
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def miss(self, count: int) -> None:
+        """Count changes that were made elsewhere and could not be told, as missed by all watchers."""
+        for watcher in self._watchers:
+            watcher.missed += count
+
     @contextmanager
     def watch(self, device: str | None, *, every_alarm: bool = False) -> Iterator[Watcher]:
         """Give a watcher of one device, or of all; it may be told the alarms of all in any case."""

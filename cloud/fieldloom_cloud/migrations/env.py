@@ -1,13 +1,13 @@
 """Alembic's way into the database: it runs inside the package, so a wheel can migrate."""
 
 from alembic import context
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, func, select
 
 from fieldloom_cloud.alarms import models as alarms
 from fieldloom_cloud.auth import models as auth
 from fieldloom_cloud.automation import models as automation
 from fieldloom_cloud.credentials import models as credentials
-from fieldloom_cloud.database import Base
+from fieldloom_cloud.database import CLOUD_LOCK, Base
 from fieldloom_cloud.device_types import models as device_types
 from fieldloom_cloud.discoveries import models as discoveries
 from fieldloom_cloud.dispatch import models as dispatch
@@ -20,6 +20,7 @@ from fieldloom_cloud.releases import models as releases
 from fieldloom_cloud.timeseries import models as timeseries
 from fieldloom_cloud.trail import models as trail
 from fieldloom_cloud.twins import models as twins
+from fieldloom_cloud.workers import models as workers
 
 # Importing a capability's models is what makes its tables known.
 TABLES_OF = (
@@ -39,6 +40,7 @@ TABLES_OF = (
     timeseries,
     trail,
     twins,
+    workers,
 )
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")
@@ -52,5 +54,7 @@ with engine.connect() as connection:
         connection=connection, target_metadata=Base.metadata, render_as_batch=True, transactional_ddl=True
     )
     with context.begin_transaction():
+        if engine.dialect.name == "postgresql":  # several processes may start at once; the first one migrates
+            connection.execute(select(func.pg_advisory_xact_lock(-CLOUD_LOCK)))
         context.run_migrations()
 engine.dispose()

@@ -89,6 +89,19 @@ class Authority:
             files.write(folder / "intermediate.pem", intermediate.public_bytes(PEM), files.PUBLIC)
         return cls(folder)
 
+    def identify(self) -> str:
+        """Return the hash of what all processes of one cloud have to have: the CA, and the key that seals secrets."""
+        return hashlib.sha256(self.ca.read_bytes() + self.sealer.key()).hexdigest()
+
+    def provide(self, identity: str, host: str) -> None:
+        """Give a process of the cloud its own certificate, as a server of a host too, unless it has one."""
+        folder = self.ca.parent
+        if not (folder / f"{identity}.pem").exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            write_key(folder / f"{identity}.key", key)
+            issued = self.issue(new_request(identity, key), identity, (host, "localhost"))
+            files.write(folder / f"{identity}.pem", issued.pem, files.PUBLIC)
+
     def issue(self, csr: str, subject: str | None = None, hosts: tuple[str, ...] = ()) -> Issued:
         """Sign a request; with `subject` only for that CN, with `hosts` as a server of these names too.
 

@@ -22,17 +22,18 @@ class Sealer:
 
     def seal(self, name: str, secret: bytes) -> bytes:
         """Return a secret as it may lie in a database."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + AESGCM(self.key()).encrypt(nonce, secret, name.encode())
+
+    def key(self) -> bytes:
+        """Return the key, made now if it is not there."""
         if not self._path.exists():
             files.write(self._path, AESGCM.generate_key(256))
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher().encrypt(nonce, secret, name.encode())
+        return self._path.read_bytes()
 
     def open(self, name: str, sealed: bytes) -> bytes | None:
         """Return the secret, None for one that another key or another name has sealed, or nobody."""
         try:
-            return self._cipher().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
+            return AESGCM(self._path.read_bytes()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError, FileNotFoundError):
             return None
-
-    def _cipher(self) -> AESGCM:
-        return AESGCM(self._path.read_bytes())

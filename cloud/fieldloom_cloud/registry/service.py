@@ -140,7 +140,8 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> boo
     That it is gone counts for its newest session alone: a gateway that it has left for another one says so late. An
     unknown session is the newest if it began after all that was told: its beginning comes in an older lane (ADR 32).
     """
-    found = await session.get(Device, device_id)
+    # Locked, since words on one device may come over two gateways to two processes.
+    found = await session.get(Device, device_id, with_for_update=True)
     if found is None:
         return False
     state = await session.get(DeviceState, device_id)

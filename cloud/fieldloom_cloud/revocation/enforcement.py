@@ -11,14 +11,17 @@ from fieldloom_runtime.tls import client_context
 
 
 class Enforcement:
-    """After each start it shows out every gateway on the list once, since a crash may have come in between."""
+    """After each start it shows out every gateway on the list once, since a crash may have come in between.
+
+    Of several processes beside one broker one alone runs it: two that take over the same client id would do so in turn.
+    """
 
     def __init__(self, database: Database, authority: Authority, door: Door) -> None:
         self._database = database
         self._authority = authority
         self._door = door
         self._new = asyncio.Event()
-        self._new.set()
+        self._posted = ""
         self._seen: set[str] = set()
 
     def wake(self) -> None:
@@ -27,6 +30,8 @@ class Enforcement:
 
     async def run(self) -> None:
         """Keep the broker to the lists that are made, until cancelled."""
+        self._posted = ""
+        self._new.set()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._new.wait()
@@ -42,7 +47,9 @@ class Enforcement:
             fresh = {revoked[serial] for serial in revoked.keys() - self._seen}
             expelled = {gateway: not await pki.has_valid(session, gateway) for gateway in fresh}
         self._seen |= revoked.keys()
-        await self._door.post(crl.encode())
+        if crl != self._posted:
+            await self._door.post(crl.encode())
+            self._posted = crl
         return expelled
 
 

@@ -74,6 +74,7 @@ class Relay:
 
     async def run(self) -> NoReturn:
         """Bring points until cancelled."""
+        self._sent.clear()  # another process may have brought them meanwhile
         pause, looked = RETRY_S[0], 0.0
         while True:
             try:
@@ -90,6 +91,16 @@ class Relay:
                 log.warning("series_not_brought", error=str(error), again_in_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_S[1])
+
+    async def keep_level(self) -> NoReturn:
+        """Know how much waits, whoever brings it, until cancelled."""
+        while True:
+            try:
+                async with self._database.transaction() as session:
+                    self.waiting_bytes = await service.waiting_bytes(session)
+            except SQLAlchemyError as error:
+                log.warning("level_not_read", error=str(error))
+            await asyncio.sleep(LOOK_S)
 
     async def _rest(self) -> None:
         """Wait until more was left, or it is time to ask about what was sent."""

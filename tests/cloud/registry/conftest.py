@@ -15,6 +15,7 @@ from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.workers.leases import AllSlots
 
 
 class Served:
@@ -28,7 +29,9 @@ class Served:
         self.app.state.release_root = None
         self.app.state.wake_downlink = self.app.state.wake_enforcement = lambda: None
         self.app.state.wake_maintenance = lambda: None
-        self.app.state.rules = Runtime(database)
+        self.app.state.rules = Runtime(database, AllSlots())
+        self.app.state.wake_rules = self.app.state.rules.refresh
+        self.app.state.slots = AllSlots()
         self.app.router.lifespan_context = self._running
         self.client = TestClient(self.app, base_url="http://cloud/api/v1")
 

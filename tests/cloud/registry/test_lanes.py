@@ -6,6 +6,7 @@ from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.guard import Guard, Incoming
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_runtime.records import Desired, Event, Expired, Reported, Result, State, Telemetry
 
 AT = 1_790_000_000_000
@@ -53,7 +54,7 @@ def end_of(served, api, device, order):
     command = api.post(f"/devices/{device}/commands", json={"type": "read"}).json()["id"]
     for led in (1, 2):
         pending = api.patch(f"/devices/{device}/twin", json={"desired": {"led": led}}).json()["pending"]
-    records = Records(served.database, None, Guard({}, {}), Runtime(served.database), lambda: None)
+    records = Records(served.database, None, AllSlots(), Runtime(served.database, AllSlots()), lambda: None)
     both = lanes(device, command, [one["id"] for one in pending])
     streams = [device.encode().ljust(16, b"-")[:16], device.encode().ljust(16, b"+")[:16]]
     for lane in order:

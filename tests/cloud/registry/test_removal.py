@@ -38,7 +38,7 @@ def waiting(served, gateway):
     """What goes down to a gateway, read as it does."""
 
     async def read(session):
-        found = [one for one in await dispatch.waiting(session) if one.gateway == gateway]
+        found = [one for one in await dispatch.waiting(session, lambda _: True) if one.gateway == gateway]
         return await credentials.told(session, served.app.state.authority.sealer, found)
 
     told = served.within(read)
@@ -101,7 +101,7 @@ def test_its_commands_end_in_the_cloud_on_their_way_and_at_the_gateway(served, a
 
 
 async def _bodies(session):
-    return [one.body for one in await dispatch.waiting(session)]
+    return [one.body for one in await dispatch.waiting(session, lambda _: True)]
 
 
 def test_no_site_enters_it_again_unless_somebody_approves_it(served, api, device):

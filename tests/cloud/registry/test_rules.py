@@ -156,7 +156,7 @@ def heard(served, gateway):
     """Take what waits for a gateway, as it would."""
 
     async def take(session):
-        waiting = [one for one in await dispatch.waiting(session) if one.gateway == gateway]
+        waiting = [one for one in await dispatch.waiting(session, lambda _: True) if one.gateway == gateway]
         for one in waiting:
             await dispatch.acknowledged(session, gateway, one.stream, one.number)
         return [json.loads(one.body) for one in waiting]

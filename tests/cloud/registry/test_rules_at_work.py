@@ -13,11 +13,12 @@ from fieldloom_cloud.automation import service
 from fieldloom_cloud.automation.models import Rule, RuleCheckpoint, RuleEffect, RuleJournal, RuleState
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.runtime import Runtime
-from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.models import Event as EventRow
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries.store import TimeSeries
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_engine.rules import TELEMETRY, parse, run
 from fieldloom_engine.rules.cases import BEGINNING
 from fieldloom_runtime.records import Event, Expired, Result, Telemetry
@@ -61,7 +62,6 @@ class World:
         self.served = served
         self.now = BEGINNING
         self.sent = 0
-        self.guard = Guard({}, {})
         self.stream = next(boots).to_bytes(16, "big")
         self.series = []
         self.begin()
@@ -70,9 +70,9 @@ class World:
         return self.served.client.portal.call(work, *arguments)
 
     def begin(self):
-        """Begin with what is stored; the guard stays as it would be read back."""
-        self.runtime = Runtime(self.served.database, lambda: self.now, max_journal=3)
-        self.records = Records(self.served.database, None, self.guard, self.runtime, lambda: None)
+        """Begin with what is stored."""
+        self.runtime = Runtime(self.served.database, AllSlots(), lambda: self.now, max_journal=3)
+        self.records = Records(self.served.database, None, AllSlots(), self.runtime, lambda: None)
         self.performer = Performer(self.served.database, self.runtime, lambda: None, {}, lambda: self.now)
 
     def fail(self):

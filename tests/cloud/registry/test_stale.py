@@ -1,18 +1,22 @@
 """Online and silent is stale: by the type's period or the told interval, and never for want of a link. (R6, A3)"""
 
+import itertools
+
 import pytest
 
 from cloud.registry.conftest import told
 from fieldloom_cloud.automation.runtime import Runtime
-from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest import gateways
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.ingest.staleness import promise
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_runtime.gateway_state import GatewayState
 from fieldloom_runtime.records import Reported, State, Telemetry
 
 AT = 1_790_000_000_000
 STREAM = b"s" * 16
+sites = itertools.count(1)
 LIMIT = 70_000
 """A minute, and the sixth of it by which readings are noted."""
 
@@ -22,12 +26,13 @@ class Site:
 
     def __init__(self, served, api):
         self.served, self.api = served, api
-        self.records = Records(served.database, None, Guard({}, {}), Runtime(served.database), lambda: None)
+        self.records = Records(served.database, None, AllSlots(), Runtime(served.database, AllSlots()), lambda: None)
+        self.id = next(sites)
         self.number = 0
 
     def say(self, *records, gateway="gw.one"):
         self.number += len(records)
-        stream = gateway.encode().ljust(16, b"-")
+        stream = f"{self.id}.{gateway}".encode().ljust(16, b"-")
         first = self.number - len(records) + 1
         sent = Incoming(gateway, stream, first, 1, [], list(records))
         self.served.client.portal.call(self.records.write, [sent])

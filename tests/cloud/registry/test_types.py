@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from cloud.registry.conftest import told
 from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.device_types.definition import Definition, Metric, Range
-from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.ingest.service import Records
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_runtime.records import Telemetry
 
 SPEED = {"type": "object", "properties": {"rpm": {"type": "integer", "maximum": 3000}}, "required": ["rpm"]}
@@ -102,7 +103,7 @@ def reading(seq, device="t-pump", **values):
 
 
 def test_readings_that_do_not_fit_are_kept_counted_and_told_of_once_an_hour(served, api):
-    records = Records(served.database, None, Guard({}, {}), Runtime(served.database), lambda: None)
+    records = Records(served.database, None, AllSlots(), Runtime(served.database, AllSlots()), lambda: None)
 
     def store(number, *readings):
         batch = Incoming("gw.one", bytes([number]) * 16, 1, 1, [], list(readings))

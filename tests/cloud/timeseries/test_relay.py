@@ -13,7 +13,7 @@ from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database, migrate
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.ingest.service import Records
-from fieldloom_cloud.ingest.worker import Worker
+from fieldloom_cloud.ingest.worker import Broker, Worker
 from fieldloom_cloud.pages import Asked
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.timeseries import relay as relaying
@@ -24,6 +24,7 @@ from fieldloom_cloud.timeseries.influxdb2 import InfluxDb2
 from fieldloom_cloud.timeseries.opening import open_series
 from fieldloom_cloud.timeseries.ports import Point, Query, Receipt, Refused, Standing, Tier, Unreachable
 from fieldloom_cloud.timeseries.relay import Relay
+from fieldloom_cloud.workers.leases import AllSlots
 from fieldloom_contract import topics
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.tls import client_context
@@ -43,9 +44,11 @@ class Cloud:
         self.server = server
         self.database = Database(self.path)
         self.relay = Relay(self.database, server, service.refuse)
-        self.worker = Worker(
-            ("127.0.0.1", 1), "svc.cloud", None, self.database, self.relay, None, Runtime(self.database)
-        )
+        slots = AllSlots()
+        runtime = Runtime(self.database, slots)
+        broker = Broker("127.0.0.1", 1, "svc.cloud", None)
+        self.worker = Worker(broker, self.database, self.relay, None, runtime, slots)
+        self.records = Records(self.database, None, slots, runtime, lambda: None, self.relay)
         self.acknowledged = []
         self.worker._acknowledge = self._hear
 
@@ -60,8 +63,7 @@ class Cloud:
 
     @contextlib.asynccontextmanager
     async def running(self):
-        records = await Records.open(self.database, None, self.worker.judge, lambda: None, self.relay)
-        tasks = [asyncio.create_task(self.worker._write(records)), asyncio.create_task(self.relay.run())]
+        tasks = [asyncio.create_task(self.worker._write(self.records)), asyncio.create_task(self.relay.run())]
         try:
             yield self
         finally:
