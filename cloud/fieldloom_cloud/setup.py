@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from fieldloom_cloud import broker
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.auth.sessions import link
@@ -17,6 +19,7 @@ from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import of_command
 from fieldloom_cloud.workers import service as leased
 from fieldloom_runtime import files
+from fieldloom_runtime.errors import StartFailed
 
 TOKEN_FILE = "admin.token"  # noqa: S105 - the name of the file
 
@@ -73,8 +76,11 @@ def workers(data: Path) -> list[dict[str, Any]]:
     settings = load(data)
     if not settings.is_shared:
         return []
-    migrate(settings.sql(data))
-    return asyncio.run(_workers(settings.sql(data)))
+    try:
+        return asyncio.run(_workers(settings.sql(data)))
+    except SQLAlchemyError as error:
+        way_out = "start it, or bring it to this version by `fieldloom cloud migrate`"
+        raise StartFailed(f"{settings.sql(data)} can't be used ({str(error).splitlines()[0]})", way_out) from None
 
 
 async def _workers(where: Path | str) -> list[dict[str, Any]]:

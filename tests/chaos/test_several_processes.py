@@ -11,7 +11,6 @@ from cloud.workers.scene import Scene
 from fieldloom_cloud.database import migrate
 from fixtures.postgresql import PostgreSql
 from fixtures.series_servers import VictoriaServer
-from security.ground import until
 
 SEEDS = (1, 2)
 ROUNDS = 12
@@ -57,9 +56,9 @@ async def test_whoever_dies_or_hangs_every_record_is_stored_once_and_in_order(sc
     async with scene.running():
         for _ in range(ROUNDS):
             await harm(scene, rng)
-            await until(lambda: len(scene.shares()) == len(WORKERS) and sum(scene.shares().values()) == 256, 60)
+            await scene.until(lambda: len(scene.shares()) == len(WORKERS) and sum(scene.shares().values()) == 256, 60)
             await asyncio.to_thread(scene.command, rng.choice(WORKERS))
         scene.end()
-        await until(scene.is_through, 180)
+        await scene.until(scene.is_through, 180)
 
     scene.check()

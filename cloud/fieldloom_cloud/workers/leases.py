@@ -162,8 +162,8 @@ class Leases:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have slots, and give all of them back at the end. Raises StartFailed beside another cloud."""
-        await self._join()
+        """Come to have slots, and give all of them back at the end. Raises StartFailed beside another cloud."""
+        await self._refuse_others()
         keeping = asyncio.create_task(self._keep(), name="slots")
         try:
             yield
@@ -172,6 +172,7 @@ class Leases:
             with suppress(asyncio.CancelledError):
                 await keeping
             self._valid_until = 0.0
+            await self._tell()
             with suppress(SQLAlchemyError):  # then the lease runs out
                 async with self._database.transaction() as session:
                     await service.leave(session, self._id)
@@ -192,19 +193,15 @@ class Leases:
             self._due.set()
             raise
 
-    async def _join(self) -> None:
+    async def _refuse_others(self) -> None:
         async with self._database.transaction() as session:
             for other in await service.living(session):
                 if other.cloud != self._me.cloud:
                     reason = f"another cloud runs on this database, with worker {other.number}"
                     raise StartFailed(reason, "give both the same CA and the same series in cloud.json, or stop it")
-        await self._turn()
 
     async def _keep(self) -> NoReturn:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RENEW_EVERY_S):
-                    await self._due.wait()
             self._due.clear()
             try:
                 await self._turn()
@@ -212,6 +209,9 @@ class Leases:
                 log.error("slots_not_renewed", error=str(error))  # noqa: TRY400 - the lease runs out by itself
                 await self._tell()
                 await asyncio.sleep(RENEW_EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_EVERY_S):
+                    await self._due.wait()
 
     async def _turn(self) -> None:
         """Renew the lease, begin another one if it has run out, and come to a fair share."""

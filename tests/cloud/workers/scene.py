@@ -10,8 +10,9 @@ import time
 from collections import Counter
 
 import httpx2
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
+from cloud.conftest import url
 from cloud.test_ingest import Fleet
 from cloud.workers.streams import Stream, running
 from fieldloom_cli.identity import new_key_and_request, write
@@ -27,7 +28,7 @@ RULES = (
 )
 READING, TICKING = ([f"{kind}-{name[3:]}" for name in GATEWAYS] for kind in ("dev", "tick"))
 """The devices of the gateways that send readings, and those that send events."""
-EVERY_S = 0.7
+EVERY_S, LOOK_EVERY_S = 0.7, 0.3
 ROAMING = "roams"
 """A device that is heard over two gateways, each of which tells the same of it."""
 
@@ -38,6 +39,7 @@ class Scene(Fleet):
     def __init__(self, folder, victoria, database):
         super().__init__(folder, "--series", "victoriametrics", "--series-url", victoria.url, database=database)
         self.victoria = victoria
+        self.engine = create_engine(url(database))
         self.processes, self.ports = {1: self.cloud.process}, {1: self.cloud.port}
         self.streams = [Stream(self, name) for name in GATEWAYS]
         self.numbers = itertools.count(1)
@@ -72,6 +74,7 @@ class Scene(Fleet):
         return process
 
     def stop(self):
+        self.engine.dispose()
         for process in self.processes.values():
             process.stop()
         self.broker.stop()
@@ -93,8 +96,16 @@ class Scene(Fleet):
             self.sent.append(told.raise_for_status().json()["id"])
 
     def read(self, query):
-        with self.cloud.in_database() as connection:
+        with self.engine.connect() as connection:
             return connection.execute(text(query)).all()
+
+    async def until(self, holds, seconds):
+        """Wait until something holds that only asking shows."""
+        async with asyncio.timeout(seconds):
+            while True:
+                if await asyncio.to_thread(holds):
+                    return
+                await asyncio.sleep(LOOK_EVERY_S)
 
     def stored(self):
         """Return how many events of devices are stored."""

@@ -12,7 +12,6 @@ import pytest
 from cloud.conftest import TEMPLATE
 from cloud.workers.scene import TICKING, Scene
 from fixtures.series_servers import VictoriaServer
-from security.ground import until
 
 TAKEN_OVER_S = 20.0
 """About 10 s, and as much for a busy machine."""
@@ -29,30 +28,32 @@ def scene(tmp_path, postgresql):
 
 async def test_a_paused_and_a_killed_process_lose_nothing_and_repeat_nothing(scene):
     first, second = scene.start(1), scene.start(2)
-    await until(lambda: scene.shares() == {1: 128, 2: 128}, 60)
+    await scene.until(lambda: scene.shares() == {1: 128, 2: 128}, 60)
     await asyncio.to_thread(scene.deploy)
 
     async with scene.running():
-        await until(lambda: scene.stored() >= 40, 40)
+        await scene.until(lambda: scene.stored() >= 40, 40)
         with scene.watching(2) as seen:
-            await until(lambda: {slot < 128 for slot in map(scene.slot_of, seen & set(TICKING))} == {True, False})
+            await scene.until(
+                lambda: {slot < 128 for slot in map(scene.slot_of, seen & set(TICKING))} == {True, False}, 30
+            )
         await asyncio.to_thread(scene.command, 2)
 
         second.popen.send_signal(signal.SIGSTOP)
-        await until(lambda: scene.shares() == {1: 256}, TAKEN_OVER_S)
+        await scene.until(lambda: scene.shares() == {1: 256}, TAKEN_OVER_S)
         await asyncio.to_thread(scene.command, 1)
         before = scene.stored()
-        await until(lambda: scene.stored() >= before + 20, 40)
+        await scene.until(lambda: scene.stored() >= before + 20, 40)
         second.popen.send_signal(signal.SIGCONT)
-        await until(lambda: scene.shares() == {1: 128, 2: 128}, TAKEN_OVER_S)
+        await scene.until(lambda: scene.shares() == {1: 128, 2: 128}, TAKEN_OVER_S)
 
         first.kill()
-        await until(lambda: scene.shares() == {2: 256}, TAKEN_OVER_S)
+        await scene.until(lambda: scene.shares() == {2: 256}, TAKEN_OVER_S)
         await asyncio.to_thread(scene.command, 2)
         before = scene.stored()
-        await until(lambda: scene.stored() >= before + 20, 40)
+        await scene.until(lambda: scene.stored() >= before + 20, 40)
         scene.end()
-        await until(scene.is_through, 60)
+        await scene.until(scene.is_through, 60)
 
     scene.check()
     with scene.api(2) as api:
