@@ -22,7 +22,7 @@ def scene(tmp_path):
     server = PostgreSql().start()
     migrate(server.create(TEMPLATE))
     victoria = VictoriaServer(tmp_path / "victoria").start()
-    scene = Scene(tmp_path, victoria, server.create("several", TEMPLATE))
+    scene = Scene(tmp_path, victoria, server.create("several", TEMPLATE), every_s=0.5)
     yield scene
     scene.stop()
     victoria.stop()

@@ -28,17 +28,17 @@ RULES = (
 )
 READING, TICKING = ([f"{kind}-{name[3:]}" for name in GATEWAYS] for kind in ("dev", "tick"))
 """The devices of the gateways that send readings, and those that send events."""
-EVERY_S, LOOK_EVERY_S = 0.7, 0.3
+LOOK_EVERY_S = 0.3
 ROAMING = "roams"
 """A device that is heard over two gateways, each of which tells the same of it."""
 
 
 class Scene(Fleet):
-    """A data folder, a broker, and as many processes as are started; `seconds` is how long gateways take records."""
+    """A data folder, a broker, and as many processes as are started; each gateway takes records every so often."""
 
-    def __init__(self, folder, victoria, database):
+    def __init__(self, folder, victoria, database, every_s):
         super().__init__(folder, "--series", "victoriametrics", "--series-url", victoria.url, database=database)
-        self.victoria = victoria
+        self.victoria, self.every_s = victoria, every_s
         self.engine = create_engine(url(database))
         self.processes, self.ports = {1: self.cloud.process}, {1: self.cloud.port}
         self.streams = [Stream(self, name) for name in GATEWAYS]
@@ -171,7 +171,7 @@ class Scene(Fleet):
                 stream.add(kind="event", device=ticking, type=kind, data={"n": self.seq}, **numbered)
             for stream in self.streams[:2]:
                 stream.add(kind="event", device=ROAMING, type="roams", data={}, **numbered)
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self.every_s)
 
     def is_through(self):
         """Whether all is acknowledged, judged and brought to the series, and all commands are at the gateways."""

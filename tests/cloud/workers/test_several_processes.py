@@ -20,7 +20,7 @@ TAKEN_OVER_S = 20.0
 @pytest.fixture
 def scene(tmp_path, postgresql):
     victoria = VictoriaServer(tmp_path / "victoria").start()
-    scene = Scene(tmp_path, victoria, postgresql.create("several", TEMPLATE))
+    scene = Scene(tmp_path, victoria, postgresql.create("several", TEMPLATE), every_s=1.5)
     yield scene
     scene.stop()
     victoria.stop()
@@ -32,7 +32,7 @@ async def test_a_paused_and_a_killed_process_lose_nothing_and_repeat_nothing(sce
     await asyncio.to_thread(scene.deploy)
 
     async with scene.running():
-        await scene.until(lambda: scene.stored() >= 40, 40)
+        await scene.until(lambda: scene.stored() >= 15, 40)
         with scene.watching(2) as seen:
             await scene.until(
                 lambda: {slot < 128 for slot in map(scene.slot_of, seen & set(TICKING))} == {True, False}, 30
@@ -43,7 +43,7 @@ async def test_a_paused_and_a_killed_process_lose_nothing_and_repeat_nothing(sce
         await scene.until(lambda: scene.shares() == {1: 256}, TAKEN_OVER_S)
         await asyncio.to_thread(scene.command, 1)
         before = scene.stored()
-        await scene.until(lambda: scene.stored() >= before + 20, 40)
+        await scene.until(lambda: scene.stored() >= before + 10, 40)
         second.popen.send_signal(signal.SIGCONT)
         await scene.until(lambda: scene.shares() == {1: 128, 2: 128}, TAKEN_OVER_S)
 
@@ -51,7 +51,7 @@ async def test_a_paused_and_a_killed_process_lose_nothing_and_repeat_nothing(sce
         await scene.until(lambda: scene.shares() == {2: 256}, TAKEN_OVER_S)
         await asyncio.to_thread(scene.command, 2)
         before = scene.stored()
-        await scene.until(lambda: scene.stored() >= before + 20, 40)
+        await scene.until(lambda: scene.stored() >= before + 10, 40)
         scene.end()
         await scene.until(scene.is_through, 60)
 
