@@ -20,7 +20,7 @@ from fieldloom_contract import topics
 from fieldloom_runtime.tls import client_context
 from fixtures.processes import FIELDLOOM, Process, free_port, wait_until_ready
 
-GATEWAYS = ("gw.w0", "gw.w1", "gw.w2", "gw.w3")
+GATEWAYS = ("gw.w0", "gw.w1", "gw.w3")
 HOT = {"property_range": {"property": "temperature", "min": 80}}
 RULES = (
     {"id": "tenth", "placement": "cloud", "when": {"event_type": "tenth"}, "do": [{"log": {"message": "tenth"}}]},
