@@ -21,12 +21,12 @@ from fieldloom_cloud.automation.runtime import Runtime
 from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest.judge import Came
 from fieldloom_cloud.workers.service import NotHeld
-from fieldloom_runtime.records import AnyRecord, Event, State, Telemetry
+from fieldloom_runtime.records import AnyRecord, Event, Expired, Result, State, Telemetry
 
 log = structlog.get_logger()
 
 AT_ONCE = 64  # transactions of ingest workers that one of ours may take
-JUDGED = (Telemetry, Event, State)
+JUDGED = (Telemetry, Event, State, Result, Expired)
 LOOK_EVERY_S = 1.0  # for what a worker has left that was killed before it could say so
 
 
