@@ -29,6 +29,7 @@ screenshots: setup
 bench-setup: setup
 	@scripts/uv run python benchmarks/ingest.py --setup
 	@scripts/uv run python benchmarks/timeseries.py --setup
+	@scripts/uv run python benchmarks/cluster.py --setup
 
 bench: bench-setup
-	@for path in stream batches ingest spine transformers timeseries rules workflows firmware; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done
+	@for path in stream batches ingest spine transformers timeseries rules workflows firmware cluster; do scripts/uv run python "benchmarks/$$path.py" --json || exit 1; done

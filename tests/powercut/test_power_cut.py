@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import sabotage
-from powercut import cloud, cloud_run, gateway, setup
+from powercut import cloud, cloud_run, consensus, gateway, setup
 from powercut.disk import Disk, State, without_syncs
 from powercut.trace import Operation, Sync, record
 
@@ -40,6 +40,7 @@ class Tier:
 GATEWAY = Tier("gateway_run.py", gateway.violations, 3, "gateway.db-wal")
 CLOUD = Tier("cloud_run.py", cloud.violations, 47, "telemetry.duckdb.wal")
 SETUP = Tier("setup_run.py", setup.violations, 101, "")
+CONSENSUS = Tier("consensus_run.py", consensus.violations, 5, "consensus.db-wal")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,17 @@ def test_a_power_cut_after_cloud_init_leaves_its_keys_and_before_it_a_folder_to_
 @pytest.mark.timeout(3600)
 def test_no_power_cut_during_cloud_init_leaves_a_folder_that_can_not_be_begun_again(tmp_path):
     assert replay(SETUP, recorded(tmp_path, SETUP)).wrong == ()
+
+
+def test_a_power_cut_leaves_a_members_journal_as_after_a_batch(tmp_path, capsys):
+    run = recorded(tmp_path, CONSENSUS)
+
+    figures = replay(CONSENSUS, run, every=CONSENSUS.every)
+
+    assert figures.wrong == ()
+    assert replay(CONSENSUS, Run(run.base, without_syncs(run.operations, {CONSENSUS.journal})), every=5).wrong
+    with capsys.disabled():
+        print(f"\n{CONSENSUS.program}: {figures} (a sample)")
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._heard = float("-inf")
         self._agreed = (0, 0)
         """The term of a leader, and the last index at which the log was the leader's."""
+        self._said, self._said_at = (0, 0, 0), 0.0
+        """Term, round and index of the last answer, and until when it need not be given again."""
         self._hearing = 0
         """The round of the message that is being taken."""
         self._told = (0, 0, 0)
@@ -311,7 +313,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         if same == len(entries):
             self._follow(node, message, min(message["commit_index"], index))
             self._agreed = message["term"], index
-            self._SyncObj__sendNextNodeIdx(node, nextNodeIdx=index + 1, success=True)
+            if entries or self._said != (message["term"], message["round"], index) or self._heard > self._said_at:
+                self._SyncObj__sendNextNodeIdx(node, nextNodeIdx=index + 1, success=True)
+                self._said, self._said_at = (message["term"], message["round"], index), self._heard + HEARTBEAT_S / 2
             return
         if index < self.commit_index:
             raise Diverged(f"{node.id} in term {message['term']} replaces entry {index + 1}, which is committed here")
