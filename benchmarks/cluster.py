@@ -24,7 +24,8 @@ from statistics import median
 import structlog
 from pysyncobj import SyncObj, SyncObjConf, replicated
 
-from fieldloom_gateway.cluster.consensus.member import Member, Membership
+from fieldloom_gateway.cluster.consensus.member import Member
+from fieldloom_gateway.cluster.consensus.membership import Membership
 from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

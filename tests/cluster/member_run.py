@@ -17,7 +17,8 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cluster.simulation import Log
-from fieldloom_gateway.cluster.consensus.member import Member, Membership
+from fieldloom_gateway.cluster.consensus.member import Member
+from fieldloom_gateway.cluster.consensus.membership import Membership
 from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from cluster.simulation import Log
 from fieldloom_gateway.cluster.consensus.journal import FILE, SqliteJournal
-from fieldloom_gateway.cluster.consensus.member import Member, Membership
+from fieldloom_gateway.cluster.consensus.member import Member
+from fieldloom_gateway.cluster.consensus.membership import Membership
 from fieldloom_gateway.cluster.consensus.peers import Peers
 from fieldloom_gateway.cluster.consensus.port import (
     COMMAND_BYTES,

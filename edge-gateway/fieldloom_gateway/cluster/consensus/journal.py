@@ -120,7 +120,8 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
     def take(self) -> Batch:
         """Return what was changed since the last call, for `write`."""
         batch, self._batch = self._batch, Batch()
-        batch.term = Term(self._term.number, self._term.vote, self._term.commit)
+        if batch.term is not None or batch.snapshot is not None:
+            batch.term = Term(self._term.number, self._term.vote, self._term.commit)
         return batch
 
     def write(self, batch: Batch) -> None:
@@ -191,7 +192,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
         return self._term.vote
 
     def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N802, N803
-        self._term.commit = raftCommitIndex  # only a hint: it goes along with the next batch
+        self._term.commit = raftCommitIndex  # a hint: it goes along with a term or a snapshot
 
     def getRaftCommitIndex(self) -> int:  # noqa: N802
         return self._term.commit

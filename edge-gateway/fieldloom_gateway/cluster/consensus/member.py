@@ -12,16 +12,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import structlog
 from pysyncobj.config import FAIL_REASON
 
+from fieldloom_gateway.cluster.consensus.figures import Figures, Standing
 from fieldloom_gateway.cluster.consensus.journal import FILE, Batch, SqliteJournal
+from fieldloom_gateway.cluster.consensus.membership import MEMBERS_MOST, Membership
 from fieldloom_gateway.cluster.consensus.messages import Message
 from fieldloom_gateway.cluster.consensus.outbox import Letter, Outbox, grouped
 from fieldloom_gateway.cluster.consensus.peers import Peers, split
@@ -38,8 +40,7 @@ from fieldloom_gateway.cluster.consensus.port import (
     TooLarge,
     Unknown,
 )
-from fieldloom_gateway.cluster.consensus.raft import HEARTBEAT_S, MEMBERS_MOST, Answer, Raft
-from fieldloom_gateway.cluster.consensus.sealing import SECRET_BYTES
+from fieldloom_gateway.cluster.consensus.raft import HEARTBEAT_S, NEWS_S, Answer, Raft
 from fieldloom_gateway.cluster.consensus.subscription import Subscription
 from fieldloom_runtime.errors import StartFailed
 
@@ -56,69 +57,6 @@ AGAIN_S = 1.0
 
 _LATER = (FAIL_REASON.DISCARDED, FAIL_REASON.NOT_LEADER, FAIL_REASON.MISSING_LEADER, FAIL_REASON.QUEUE_FULL)
 """What says that a proposal is not in the log and never will be: it is proposed again."""
-
-
-@dataclass(frozen=True)
-class Membership:
-    """How a member takes part: who it is, who begins the cluster, and what they share."""
-
-    name: str
-    address: str
-    """HOST:PORT at which it listens and the others reach it."""
-    members: dict[str, str]
-    """Name to address of those that begin the cluster; once the folder has a journal, the journal's count."""
-    secret: bytes
-    folder: Path
-
-    def check(self) -> None:
-        """Raise StartFailed for what can't work."""
-        if len(self.secret) < SECRET_BYTES:
-            raise StartFailed(
-                f"the cluster's secret has {len(self.secret)} bytes and needs {SECRET_BYTES}",
-                "draw one, as by `openssl rand -hex 32`, and give it to every member",
-            )
-        if self.members.get(self.name) != self.address:
-            raise StartFailed(
-                f"{self.name} at {self.address} is not among the cluster's members", "name every member, this one too"
-            )
-        if len(self.members) > MEMBERS_MOST:
-            raise StartFailed(f"a cluster has at most {MEMBERS_MOST} members, not {len(self.members)}", "name fewer")
-        for address in self.members.values():
-            try:
-                split(address)
-            except ValueError as error:
-                raise StartFailed(f"a member's address can't be used: {error}", "write it as 10.0.0.4:7400") from error
-
-
-@dataclass
-class Figures:
-    """What a member has done since its start."""
-
-    writes: int = 0
-    write_s: float = 0.0
-    """Seconds that all writes took, with their syncs."""
-    longest_write_s: float = 0.0
-    disk_errors: int = 0
-    applied: int = 0
-    """Commands of callers."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a member stands in the cluster now."""
-
-    term: int
-    is_leader: bool
-    leader: str | None
-    applied: int
-    committed: int
-    last_in_log: int
-    log_bytes: int
-    elections: int
-    snapshots_taken: int
-    snapshots_got: int
-    refused: dict[str, int]
-    """Connections refused, by reason."""
 
 
 @dataclass(eq=False)
@@ -152,7 +90,7 @@ class Member:
         self._catching_up: list[tuple[int, int, asyncio.Future[int]]] = []
         self._numbers = count()
         self._subscriptions: list[Subscription] = []
-        self._is_scheduled = self._is_writing = self._is_over = False
+        self._is_scheduled = self._is_writing = self._is_over = self._will_tell = False
         self._write_begun = self._beaten = 0.0
         self._got = 0
         self.figures = Figures()
@@ -166,7 +104,11 @@ class Member:
         self._membership.check()
         self._loop = asyncio.get_running_loop()
         self.failed = self._loop.create_future()
-        self._journal = await self._loop.run_in_executor(self._disk, self._open)
+        try:
+            self._journal = await self._loop.run_in_executor(self._disk, self._open)
+        except StartFailed:
+            self._disk.shutdown(wait=False)
+            raise
         me = self._membership.name, self._membership.address
         rng = random.Random()  # noqa: S311 - spreads elections, hides nothing
         self._raft = Raft(me, self._journal, self._outbox, self._machine, self._applied, rng)
@@ -322,6 +264,14 @@ class Member:
             raise self._why(proposal, within) from None
         finally:
             self._settle(proposal)
+            if not proposal.is_proposed:
+                self._forget(proposal)
+
+    def _forget(self, proposal: _Proposal) -> None:
+        """Hold nothing for a caller that has gone."""
+        for queue in (self._pending, self._later):
+            with suppress(ValueError):
+                queue.remove(proposal)
 
     def _why(self, proposal: _Proposal, within: float) -> ConsensusFailed:
         if proposal.is_proposed:
@@ -342,6 +292,7 @@ class Member:
         if self._later:
             self._pending.extend(self._later)
             self._later.clear()
+        self._asking = [future for future in self._asking if not future.done()]
         if not self._is_writing:
             self._cycle()
         elif self._loop.time() - max(self._write_begun, self._beaten) > HEARTBEAT_S:
@@ -372,6 +323,11 @@ class Member:
         else:
             self._post(self._outbox.take())
 
+    def _tell(self) -> None:
+        self._will_tell = False
+        if self._raft.owes_news:
+            self._cycle()
+
     def _decide(self) -> None:
         inbox, self._inbox = self._inbox, []
         for name, address, group in inbox:
@@ -379,6 +335,9 @@ class Member:
                 self._raft.receive(name, address, message)
         self._hand_in()
         self._raft.step()
+        if self._raft.owes_news and not self._will_tell:
+            self._will_tell = True
+            self._loop.call_later(NEWS_S, self._tell)
         if self._raft.snapshots_got != self._got:
             self._got = self._raft.snapshots_got
             for subscription in self._subscriptions:
@@ -491,7 +450,7 @@ class Member:
 
     def _heard(self, name: str, address: str, group: list[Message]) -> None:
         self._inbox.append((name, address, group))
-        self._schedule()
+        self._cycle()
 
     def _reach(self, name: str, address: str, is_there: bool) -> None:
         if is_there:

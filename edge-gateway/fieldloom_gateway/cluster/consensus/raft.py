@@ -36,13 +36,13 @@ from fieldloom_gateway.cluster.consensus.pieces import Pieces
 from fieldloom_gateway.cluster.consensus.port import COMMAND_BYTES, Applied, Committed, StateMachine
 
 HEARTBEAT_S = 0.05
+NEWS_S = 0.002
 ELECTION_S = (0.3, 0.6)
 """Without a word of the leader for a random time between these a member asks whether it should lead."""
 COMPACT_ENTRIES = 20_000
 COMPACT_BYTES = 64 * 1024 * 1024
 KEEP_ENTRIES = 2_000
 """Entries that stay behind a snapshot, for members that lag a little and for `read`."""
-MEMBERS_MOST = 7
 
 REGULAR, NO_OP, MEMBERSHIP = b"\x00", b"\x01", b"\x02"
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
@@ -93,8 +93,12 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         """Term, round and index of the last answer, and until when it need not be given again."""
         self._hearing = 0
         """The round of the message that is being taken."""
-        self._told = (0, 0, 0)
-        """Last index, commit index and round that the members were told of."""
+        self._told, self._told_at = (0, 0, 0), 0.0
+        """Last index, commit index and round that the members were told of, and when."""
+        self._was_asked = False
+        """Whether a member's command came since they were told."""
+        self._awaited = 0
+        """An index of whose commit a member waits to hear."""
         self.elections = self.snapshots_taken = self.snapshots_got = 0
         outbox.stamp = self._stamp
         super().__init__(Node(me[0], address=me[1]), [], _configuration(), transport=outbox)
@@ -114,7 +118,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             return
         if self.applied_index >= self._SyncObj__noopIDx:
             self._confirming.begin_round(self.commit_index)
-        if self._told != self._news() or self._pieces.is_waiting:
+        if self._is_news_urgent():
             self._SyncObj__sendAppendEntries()
         self._confirming.answer(lambda names: self._is_majority({self.selfNode.id, *names}))
 
@@ -374,6 +378,19 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             self._outbox.send(node, {"type": "append_entries", **told})
         self._SyncObj__raftNextIndex[node] = self.last_in_log + 1
 
+    @property
+    def owes_news(self) -> bool:
+        """Whether the members were not yet told of the commit index; `step` does so NEWS_S later."""
+        return self.is_leader and self._told != self._news()
+
+    def _is_news_urgent(self) -> bool:
+        """Whether to send now; of a commit that no member waits for, the next command may bring the news."""
+        told, news = self._told, self._news()
+        if told == news:
+            return self._pieces.is_waiting
+        is_commit_alone = told[0] == news[0] and told[2] == news[2] and not self._pieces.is_waiting
+        return not is_commit_alone or told[1] < self._awaited or syncobj.monotonicTime() - self._told_at >= NEWS_S
+
     def _news(self) -> tuple[int, int, int]:
         return self.last_in_log, self.commit_index, self._confirming.round
 
@@ -396,6 +413,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             case "read_response":
                 self._confirming.settle(message["request_id"], message["index"])
             case _:
+                self._was_asked |= message["type"] == "apply_command"
                 super()._SyncObj__onMessageReceived(node, message)
 
     def _SyncObj__sendNextNodeIdx(  # noqa: N802
@@ -414,7 +432,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             if self._SyncObj__raftNextIndex[node] <= self._journal[0][1] or self._pieces.are_leaving(node):
                 self._send_piece(node)
         super()._SyncObj__sendAppendEntries()
-        self._told = self._news()
+        self._told, self._told_at = self._news(), syncobj.monotonicTime()
+        if self._was_asked:
+            self._awaited, self._was_asked = self.last_in_log, False
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         self._confirming.lead()
@@ -439,6 +459,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
     def _SyncObj__onNodeDisconnected(self, node: Node) -> None:  # noqa: N802
         super()._SyncObj__onNodeDisconnected(node)
         self._pieces.cancelTransmisstion(node)
+        if node == self._getLeader():
+            self._SyncObj__onLeaderChanged()  # its answers are lost
 
     def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
         return self._rng.uniform(*ELECTION_S)
