@@ -19,6 +19,7 @@ import msgspec
 import pysyncobj.syncobj
 from pysyncobj.config import FAIL_REASON
 
+from cluster.linearizability import Operation
 from fieldloom_gateway.cluster.consensus import messages, pieces
 from fieldloom_gateway.cluster.consensus.journal import SqliteJournal
 from fieldloom_gateway.cluster.consensus.outbox import Outbox, grouped
@@ -78,6 +79,8 @@ class History:
     """(How many commands were there, when asked, when answered)."""
     refused: set[bytes] = field(default_factory=set)
     """Commands of which it was said that they were never proposed or are lost."""
+    begun: dict[bytes, float] = field(default_factory=dict)
+    """Commands that were submitted, and when."""
     unknown: int = 0
 
 
@@ -261,6 +264,7 @@ class World:
 
     def submit(self, node: Node, command: bytes) -> None:
         begun, history, life = self.now, self.history, node.life
+        history.begun[command] = begun
 
         def answered(applied, reason) -> None:
             if not node.up or node.life != life:
@@ -310,6 +314,20 @@ class World:
         if said := self.history.refused & set(log):
             wrong.append(f"said to be refused, and applied: {sorted(said)[:3]}")
         return wrong + self._out_of_order()
+
+    def operations(self) -> list[Operation]:
+        """Return the history for the general checker; of what nobody knows the outcome, that which was applied."""
+        log = max((node.machine.commands for node in self.nodes.values()), key=len)
+        found = [
+            Operation("reader", "log", "read", (), [one.decode() for one in log[:count]], begun, ended)
+            for count, begun, ended in self.history.reads
+        ]
+        for command, begun in self.history.begun.items():
+            place, _, ended = self.history.acknowledged.get(command, (None, begun, None))
+            if command in log:
+                length = None if place is None else place + 1
+                found.append(Operation("writer", "log", "append", (command.decode(),), length, begun, ended))
+        return found
 
     def _out_of_order(self) -> list[str]:
         """A log is linearizable if what ended before another began lies before it, and a read sees all of that."""

@@ -276,6 +276,18 @@ def test_what_a_peer_sends_runs_nothing(take, monkeypatch):
     assert os.environ["PICKLE_RAN"] == "no"
 
 
+def test_a_snapshot_vouches_for_no_entry_behind_it(begin):
+    core = begin(Ours)
+    core.append([1] * 9)  # of a leader that fell before it had a majority
+
+    for piece in core.snapshot(4):
+        message = {"type": "append_entries", "term": 2, "commit_index": 4, "serialized": piece, "round": 0}
+        answer = core.tell("c", message)
+
+    assert core.last() == 10
+    assert (answer[-1]["success"], answer[-1]["next_node_idx"]) == (True, 5)
+
+
 def test_a_leader_that_contradicts_what_is_committed_stops_the_member(begin):
     core = begin(Ours)
     core.append([1, 1, 1], commit=4)

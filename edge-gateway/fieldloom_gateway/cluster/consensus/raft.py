@@ -423,7 +423,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         nextNodeIdx: int | None = None,  # noqa: N803
         success: bool = False,
     ) -> None:
-        index = self.last_in_log + 1 if nextNodeIdx is None else nextNodeIdx
+        # PySyncObj leaves the index out after a snapshot, which says nothing about what the log holds beyond it.
+        index = self._agreed_index + 1 if nextNodeIdx is None else nextNodeIdx
         answer = {"next_node_idx": index, "reset": reset, "success": success}
         self._outbox.send(node, {"type": "next_node_idx", "term": self.term, "round": self._hearing, **answer})
 
