@@ -24,6 +24,9 @@ from fieldloom_gateway.cluster.consensus.port import (
     Unknown,
 )
 from fieldloom_gateway.cluster.consensus.sealing import NotSealed, Seal
+from fieldloom_gateway.cluster.state.errors import Conflict
+from fieldloom_gateway.cluster.state.machine import ReplicatedMap
+from fieldloom_gateway.cluster.state.store import Store
 from fieldloom_runtime.errors import StartFailed
 from fixtures.processes import free_port
 
@@ -40,10 +43,10 @@ class Cluster:
         self.members: dict[str, Member] = {}
         self.machines: dict[str, Log] = {}
 
-    async def start(self, name: str, secret: bytes = SECRET, members: dict[str, str] | None = None) -> Member:
-        machine = self.machines[name] = Log()
-        told = Membership(name, self.addresses[name], members or self.addresses, secret, self.folder / name)
-        member = Member(told, machine)
+    async def start(self, name: str, secret: bytes = SECRET, machine=None) -> Member:
+        self.machines[name] = machine or Log()
+        told = Membership(name, self.addresses[name], self.addresses, secret, self.folder / name)
+        member = Member(told, self.machines[name])
         await member.start()
         self.members[name] = member
         return member
@@ -101,6 +104,29 @@ async def test_after_a_barrier_a_member_knows_all_that_was_acknowledged(cluster)
 
         assert await follower.barrier(PATIENCE) >= applied.index
         assert len(cluster.machines[follower.name].commands) > number
+
+
+async def test_the_map_of_a_site_stands_on_its_members(tmp_path):
+    cluster = Cluster(tmp_path, "abc")
+    async with AsyncExitStack() as stack:
+        stores = []
+        for name in cluster.addresses:
+            machine = ReplicatedMap()
+            member = await cluster.start(name, machine=machine)
+            stack.push_async_callback(member.stop)
+            stores.append(Store(member, machine))
+            running = asyncio.create_task(stores[-1].run())
+            stack.callback(running.cancel)
+
+        index = await stores[0].set("leases/boiler", b"a", expected=0, within=PATIENCE)
+        with pytest.raises(Conflict):
+            await stores[1].set("leases/boiler", b"b", expected=0, within=PATIENCE)
+        await stores[2].set("leases/boiler", b"c", expected=index, within=PATIENCE)
+
+        for store in stores:
+            entry = await store.get("leases/boiler", consistency="linearizable", within=PATIENCE)
+            assert entry is not None
+            assert entry.value == b"c"
 
 
 async def test_many_commands_share_a_write(cluster):
