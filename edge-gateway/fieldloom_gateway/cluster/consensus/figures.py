@@ -28,6 +28,7 @@ class Standing:
     last_in_log: int
     log_bytes: int
     elections: int
+    """How often it has begun to lead."""
     snapshots_taken: int
     snapshots_got: int
     refused: dict[str, int]

@@ -1,6 +1,6 @@
 """How a member takes part in its cluster: who it is, who begins the cluster, and what they share. (D1)"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldloom_gateway.cluster.consensus.peers import split
@@ -19,7 +19,7 @@ class Membership:
     """HOST:PORT at which it listens and the others reach it."""
     members: dict[str, str]
     """Name to address of those that begin the cluster; once the folder has a journal, the journal's count."""
-    secret: bytes
+    secret: bytes = field(repr=False)
     folder: Path
 
     def check(self) -> None:

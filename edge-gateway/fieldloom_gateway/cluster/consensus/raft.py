@@ -244,7 +244,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
     def _stand_if_backed(self) -> None:
         if self._is_backed():
             self._SyncObj__raftElectionDeadline = 0  # PySyncObj's tick begins the term
-            self.elections += 1
 
     def _is_backed(self) -> bool:
         canvassing = self._canvassing
@@ -439,6 +438,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         self._confirming.lead()
+        self.elections += 1
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__setCurrentTerm(self, term: int, voted: str | None) -> None:  # noqa: N802
