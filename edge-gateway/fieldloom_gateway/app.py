@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from fieldloom_contract import messages, topics
+from fieldloom_engine.ports import Alone
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
@@ -27,6 +28,13 @@ from fieldloom_gateway.automation.effects import Again, Due, Outcome
 from fieldloom_gateway.automation.performing import Handler, Performer, Publishing, write_log
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
+from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
+from fieldloom_gateway.automation.workflows.routes import add_workflows
+from fieldloom_gateway.automation.workflows.runtime import Runtime
+from fieldloom_gateway.automation.workflows.service import Followed
+from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.state.machine import ReplicatedMap
+from fieldloom_gateway.cluster.state.store import Store as SharedStore
 from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
@@ -86,6 +94,7 @@ class Gateway:
         self._automation.start()
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))
+        self._store.commit(self._automation.take_workflows, folder.workflows_of(data))
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
@@ -120,11 +129,23 @@ class Gateway:
             **dict.fromkeys(outgoing.KINDS, outgoing.Outgoing(data).perform),
         }
         self._performer = Performer(self._handlers, self._effects_due, self._settle_effect)
+        shared = ReplicatedMap()
+        self._consensus = LocalConsensus(settings.id, data, shared)
+        self._shared = SharedStore(self._consensus, shared)
+        self._workflows = Runtime(
+            self._automation.workflows,
+            Checkpoints(self._shared),
+            Alone(),
+            self._in_store,
+            self._follow_steps,
+            unix_ms,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
         ordered: list[parts.Part] = [
             ("disk", self._disk()),
+            ("shared", self._share()),
             ("ingest", parts.Background("ingest", self._ingest.run, stop)),
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
@@ -132,6 +153,7 @@ class Gateway:
             ("news", parts.Background("news", self._deliver_news, stop)),
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("actions", parts.Background("actions", self._performer.run, stop)),
+            ("workflows", parts.Background("workflows", self._workflows.run, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
             ("discovery", parts.Background("discovery", self._discover, stop)),
@@ -156,6 +178,7 @@ class Gateway:
             "dead_letters_thrown_away": self._store.letters.thrown_away,
             "transformers": self._writer.submit(self._transformers.status).result(),
             "rules": self._writer.submit(self._automation.status).result(),
+            "workflows": self._workflows.status(),
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
             "adapters": [adapter.shown() for adapter in self._adapters],
@@ -233,6 +256,8 @@ class Gateway:
         self._uplink.wake()
         if self._automation.effects.has_more:
             self._performer.wake()
+        if self._automation.workflows.inbox.has_more:
+            self._workflows.wake()
 
     async def _effects_due(self, limit: int) -> list[Due]:
         effects = self._automation.effects
@@ -248,8 +273,20 @@ class Gateway:
         except sqlite3.Error as error:
             log.error("disk_refused_outcome", effect=one.id, error=str(error))  # noqa: TRY400
             return False
-        self._uplink.wake()
+        self._tell_of_records()
         return True
+
+    async def _follow_steps(self, followed: Followed) -> None:
+        """Keep what has followed from steps of workflows, and tell devices and others who do something with it."""
+        automation = self._automation
+        follow = automation.workflows.follow
+        await self._in_store(self._store.commit, follow, followed, automation.effects, unix_ms())
+        self._tell_of_records()
+        for message in await self._in_store(self._store.messages):
+            await self._ingest.send(*message)
+
+    async def _commit(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._in_store(self._store.commit, call, *arguments)
 
     async def _in_store(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call, *arguments)
@@ -272,6 +309,16 @@ class Gateway:
             self._writer.shutdown()
             self._reader.close()
             self._db.close()
+
+    @asynccontextmanager
+    async def _share(self) -> AsyncIterator[None]:
+        """Open what the gateways of a site share, and take from it what goes on."""
+        await self._consensus.start()
+        try:
+            await self._workflows.load()
+            yield
+        finally:
+            await self._consensus.stop()
 
     async def _show_twin(self, device: str) -> Shown:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)
@@ -299,6 +346,7 @@ class Gateway:
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
         add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
+        add_workflows(app, token, self._automation, self._workflows, self._data, self._commit, unix_ms)
         for adapter in self._adapters:
             if adapter.app is not None:  # what runs on the gateway itself need not leave it to be heard
                 app.mount("", adapter.app)

@@ -16,6 +16,8 @@ CREDENTIAL = "credential"
 REMOVED = "removed"
 RULE = "rule"
 RULES = "rules"
+WORKFLOW = "workflow"
+WORKFLOWS = "workflows"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -99,7 +101,26 @@ class Rules(Struct, tag_field="kind", tag=RULES):
     """The version by id."""
 
 
-Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules
+class Workflow(Struct, tag_field="kind", tag=WORKFLOW):
+    """A version of a workflow to put to work: from now on instances start with it. (W7)"""
+
+    id: str
+    version: str
+    document: dict[str, Any]
+    """As `fieldloom_engine.workflows.parse` takes it."""
+    devices: list[str] | None = None
+    """Which devices of the site may start it, where it names a group, a type or tags; None for all."""
+
+
+class Workflows(Struct, tag_field="kind", tag=WORKFLOWS):
+    """All workflows that the gateway shall have; of what is not among them nothing starts any more. (W4, W7)"""
+
+    ids: dict[str, str]
+    """The version by id."""
+
+
+Deployable = Rule | Rules | Workflow | Workflows
+Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | Deployable
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

@@ -309,7 +309,7 @@ def test_a_refused_version_leaves_the_last_good_one_at_work(gateway):
         {"path": "engine", "reason": "needs engine 99, and this is engine 1: update it first"},
         {"path": "placement", "reason": "is cloud: this is a gateway"},
     ]
-    assert refused[3][1]["faults"][0]["path"] == "do[0].start_workflow"
+    assert refused[3][1]["faults"][0]["path"] == "do[0].start_workflow.workflow"
     assert gateway.rules.rule("overheat")["refused"]["version"] == "1.1.0"
 
 
@@ -351,7 +351,7 @@ def test_a_rule_is_for_the_devices_that_the_cloud_lists_or_that_say_so(gateway):
 
 
 def test_a_site_without_a_cloud_has_its_rules_in_a_folder(gateway):
-    path = gateway.folder / folder.NAME / "overheat.yaml"
+    path = gateway.folder / folder.RULES / "overheat.yaml"
     path.parent.mkdir()
     path.write_text(json.dumps(rule()))
     assert gateway.rules.use_folder(folder.rules_of(gateway.folder)) == {}

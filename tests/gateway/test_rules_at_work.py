@@ -60,7 +60,11 @@ def site(tmp_path_factory):
 
 async def deploy(site, *documents):
     told = [{"kind": "rule", "id": one["id"], "version": "1.0.0", "document": one} for one in documents]
-    told.append({"kind": "rules", "ids": {one["id"]: "1.0.0" for one in documents}})
+    await send_down(site, *told, {"kind": "rules", "ids": {one["id"]: "1.0.0" for one in documents}})
+
+
+async def send_down(site, *told):
+    """Send records down to the gateway until it has acknowledged them."""
     stream = os.urandom(16)
     async with cloud_client(site) as cloud, asyncio.timeout(30):
         await cloud.subscribe(topics.gateway(GATEWAY, "down/ack"))

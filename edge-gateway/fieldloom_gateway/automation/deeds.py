@@ -14,6 +14,7 @@ from fieldloom_engine.twin import Patch
 from fieldloom_gateway.automation.alarms import Alarms
 from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
 from fieldloom_gateway.automation.latest import Latest
+from fieldloom_gateway.automation.workflows.service import Workflows
 from fieldloom_gateway.ingest.down import Command, Down
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.twins import Twins
@@ -24,12 +25,13 @@ _encode = msgspec.json.Encoder().encode  # the contract's own is as dear as all 
 class Deeds:
     """What devices are to be told of what was done collects in `messages`; commands are kept by `write`."""
 
-    def __init__(self, down: Down, twins: Twins, alarms: Alarms, latest: Latest) -> None:
+    def __init__(self, down: Down, twins: Twins, alarms: Alarms, latest: Latest, workflows: Workflows) -> None:
         self._down = down
         self._twins = twins
         self._alarms = alarms
         self._latest = latest
         self._commands: list[Command] = []
+        self._workflows = workflows
         self.messages: list[Downward] = []
 
     def write(self) -> None:
@@ -52,6 +54,7 @@ class Deeds:
             "clear_alarm": _told(self._clear_alarm),
             WITHDRAW: _told(self._withdraw),
             "latest": _told(self._read_latest),
+            "start_workflow": _told(self._start_workflow),
         }
 
     def _command(self, _: Firing, effect: Effect, now: int) -> Outcome:
@@ -94,6 +97,14 @@ class Deeds:
         if found is None:
             return Outcome(FAILED, error=f"no value of {metric} of {device} has come since the rule was put to work")
         return Outcome(DONE, found)
+
+    def _start_workflow(self, firing: Firing, effect: Effect, now: int) -> Outcome:
+        told = effect.parameters
+        if not isinstance(told["variables"], dict):
+            raise Rejected("variables", "must be an object")
+        variables = {"device_id": firing.event.source} | told["variables"]
+        self._workflows.request(told["workflow"], effect.id, variables, now)
+        return Outcome(DONE, {"instance": effect.id})
 
 
 def _told(deed: Deed) -> Deed:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from fieldloom_engine.definitions import Fault, shown
-from fieldloom_engine.rules import ENGINE, KINDS, Devices, InvalidRule, Rule, parse
+from fieldloom_engine.rules import ENGINE, Devices, InvalidRule, Rule, parse
 from fieldloom_runtime import down
 from fieldloom_runtime.records import Event
 
@@ -20,8 +20,6 @@ CLOUD, FOLDER = "cloud", "folder"
 APPLIED, REFUSED = "rule.applied", "rule.refused"
 PARSED = 10_000
 """So many rules are read once, whoever asks for them how often."""
-KINDS_HERE = {name: kind for name, kind in KINDS.items() if name != "start_workflow"}
-"""The actions that a gateway knows."""
 
 
 class Put(NamedTuple):
@@ -94,11 +92,7 @@ class Deployed:
         listed = self._listed.get(id(devices))
         if listed is not None:
             return source in listed
-        row = self._db.execute("SELECT type, tags FROM described WHERE device = ?", (source,)).fetchone()
-        kind, tags = (row[0], json.loads(row[1])) if row else (None, {})
-        if devices.type is not None and devices.type != kind:
-            return False
-        return devices.group is None and all(tags.get(name) == value for name, value in (devices.tags or {}).items())
+        return is_described(self._db, devices, source)
 
     def all(self) -> list[dict[str, Any]]:
         """Return what is known of each rule, without its document."""
@@ -117,6 +111,15 @@ class Deployed:
     def _at_work(self) -> list[tuple[str, str, str, str | None]]:
         query = "SELECT id, mode, document, devices FROM rule WHERE document IS NOT NULL ORDER BY id"
         return self._db.execute(query).fetchall()
+
+
+def is_described(connection: sqlite3.Connection, devices: Devices, source: str) -> bool:
+    """Whether a device is one of those that are meant, by what it tells of itself; it tells of no group."""
+    row = connection.execute("SELECT type, tags FROM described WHERE device = ?", (source,)).fetchone()
+    kind, tags = (row[0], json.loads(row[1])) if row else (None, {})
+    if devices.type is not None and devices.type != kind:
+        return False
+    return devices.group is None and all(tags.get(name) == value for name, value in (devices.tags or {}).items())
 
 
 def of_cloud(told: down.Rule) -> Put:
@@ -162,14 +165,14 @@ def _read(document: Mapping[str, Any], mode: str) -> Rule:
     try:
         text = json.dumps(document)
     except TypeError:  # a date of YAML: no rule
-        return parse(dict(document), KINDS_HERE)
+        return parse(dict(document))
     return _parsed(text, mode)
 
 
 @lru_cache(PARSED)
 def _parsed(document: str, mode: str) -> Rule:
     told = json.loads(document)
-    return parse({**told, "shadow": True} if mode == "shadow" else told, KINDS_HERE)
+    return parse({**told, "shadow": True} if mode == "shadow" else told)
 
 
 def _shown(row: tuple[Any, ...]) -> dict[str, Any]:

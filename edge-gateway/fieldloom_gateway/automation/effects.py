@@ -61,15 +61,21 @@ class Due(NamedTuple):
 class Effects:
     """On the gateway's database; all that changes something belongs into a transaction of its caller.
 
-    `deeds` are done at once, all other kinds later by whoever asks what is due; `tell` sends a record up.
+    `deeds` are done at once, all other kinds later by whoever asks what is due; `tell` sends a record up. `answer` gets
+    what became of an effect first, by its id, and says whether that concerns nobody else.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, deeds: Mapping[str, Deed], tell: Callable[[Record], None]
+        self,
+        connection: sqlite3.Connection,
+        deeds: Mapping[str, Deed],
+        tell: Callable[[Record], None],
+        answer: Callable[[str, Outcome], bool],
     ) -> None:
         self._db = connection
         self._deeds = deeds
         self._tell = tell
+        self._answer = answer
         self._asked: dict[str, tuple[Firing, Effect, int]] = {}
         """What the transaction has yet to do, by id, each with its time: together, since a query an effect is dear."""
         self._ended = 0
@@ -84,6 +90,17 @@ class Effects:
             self.counts[effect.kind, WITHHELD] += 1
             return
         self._asked.setdefault(effect.id, (firing, effect, now))
+
+    def is_known(self, identifier: str) -> bool:
+        """Whether an effect was taken already."""
+        query = "SELECT 1 FROM effect WHERE id = ?"
+        return identifier in self._asked or self._db.execute(query, (identifier,)).fetchone() is not None
+
+    def withdraw(self, identifier: str) -> None:
+        """Have an effect not done, if it is not done yet; what becomes of it all the same is told to nobody."""
+        query = "UPDATE effect SET status = ?, due = NULL, error = ? WHERE id = ? AND status IN (?, ?)"
+        row = (FAILED, "its workflow has given it up", identifier, WAITING, SENT)
+        self._ended += self._db.execute(query, row).rowcount
 
     def write(self) -> None:
         """Do what was taken or keep it for later, and forget the oldest of what is over where there is too much."""
@@ -183,9 +200,11 @@ class Effects:
         self.counts[kind, status] += 1
         if status == SENT:
             return
+        self._ended += 1
+        if self._answer(identifier, outcome):
+            return
         data = {"effect": identifier, "kind": kind, "status": status, "result": result, "error": error}
         self._tell(Event(device, now, now, type=ACTION, data=data))
-        self._ended += 1
 
     def _do(self, firing: Firing, effect: Effect, now: int) -> tuple[Any, ...]:
         """Do an effect, or have it wait, and return its row."""

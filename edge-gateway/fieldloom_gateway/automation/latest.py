@@ -1,8 +1,8 @@
-"""The newest values of those metrics for which a rule asks by `latest`: no other costs a write. (E3)"""
+"""The newest values of those metrics for which a rule or workflow asks by `latest`: no other costs a write. (E3)"""
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from fieldloom_engine.rules import Rule
@@ -10,6 +10,11 @@ from fieldloom_engine.rules.templates import is_template
 from fieldloom_runtime.records import Record, Telemetry
 
 KIND = "latest"
+
+
+def metrics_of(rules: Iterable[Rule]) -> set[str]:
+    """Return the metrics for whose newest values rules ask; they may be templates."""
+    return {str(one.told["metric"]) for rule in rules for one in (*rule.do, *rule.otherwise) if one.kind == KIND}
 
 
 class Latest:
@@ -20,10 +25,8 @@ class Latest:
         self._asked: frozenset[str] = frozenset()
         self._all = False
 
-    def use(self, rules: Iterable[Rule]) -> None:
-        """Keep what these rules may ask for."""
-        actions = [one for rule in rules for one in (*rule.do, *rule.otherwise) if one.kind == KIND]
-        metrics = {str(one.told["metric"]) for one in actions}
+    def use(self, metrics: Collection[str]) -> None:
+        """Keep the values of these metrics: of all if one of them is a template."""
         self._all = any(is_template(metric) for metric in metrics)
         self._asked = frozenset(metrics)
 

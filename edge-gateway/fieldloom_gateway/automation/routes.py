@@ -48,7 +48,7 @@ def add_rules(
         refused = await in_store(automation.use_folder, told)
         if refused:
             faults = [
-                {"path": f"{folder.NAME}/{rule}.yaml: {fault['path']}", "reason": fault["reason"]}
+                {"path": f"{folder.RULES}/{rule}.yaml: {fault['path']}", "reason": fault["reason"]}
                 for rule, found in refused.items()
                 for fault in told_faults(found)
             ]

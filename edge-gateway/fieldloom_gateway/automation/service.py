@@ -1,4 +1,4 @@
-"""Rules inside the gateway's transactions: what they judge and all that follows commits together. (E2, E3, E8, E10)"""
+"""Rules and workflows inside the gateway's transactions: what follows commits with its cause. (E2, E3, E8, E10)"""
 
 import sqlite3
 from collections import Counter
@@ -15,12 +15,14 @@ from fieldloom_gateway.automation.deeds import Deeds
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Deployed, Put
 from fieldloom_gateway.automation.effects import Effects
 from fieldloom_gateway.automation.firings import Firings
-from fieldloom_gateway.automation.latest import Latest
+from fieldloom_gateway.automation.latest import Latest, metrics_of
 from fieldloom_gateway.automation.memory import ENTRIES, Memory
 from fieldloom_gateway.automation.watermarks import Watermarks
+from fieldloom_gateway.automation.workflows.service import Workflows
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.store import Store
-from fieldloom_runtime.down import Rule, Rules
+from fieldloom_runtime import down
+from fieldloom_runtime.down import Deployable
 from fieldloom_runtime.judged import event_of
 from fieldloom_runtime.records import Event, Expired, Record, Result
 
@@ -53,17 +55,21 @@ class Automation:
         self._firings = Firings(connection)
         self._latest = Latest(connection)
         self.alarms = Alarms(connection, self._tell)
-        self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest)
-        self.effects = Effects(connection, self._deeds.by_kind(), self._tell)
+        self.workflows = Workflows(connection, gateway, self._ownership, self._tell, store.down.withdraw)
+        self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest, self.workflows)
+        self.effects = Effects(connection, self._deeds.by_kind(), self._tell, self.workflows.answer)
         self._keep_ms = days * DAY_MS
         self._forget_at = 0
         """When it is looked again for what is too old, Unix ms."""
+        self._asked: set[str] = set()
+        """The metrics for which rules ask."""
         self._is_stale = False
-        """Whether other rules may be at work than the engine has."""
+        """Whether other rules or workflows may be at work than those that are judged by."""
         self.counts: Counter[str] = Counter()
 
     def start(self) -> None:
         """Go on from what is on the disk."""
+        self.workflows.refresh()
         self._memory.start(self._at_work())
 
     def hear(self, record: Record) -> None:
@@ -72,12 +78,16 @@ class Automation:
             self.effects.hear(record)
             return
         self._refresh()
-        if not self._memory.engine.rules.rules:
+        has_rules = bool(self._memory.engine.rules.rules)
+        if not has_rules and not self.workflows.listens:
             return
         event = event_of(record)
         if event is None or not self._ownership.owns(event.source):
             return
         self._latest.take(record)
+        self.workflows.hear(event, record.at)
+        if not has_rules:
+            return
         self.counts["events"] += 1
         watermark = self._watermarks.of(record)
         for firing in self._memory.judge(event, watermark, record.at):
@@ -85,7 +95,8 @@ class Automation:
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""
-        if not self._memory.is_due(now) and not self.effects.has_old(now) and now < self._forget_at:
+        is_due = self._memory.is_due(now) or self.effects.has_old(now) or self.workflows.is_due(now)
+        if not is_due and now < self._forget_at:
             return 0
         self._store.commit(self._elapse, now)
         return 1
@@ -95,13 +106,15 @@ class Automation:
         """When a rule has waited long enough for what is missing, Unix ms."""
         return self._memory.engine.next_deadline()
 
-    def prepare(self, told: Rule) -> None:
+    def prepare(self, told: down.Rule) -> None:
         """Read a rule of the cloud before it is taken down, on whatever thread."""
         deployed.prepare(deployed.of_cloud(told))
 
-    def take_down(self, told: Rule | Rules, now: int) -> None:
-        """Take what the cloud says of rules, and answer whether they are at work."""
-        if isinstance(told, Rules):
+    def take_down(self, told: Deployable, now: int) -> None:
+        """Take what the cloud says of rules and workflows, and answer whether they are at work."""
+        if isinstance(told, (down.Workflow, down.Workflows)):
+            self.workflows.take_down(told, now)
+        elif isinstance(told, down.Rules):
             self._deployed.keep_only(CLOUD, told.ids)
         else:
             put = deployed.of_cloud(told)
@@ -111,6 +124,11 @@ class Automation:
     def use_folder(self, told: list[Put]) -> dict[str, list[Fault]]:
         """Take all rules of the gateway's folder, in a transaction; return what is wrong with some, by id."""
         return self._store.commit(self._take_folder, told)
+
+    def take_workflows(self, told: list[Put]) -> dict[str, list[Fault]]:
+        """Take all workflows of the folder, in the open transaction; return what is wrong with some, by id."""
+        self._is_stale = True
+        return self.workflows.take_folder(told)
 
     def retarget(self) -> None:
         """Take note that a device tells another type or other tags of itself."""
@@ -131,7 +149,8 @@ class Automation:
         self.effects.forget()
         self._watermarks.forget()
         self._is_stale = False
-        if self._deployed.have_changed():
+        has_other_workflows = self.workflows.forget()
+        if has_other_workflows or self._deployed.have_changed():
             self.start()
         else:
             self._memory.forget()
@@ -173,6 +192,9 @@ class Automation:
         }
 
     def _elapse(self, now: int) -> None:
+        self._refresh()
+        if self.workflows.is_due(now):
+            self.workflows.look_at_the_clock(now)
         for firing in self._memory.elapse(now):
             self._fire(firing, now)
         self.effects.give_up(now)
@@ -180,6 +202,7 @@ class Automation:
             self._forget_at = now + FORGET_EVERY_MS
             self._firings.forget_before(now - self._keep_ms)
             self.effects.forget_before(now - self._keep_ms)
+            self.workflows.forget_effects()
 
     def _take_folder(self, told: list[Put]) -> dict[str, list[Fault]]:
         self._deployed.keep_only(FOLDER, [one.id for one in told])
@@ -202,12 +225,15 @@ class Automation:
         """Have the engine go on with the rules that are at work."""
         if self._is_stale:
             self._is_stale = False
+            if self.workflows.refresh():
+                self._latest.use(self._asked | self.workflows.metrics)
             if self._deployed.have_changed():
                 self._memory.use(self._at_work())
 
     def _at_work(self) -> RuleSet:
         rules = self._deployed.rules()
-        self._latest.use(rules)
+        self._asked = metrics_of(rules)
+        self._latest.use(self._asked | self.workflows.metrics)
         return RuleSet(rules, self._deployed.is_target)
 
     def _with_figures(self, told: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
-from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, Rule, Rules, TwinPatch
+from fieldloom_runtime.down import Answered, Credential, Deployable, Removed, Revoked, TwinPatch
 from fieldloom_runtime.records import Expired, Record
 
-Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules
+Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Deployable
 """A record of the cloud; a command is the contract's, as it was parsed."""
 
 
@@ -36,7 +36,7 @@ class Command(NamedTuple):
 class Down:
     """Takes the cloud's streams. `transaction()` commits at its end, and `add` sends a record up with it.
 
-    `take_rules` gets, in the transaction, what the cloud says of rules.
+    `take_automation` gets, in the transaction, what the cloud says of rules and workflows.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Down:
         connection: sqlite3.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
         add: Callable[[Record], None],
-        take_rules: Callable[[Rule | Rules, int], None],
+        take_automation: Callable[[Deployable, int], None],
         revocations: Revocations,
         renewals: Renewals,
         twins: Twins,
@@ -52,7 +52,7 @@ class Down:
         self._db = connection
         self._transaction = transaction
         self._add = add
-        self._take_rules = take_rules
+        self._take_automation = take_automation
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
@@ -88,6 +88,10 @@ class Down:
         """Forget a command that has its final result; in the transaction that is open."""
         self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (command_id, device))
 
+    def withdraw(self, command_id: str) -> None:
+        """Forget a command, in the transaction that is open: who has not got it does not get it any more."""
+        self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+
     def expire(self, now: int) -> int:
         """Tell the cloud of commands whose time is over without a final result; return how many. (A3)"""
         expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
@@ -111,8 +115,8 @@ class Down:
         elif isinstance(record, TwinPatch):
             known = Desired(record.version, record.values)
             self._twins.take(record.device, Patch(record.id, record.changes, known), now)
-        elif isinstance(record, (Rule, Rules)):
-            self._take_rules(record, now)
+        elif isinstance(record, Deployable):
+            self._take_automation(record, now)
         else:
             command = _command(record)
             return command.message if self.keep([command]) else None

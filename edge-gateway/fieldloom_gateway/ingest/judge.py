@@ -1,8 +1,8 @@
-"""Who judges what goes up, in the transaction that keeps it: rules are above the ingest, which knows only this."""
+"""Who judges what goes up, in the transaction that keeps it: rules and workflows are above the ingest."""
 
 from typing import NamedTuple, Protocol
 
-from fieldloom_runtime.down import Rule, Rules
+from fieldloom_runtime.down import Deployable, Rule
 from fieldloom_runtime.records import Record
 
 
@@ -25,8 +25,8 @@ class Judge(Protocol):
         """Do what takes long of a rule that will be taken down; on any thread, beside all else."""
         ...
 
-    def take_down(self, told: Rule | Rules, now: int) -> None:
-        """Take what the cloud says of rules. `now` is the clock, Unix ms."""
+    def take_down(self, told: Deployable, now: int) -> None:
+        """Take what the cloud says of rules and workflows. `now` is the clock, Unix ms."""
         ...
 
     def retarget(self) -> None:

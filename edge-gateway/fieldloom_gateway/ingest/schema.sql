@@ -96,3 +96,23 @@ CREATE TABLE IF NOT EXISTS alarm_mark (
 CREATE TABLE IF NOT EXISTS latest (
   device TEXT, metric TEXT, ts INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (device, metric)
 ) WITHOUT ROWID;
+-- Workflows by version, with the devices that the cloud names (JSON, NULL where nobody has): triggers are those of the
+-- version at work, the others are for instances that began with them. And what is wrong with a version that was refused.
+CREATE TABLE IF NOT EXISTS workflow (
+  id TEXT, version TEXT, origin TEXT NOT NULL, document TEXT NOT NULL, devices TEXT, at_work INTEGER NOT NULL,
+  PRIMARY KEY (id, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS workflow_refused (id TEXT PRIMARY KEY, origin TEXT NOT NULL, told TEXT NOT NULL) WITHOUT ROWID;
+-- Up to when (Unix ms) a schedule was looked at; `told` is its expression and time zone.
+CREATE TABLE IF NOT EXISTS workflow_schedule (
+  workflow TEXT, place INTEGER, told TEXT NOT NULL, after INTEGER NOT NULL, PRIMARY KEY (workflow, place)
+) WITHOUT ROWID;
+-- What happens to instances of workflows, until the step that has taken it is in the map that the site's gateways share.
+CREATE TABLE IF NOT EXISTS workflow_inbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+-- Which instance has asked for an effect.
+CREATE TABLE IF NOT EXISTS workflow_effect (id TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT ROWID;
+-- The newest records of what became of instances; `body` is what the cloud is told.
+CREATE TABLE IF NOT EXISTS workflow_history (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, record INTEGER NOT NULL, body BLOB NOT NULL,
+  UNIQUE (instance, record)
+);

@@ -43,7 +43,7 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
-from fieldloom_runtime.down import Rule, Rules
+from fieldloom_runtime.down import Deployable, Rule
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
@@ -140,7 +140,7 @@ class Store:
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
         owners = (self.revocations, self._renewals, self.twins)
-        self.down = Down(connection, self._transaction, self._send_up, self._take_rules, *owners)
+        self.down = Down(connection, self._transaction, self._send_up, self._take_automation, *owners)
         self._burying = Burying(self.letters, self._segments.add)
         self._finding = Finding(self._segments.add)
         bury_failed = self._burying.bury_failed
@@ -342,7 +342,7 @@ class Store:
                 self._judge.forget()
             raise
 
-    def _take_rules(self, told: Rule | Rules, now: int) -> None:
+    def _take_automation(self, told: Deployable, now: int) -> None:
         if self._judge is not None:
             self._judge.take_down(told, now)
 

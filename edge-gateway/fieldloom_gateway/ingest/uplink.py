@@ -30,12 +30,14 @@ from fieldloom_runtime.down import (
     RULES,
     TWIN,
     WITHDRAWN,
+    WORKFLOW,
+    WORKFLOWS,
     Answered,
     Credential,
+    Deployable,
     Removed,
     Revoked,
     Rule,
-    Rules,
     TwinPatch,
     Withdrawn,
     decode,
@@ -46,6 +48,8 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
+TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, RULE, RULES, WORKFLOW, WORKFLOWS)
+"""The kinds of what is no command."""
 LEAST_BATCH_BYTES = 4096
 SEALED_FROM_BATCHES = 4  # less that waits is through before anybody notices
 TICK_S = 0.25
@@ -233,7 +237,7 @@ class Uplink:
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
-            if any(isinstance(record, (TwinPatch, Rule, Rules)) for record in known):
+            if any(isinstance(record, (TwinPatch, Deployable)) for record in known):
                 self.wake()
             for one in news:
                 # What finds no room is on the disk: what waits is sent again, and for the rest devices ask.
@@ -242,11 +246,11 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Rule | Rules | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Deployable | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
-        if record.get("kind") in (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, RULE, RULES):
+        if record.get("kind") in TYPED:
             read = decode(text)
             if isinstance(read, TwinPatch):
                 topics.device_id(read.device)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 TELEMETRY = "device.telemetry"
-MADE_BY_RULES = ("rule.", "alarm.")
-"""How the types of those events begin that follow from rules: only a rule that names such a type sees them, so that
-none goes round in a circle unasked."""
+MADE_BY_RULES = ("rule.", "alarm.", "workflow.")
+"""How the types of those events begin that follow from rules and workflows: only a rule that names such a type sees
+them, so that none goes round in a circle unasked."""
 
 
 class Event(NamedTuple):

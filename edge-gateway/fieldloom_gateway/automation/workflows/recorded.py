@@ -1,0 +1,64 @@
+"""What became of instances: told to the cloud, once a record; the newest are kept here. (W5)"""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from fieldloom_engine.workflows import Instance, Record
+from fieldloom_runtime.records import Event
+from fieldloom_runtime.records import Record as Sent
+
+RECORDED = "workflow.recorded"
+KEPT = 10_000
+MOST_BYTES = 32_768
+"""What is longer goes without results and variables."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Recorded:
+    """On the gateway's database; all that changes something belongs into a transaction of its caller.
+
+    `tell` sends a record up; what belongs to no device is the gateway's.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, gateway: str, tell: Callable[[Sent], None]) -> None:
+        self._db = connection
+        self._gateway = gateway
+        self._tell = tell
+
+    def keep(self, instance: Instance, records: list[Record], now: int) -> None:
+        """Keep records of an instance, and send those up that did not come before. `now` in Unix ms."""
+        for record in records:
+            body = _body(instance, record)
+            row = (instance.id, record.number, _encode(body))
+            query = "INSERT OR IGNORE INTO workflow_history (instance, record, body) VALUES (?, ?, ?)"
+            if self._db.execute(query, row).rowcount:
+                device = str(instance.variables.get("device_id") or self._gateway)
+                self._tell(Event(device, record.at, now, type=RECORDED, data=body))
+        query = "DELETE FROM workflow_history WHERE number <= (SELECT max(number) FROM workflow_history) - ?"
+        self._db.execute(query, (KEPT,))
+
+    def of(self, instance: str) -> list[dict[str, Any]]:
+        """Return the records that are kept of an instance, in their order."""
+        query = "SELECT body FROM workflow_history WHERE instance = ? ORDER BY record"
+        return [json.loads(body)["record"] for (body,) in self._db.execute(query, (instance,))]
+
+
+def _body(instance: Instance, record: Record) -> dict[str, Any]:
+    """Return what an event `workflow.recorded` says."""
+    told: dict[str, Any] = msgspec.to_builtins(record)
+    if len(_encode(told)) > MOST_BYTES:
+        short = [{name: one[name] for name in ("id", "kind", "succeeded")} for one in told.get("actions", ())]
+        told = {**told, "actions": short, "variables": {}, "output": None, "cut": True}
+    return {
+        "instance": instance.id,
+        "workflow": instance.workflow,
+        "version": instance.version,
+        "status": instance.status,
+        "correlation": instance.correlation,
+        "record": told,
+    }

@@ -1,0 +1,224 @@
+"""Workflows inside the gateway's transactions: what happens to them commits with what caused it. (W4, W6)
+
+All of it runs on the thread that has the gateway's disk.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from fieldloom_contract.errors import Rejected
+from fieldloom_engine.definitions import Fault
+from fieldloom_engine.ports import Ownership
+from fieldloom_engine.rules import Effect, Firing
+from fieldloom_engine.rules import Event as Judged
+from fieldloom_engine.workflows import ENGINE, Instance, Program, Record, Waiting
+from fieldloom_engine.workflows.triggers import NotStarted, Start, by_request
+from fieldloom_gateway.automation import effects
+from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Put, told_faults
+from fieldloom_gateway.automation.effects import Effects
+from fieldloom_gateway.automation.workflows.clock import Schedules
+from fieldloom_gateway.automation.workflows.definitions import Definitions
+from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Inbox, Outcome, Row, Told
+from fieldloom_gateway.automation.workflows.recorded import Recorded
+from fieldloom_runtime import down
+from fieldloom_runtime.records import Event
+from fieldloom_runtime.records import Record as Sent
+
+log = structlog.get_logger()
+
+APPLIED, REFUSED = "workflow.applied", "workflow.refused"
+
+Awaited = Mapping[str, frozenset[Waiting]]
+"""What instances wait for, by the type of the event."""
+
+
+class Followed(NamedTuple):
+    """What has followed from steps that the map has."""
+
+    taken: Sequence[int] = ()
+    """Numbers of the inbox."""
+    history: Sequence[tuple[Instance, list[Record]]] = ()
+    asked: Sequence[tuple[Instance, Effect]] = ()
+    abandoned: Sequence[str] = ()
+
+
+class Workflows:
+    """On the gateway's database; all that changes something belongs into a transaction of its caller.
+
+    `tell` sends a record up, `withdraw` has a command not sent that was not sent yet.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        gateway: str,
+        ownership: Ownership,
+        tell: Callable[[Sent], None],
+        withdraw: Callable[[str], None],
+    ) -> None:
+        self._db = connection
+        self._gateway = gateway
+        self._ownership = ownership
+        self._tell = tell
+        self._withdraw = withdraw
+        self._definitions = Definitions(connection)
+        self._schedules = Schedules(connection)
+        self._history = Recorded(connection, gateway, tell)
+        self.inbox = Inbox(connection)
+        self.awaited: Awaited = {}
+        """Set as a whole by the runtime, from its own thread."""
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def listens(self) -> bool:
+        """Whether any record matters."""
+        return bool(self._definitions.triggers.types or self.awaited or self.metrics)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The metrics whose newest values may be asked for; they may be templates."""
+        return self._definitions.metrics
+
+    def refresh(self) -> bool:
+        """Go on with the workflows that are at work on the disk; return whether they are others than before."""
+        has_changed = self._definitions.refresh()
+        if has_changed:
+            self._schedules.use(self._definitions.triggers.schedules)
+        return has_changed
+
+    def forget(self) -> bool:
+        """Undo what memory took of a transaction that was rolled back; return whether other workflows are at work."""
+        self._schedules.look_again()
+        return self.refresh()
+
+    def hear(self, event: Judged, now: int) -> None:
+        """Take note of an event that starts something or that an instance awaits."""
+        if event.type in self._definitions.triggers.types:
+            self._begin(self._definitions.triggers.by_event(event, now))
+        if any(_may_end(one, event) for one in self.awaited.get(event.type, ())):
+            self.inbox.put(Came(event))
+
+    def is_due(self, now: int) -> bool:
+        """Whether a schedule asks for something."""
+        return self._schedules.is_due(now)
+
+    def look_at_the_clock(self, now: int) -> None:
+        """Start what is due."""
+        found = self._schedules.take(now)
+        self._begin([one for one in found if self._ownership.owns(one.workflow.id)])
+
+    def request(self, workflow: str, identifier: str, variables: Mapping[str, Any], now: int) -> int:
+        """Start a workflow for who asks for it; return the number of that in the inbox. Raises Rejected."""
+        found = self._definitions.at_work.get(workflow)
+        if found is None:
+            raise Rejected("workflow", f"no workflow {workflow} is at work here")
+        start = by_request(found, identifier, variables, now)
+        if isinstance(start, NotStarted):
+            raise Rejected("variables", start.reason)
+        return self.put(_begins(start))
+
+    def put(self, told: Told) -> int:
+        """Keep what is to happen to an instance; return its number in the inbox."""
+        return self.inbox.put(told)
+
+    def answer(self, effect: str, outcome: effects.Outcome) -> bool:
+        """Take what became of an effect, if an instance has asked for it; return whether one has."""
+        row = self._db.execute("SELECT instance FROM workflow_effect WHERE id = ?", (effect,)).fetchone()
+        if row is None:
+            return False
+        self.inbox.put(Outcome(row[0], effect, outcome.status == effects.DONE, outcome.result, outcome.error))
+        return True
+
+    def follow(self, told: Followed, performer: Effects, now: int) -> None:
+        """Keep what has followed from steps, once, and forget what they have taken."""
+        self.inbox.done(told.taken)
+        for instance, records in told.history:
+            self._history.keep(instance, records, now)
+        for given_up in told.abandoned:
+            performer.withdraw(given_up)
+            self._withdraw(given_up)
+        for instance, effect in told.asked:
+            if not performer.is_known(effect.id):
+                self._db.execute("INSERT INTO workflow_effect VALUES (?, ?)", (effect.id, instance.id))
+                performer.take(_asked(instance, effect, now), effect, now)
+
+    def forget_effects(self) -> None:
+        """Forget who asked for what is not kept any more."""
+        self._db.execute("DELETE FROM workflow_effect WHERE id NOT IN (SELECT id FROM effect)")
+
+    def waiting(self, limit: int) -> list[Row]:
+        """Return what happens next, the oldest first."""
+        self.inbox.has_more = False
+        return self.inbox.oldest(limit)
+
+    def program(self, workflow: str, version: str) -> Program | None:
+        """Return a version ready to run, None where there is none."""
+        return self._definitions.program(workflow, version)
+
+    def take_down(self, told: down.Workflow | down.Workflows, now: int) -> None:
+        """Take what the cloud says of workflows, and answer whether they are at work."""
+        if isinstance(told, down.Workflows):
+            self._definitions.keep_only(CLOUD, told.ids)
+            return
+        faults = self._definitions.put(Put(CLOUD, told.id, told.version, told.document, devices=told.devices))
+        data: dict[str, Any] = {"workflow": told.id, "version": told.version}
+        if faults:
+            data |= {"faults": told_faults(faults), "engine": ENGINE}
+        self._tell(Event(self._gateway, now, now, type=REFUSED if faults else APPLIED, data=data))
+
+    def take_folder(self, told: Sequence[Put]) -> dict[str, list[Fault]]:
+        """Take all workflows of the gateway's folder; return what is wrong with some, by id."""
+        self._definitions.keep_only(FOLDER, [one.id for one in told])
+        return {one.id: faults for one in told if (faults := self._definitions.put(one))}
+
+    def forget_unused(self, used: set[tuple[str, str]]) -> None:
+        """Forget versions that neither are at work nor run."""
+        self._definitions.forget_unused(used)
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return all workflows."""
+        return self._definitions.all()
+
+    def one(self, workflow: str) -> dict[str, Any] | None:
+        """Return a workflow, None if there is none of this id."""
+        return self._definitions.one(workflow)
+
+    def history(self, instance: str) -> list[dict[str, Any]]:
+        """Return the records that are kept of an instance."""
+        return self._history.of(instance)
+
+    def _begin(self, found: Sequence[Start | NotStarted]) -> None:
+        for one in found:
+            if isinstance(one, NotStarted):
+                self.counts["not_started"] += 1
+                log.warning("workflow_not_started", workflow=one.workflow.id, instance=one.id, reason=one.reason)
+                continue
+            self.inbox.put(_begins(one))
+
+
+def _begins(start: Start) -> Begins:
+    """Return a start as the inbox keeps it."""
+    return Begins(
+        id=start.id,
+        workflow=start.workflow.id,
+        version=start.workflow.version,
+        variables=start.variables,
+        correlation=start.correlation,
+        overlap=start.trigger.overlap,
+    )
+
+
+def _may_end(waiting: Waiting, event: Judged) -> bool:
+    """Whether an event may be one that is awaited; the engine knows for sure."""
+    return waiting.key is None or waiting.property is not None or waiting.key == event.source
+
+
+def _asked(instance: Instance, effect: Effect, now: int) -> Firing:
+    """Return who asks for an effect of an instance, as effects know it."""
+    device = str(instance.variables.get("device_id", ""))
+    cause = Judged(instance.id, instance.workflow, device, now, {})
+    return Firing(instance.workflow, instance.version, cause, now, True, {}, False, None, (effect,))

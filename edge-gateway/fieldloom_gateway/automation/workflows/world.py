@@ -1,0 +1,292 @@
+"""The instances of a gateway in memory, and what has come of them since the last commit. No I/O, no clock. (W4, W6)"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from fieldloom_engine.rules import Effect
+from fieldloom_engine.workflows import (
+    Answered,
+    Happening,
+    Instance,
+    InvalidStart,
+    NotPossible,
+    Occurred,
+    Program,
+    Record,
+    Replayed,
+    Signalled,
+    Started,
+    Terminated,
+    TimePassed,
+    Waiting,
+    awaits,
+    create,
+    next_deadline,
+    outstanding,
+    step,
+)
+from fieldloom_engine.workflows.overlap import decide
+from fieldloom_gateway.automation.workflows.checkpoints import (
+    INSTANCES,
+    MOST_BYTES,
+    MOST_PARTS,
+    QUEUE,
+    Change,
+    Queued,
+    instance_change,
+    queued_change,
+)
+from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Outcome, Signals, Told
+
+ENDED = 1000
+"""Instances that are over and are kept, to be seen and begun again."""
+ENDED_BYTES = 8 * 1024 * 1024
+PRUNED = 10
+"""At most so many are forgotten with one commit."""
+
+Version = tuple[str, str]
+"""A workflow's id and version."""
+Key = tuple[str, str | None]
+"""A workflow's id and a correlation key."""
+
+
+class Line(NamedTuple):
+    """A start that waits."""
+
+    instance: Instance
+    queued: Queued
+
+
+class World:
+    """Instances and waiting starts; `programs` has the versions that they run."""
+
+    def __init__(self, programs: Mapping[Version, Program]) -> None:
+        self._programs = programs
+        self.instances: dict[str, Instance] = {}
+        """By id, those that changed last at the end."""
+        self.lines: dict[str, Line] = {}
+        """Starts that wait, by their ids."""
+        self.counts: Counter[str] = Counter()
+        self._active: dict[Key, dict[str, None]] = {}
+        self._ended: dict[str, int] = {}
+        """How many bytes those hold that are over, the oldest first."""
+        self._deadlines: dict[str, int] = {}
+        self._waiting: dict[str, frozenset[Waiting]] = {}
+        self._last_number = 0
+        self.begin_batch()
+
+    def begin_batch(self) -> None:
+        """Take what has come so far as committed."""
+        self.changes: dict[str, Change] = {}
+        self.history: dict[str, list[Record]] = {}
+        self._asked: list[tuple[Instance, Effect]] = []
+        self.abandoned: list[str] = []
+        self.awaits_others = False
+        """Whether other events are awaited than before."""
+
+    @property
+    def asked(self) -> list[tuple[Instance, Effect]]:
+        """What instances have asked for and not given up again."""
+        given_up = set(self.abandoned)
+        return [one for one in self._asked if one[1].id not in given_up]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether so much has come together that it is to be committed."""
+        told = self.changes.values()
+        return sum(one.parts for one in told) >= MOST_PARTS or sum(len(one.body or b"") for one in told) >= MOST_BYTES
+
+    @property
+    def versions(self) -> set[Version]:
+        """The versions that run or will."""
+        running = (one for one in self.instances.values() if not one.is_over)
+        waiting = (one.instance for one in self.lines.values())
+        return {(one.workflow, one.version) for group in (running, waiting) for one in group}
+
+    @property
+    def next_deadline(self) -> int | None:
+        """When time goes on with an instance next, Unix ms."""
+        return min(self._deadlines.values(), default=None)
+
+    def awaited(self) -> dict[str, frozenset[Waiting]]:
+        """Return what is awaited, by the type of the event."""
+        found: dict[str, set[Waiting]] = {}
+        for waiting in self._waiting.values():
+            for one in waiting:
+                found.setdefault(one.type, set()).add(one)
+        return {type_: frozenset(waiting) for type_, waiting in found.items()}
+
+    def load(self, instances: Iterable[Instance], lines: Iterable[Line]) -> None:
+        """Take what was kept, with those that ended last at the end."""
+        for instance in instances:
+            self._put(instance)
+        for line in lines:
+            self.lines[line.instance.id] = line
+            self._last_number = max(self._last_number, line.queued.number)
+
+    def outstanding(self) -> list[tuple[Instance, Effect]]:
+        """Return all that instances wait for to be done."""
+        return [
+            (instance, effect)
+            for instance in self.instances.values()
+            if not instance.is_over and (program := self._program(instance)) is not None
+            for effect in outstanding(program, instance)
+        ]
+
+    def take(self, told: Told, now: int) -> str | None:
+        """Let something happen at a time, Unix ms; return why it could not, None if it could."""
+        match told:
+            case Begins():
+                return self._begin(told, now)
+            case Came(event):
+                awaiting = [name for name, what in self._waiting.items() if any(one.type == event.type for one in what)]
+                for name in awaiting:
+                    self._happen(name, Occurred(event), now)
+                return None
+            case Outcome(instance, effect, succeeded, result, error):
+                return self._happen(instance, Answered(effect, succeeded, result, error), now)
+            case Ends(instance, reason, undo):
+                return self._happen(instance, Terminated(reason, undo), now)
+            case Signals(instance, event):
+                return self._happen(instance, Signalled(event), now)
+            case Again(instance, state, variables):
+                return self._happen(instance, Replayed(state, variables), now)
+
+    def version_of(self, told: Told) -> Version | None:
+        """Return which version it takes for something to happen, None where no instance is meant, or an unknown one."""
+        if isinstance(told, Begins):
+            return told.workflow, told.version
+        instance = None if isinstance(told, Came) else self.instances.get(told.instance)
+        return None if instance is None else (instance.workflow, instance.version)
+
+    def elapse(self, now: int, most: int) -> None:
+        """Let the time pass for at most so many instances, or until so much has come that it is to be committed."""
+        for name in [name for name, at in self._deadlines.items() if at <= now][:most]:
+            if self.is_large:
+                return
+            if self._happen(name, TimePassed(), now) is not None:
+                self.leave(name)
+
+    def leave(self, name: str) -> None:
+        """Let no time pass for an instance any more."""
+        self._deadlines.pop(name, None)
+
+    def prune(self) -> None:
+        """Forget the oldest of those that are over, where there are too many."""
+        for name in [*self._ended][:PRUNED]:
+            if len(self._ended) <= ENDED and sum(self._ended.values()) <= ENDED_BYTES:
+                return
+            if name not in self.history:
+                del self._ended[name], self.instances[name]
+                self._change(Change(INSTANCES + name, None))
+
+    def _begin(self, told: Begins, now: int) -> str | None:
+        if told.id in self.instances or told.id in self.lines:
+            return None  # it comes again
+        program = self._programs.get((told.workflow, told.version))
+        if program is None:
+            return self._refuse("not_started", f"{told.workflow} {told.version} is not here any more")
+        try:
+            instance = create(program.workflow, told.id, told.variables, now, correlation=told.correlation)
+        except InvalidStart as error:
+            return self._refuse("not_started", str(error))
+        return self._start(instance, now) if told.correlation is None else self._fit_in(instance, told, now)
+
+    def _fit_in(self, instance: Instance, told: Begins, now: int) -> str | None:
+        """Begin with an instance as far as those with its key let it."""
+        key = (told.workflow, told.correlation)
+        decision = decide(told.overlap, [*self._active.get(key, ())], len(self._line(key)))
+        if decision.does == "skip":
+            return self._refuse("skipped", decision.reason or "another instance is active")
+        if decision.does == "queue":
+            self._queue(instance, told)
+            return None
+        for other in decision.terminates:
+            self._happen(other, Terminated(f"{told.id} takes its place"), now)
+        return self._start(instance, now)
+
+    def _refuse(self, what: str, reason: str) -> str:
+        self.counts[what] += 1
+        return reason
+
+    def _start(self, instance: Instance, now: int) -> str | None:
+        self.counts["started"] += 1
+        self.instances[instance.id] = instance
+        return self._happen(instance.id, Started(), now)
+
+    def _queue(self, instance: Instance, told: Begins) -> None:
+        self.counts["queued"] += 1
+        self._last_number += 1
+        change, queued = queued_change(instance, self._last_number, told.overlap)
+        self.lines[instance.id] = Line(instance, queued)
+        self._change(change)
+
+    def _line(self, key: Key) -> list[Line]:
+        """Return the starts that wait by a key, the first at the front."""
+        found = [one for one in self.lines.values() if (one.instance.workflow, one.instance.correlation) == key]
+        return sorted(found, key=lambda one: one.queued.number)
+
+    def _happen(self, name: str, happening: Happening, now: int) -> str | None:
+        instance = self.instances.get(name)
+        if instance is None:
+            return f"there is no instance {name}"
+        program = self._program(instance)
+        if program is None:
+            return f"{instance.workflow} {instance.version}, which it runs, is not here"
+        try:
+            done = step(program, instance, happening, now)
+        except (NotPossible, InvalidStart) as error:
+            return str(error)
+        if done.instance is instance:
+            return None
+        self.counts["steps"] += 1
+        history = self.history.setdefault(name, [])
+        history += done.history
+        self._asked += [(done.instance, effect) for effect in done.effects]
+        self.abandoned += done.abandoned
+        self._change(instance_change(done.instance, history))
+        self._put(done.instance)
+        if done.instance.is_over:
+            self.counts[done.instance.status] += 1
+            self._go_on((done.instance.workflow, done.instance.correlation), now)
+        return None
+
+    def _go_on(self, key: Key, now: int) -> None:
+        """Begin with what has waited longest by a key, if nothing is in its way any more."""
+        first = next(iter(self._line(key)), None)
+        if first is None or decide(first.queued.overlap, [*self._active.get(key, ())], 0).does != "start":
+            return
+        name = first.instance.id
+        del self.lines[name]
+        self._change(Change(QUEUE + name, None))
+        self._start(first.instance, now)
+
+    def _put(self, instance: Instance) -> None:
+        name, key = instance.id, (instance.workflow, instance.correlation)
+        self.instances.pop(name, None)
+        self.instances[name] = instance
+        self._ended.pop(name, None)
+        active = self._active.setdefault(key, {})
+        if instance.is_over:
+            active.pop(name, None)
+            self._ended[name] = instance.size
+        else:
+            active[name] = None
+        if not active:
+            del self._active[key]
+        self.leave(name)
+        if not instance.is_over and (deadline := next_deadline(instance)) is not None:
+            self._deadlines[name] = deadline
+        program = self._program(instance)
+        waiting = frozenset(awaits(program, instance)) if program is not None and not instance.is_over else frozenset()
+        if waiting != self._waiting.pop(name, frozenset()):
+            self.awaits_others = True
+        if waiting:
+            self._waiting[name] = waiting
+
+    def _change(self, change: Change) -> None:
+        self.changes[change.key] = change
+
+    def _program(self, instance: Instance) -> Program | None:
+        return self._programs.get((instance.workflow, instance.version))

@@ -1,0 +1,157 @@
+"""Workflows of a real gateway process: deployed by its cloud, over a kill, started and ended over HTTP. (W4 to W8)"""
+
+import asyncio
+import json
+
+import pytest
+
+from fixtures.certificates import TestAuthority
+from fixtures.processes import wait_until_ready
+from gateway.conftest import Site, hear
+from gateway.test_ingest import outbox, report
+from gateway.test_rules_at_work import device, happened, local, now, send_down, taken
+from gateway.test_uplink import run_cloud_broker
+
+COOLING = {
+    "id": "cooling",
+    "placement": "edge",
+    "triggers": [{"event": {"type": "hot"}}, {"api": {}}],
+    "variables": [{"name": "device_id", "type": "string"}],
+    "initial_state": "cool",
+    "states": {
+        "cool": {
+            "type": "task",
+            "actions": [{"command": {"type": "cooling", "parameters": {"mode": "max"}}}],
+            "transitions": [{"target": "closed"}],
+        },
+        "closed": {"type": "wait", "event": {"type": "cold"}, "transitions": [{"target": "tell"}]},
+        "tell": {"type": "task", "actions": [{"publish": {"topic": "site/cooled/{{ device_id }}", "payload": "cold"}}]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """One gateway for all tests, which the cloud has sent its workflow and left."""
+    folder = tmp_path_factory.mktemp("workflows")
+    site = Site(folder, TestAuthority(folder / "pki")).start()
+    broker = run_cloud_broker(site, site.authority)
+    told = {"kind": "workflow", "id": "cooling", "version": "1.0.0", "document": COOLING}
+    asyncio.run(send_down(site, told, {"kind": "workflows", "ids": {"cooling": "1.0.0"}}))
+    broker.stop()
+    yield site
+    site.stop()
+
+
+async def test_a_kill_in_the_middle_of_a_workflow_changes_nothing(site):
+    async with device(site, "dev-1") as client, device(site, "watcher") as watcher:
+        await watcher.subscribe("site/cooled/#")
+        await taken(client, "dev-1", happened(1, "hot"))
+        command = (await hear(client, "command")).message
+        site.gateway.kill()
+        site.gateway.start()
+        wait_until_ready(site.ports["http"])
+        answer = {"boot": 7, "seq": 2, "ts": now(), "id": command["id"], "status": "succeeded", "result": {"fan": 3}}
+        again = await heard_until_acknowledged(client, answer)
+        await until(site, "dev-1", "waiting")
+        await taken(client, "dev-1", happened(3, "cold"))
+        async with asyncio.timeout(30):
+            published = await anext(aiter(watcher.messages))
+        shown = await until(site, "dev-1", "succeeded")
+
+    assert again <= {command["id"]}, "a device executes an id once"
+    assert str(published.topic) == "site/cooled/dev-1"
+    assert [one["state"] for one in shown["history"] if one["kind"] == "state"] == ["cool", "closed", "tell"]
+    told = [one["data"] for one in outbox(site) if one["kind"] == "event" and one["type"] == "workflow.recorded"]
+    assert [one["record"]["number"] for one in told if one["instance"] == shown["id"]] == [1, 2, 3, 4, 5]
+
+
+async def heard_until_acknowledged(client, answer):
+    """Send a result until it is acknowledged; return the ids of the commands that come meanwhile."""
+    commands = set()
+    async with asyncio.timeout(30):
+        while True:
+            await report(client, "dev-1", answer, verb="command/result")
+            verb, message = await hear(client, "ack", "command")
+            if verb == "command":
+                commands.add(message["id"])
+            elif message["seq"] == answer["seq"]:
+                return commands
+
+
+async def until(site, name, status):
+    """Return the instance of a device once it has a status."""
+    async with asyncio.timeout(30):
+        while True:
+            found = [one for one in local(site, "GET", "/instances").json()["items"] if one["device"] == name]
+            if found and found[0]["status"] == status:
+                return local(site, "GET", f"/instances/{found[0]['id']}").json()
+            await asyncio.sleep(0.05)
+
+
+def test_instances_are_started_seen_signalled_ended_and_begun_again_over_http(site):
+    start = {"variables": {"device_id": "dev-9"}}
+    answer = local(site, "POST", "/workflows/cooling/start", start)
+    name = answer.json()["id"]
+
+    shown = local(site, "GET", f"/instances/{name}").json()
+    signalled = local(site, "POST", f"/instances/{name}/signal", {"type": "cold"})
+    ended = local(site, "POST", f"/instances/{name}/terminate", {"reason": "enough"})
+    again = local(site, "POST", f"/instances/{name}/retry", {"state": "closed"})
+    too_early = local(site, "POST", f"/instances/{name}/retry", {"state": "closed"})
+    cold = local(site, "POST", f"/instances/{name}/signal", {"type": "cold"})
+
+    assert (answer.status_code, answer.json()["queued"]) == (201, False)
+    assert (shown["status"], shown["states"], shown["variables"]["device_id"]) == ("running", ["cool"], "dev-9")
+    assert signalled.json()["states"] == ["cool"], "it waits for its command"
+    assert (ended.json()["status"], ended.json()["reason"]) == ("terminated", "enough")
+    assert again.json()["states"] == ["closed"]
+    assert (too_early.status_code, too_early.json()["detail"]) == (409, "it is waiting: terminate it first")
+    assert cold.json()["history"][-1]["state"] in {"closed", "tell"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "detail"),
+    [
+        ("/workflows/none/start", {}, 422, "workflow: no workflow none is at work here"),
+        ("/workflows/cooling/start", {"variables": {"limit": 3}}, 422, "variables: limit is not declared"),
+        ("/instances/none/terminate", {"reason": "x"}, 404, "there is no instance none here"),
+        ("/instances/none/terminate", {}, 422, "the request can't be used"),
+    ],
+)
+def test_what_can_not_be_done_is_refused(site, path, body, status, detail):
+    answer = local(site, "POST", path, body)
+
+    assert (answer.status_code, answer.json()["detail"]) == (status, detail)
+
+
+def test_workflows_are_seen_and_read_anew_from_the_folder(site):
+    folder = site.data / "workflows"
+    folder.mkdir()
+    own = {**COOLING, "id": "own", "triggers": []}
+    (folder / "own.yaml").write_text(json.dumps(own))
+
+    listed = local(site, "POST", "/workflows/reload").json()["items"]
+    (folder / "own.yaml").write_text(json.dumps({**own, "initial_state": "none", "version": "2.0.0"}))
+    refused = local(site, "POST", "/workflows/reload")
+    shown = local(site, "GET", "/workflows/own").json()
+
+    assert [(one["id"], one["origin"], one["version"]) for one in listed] == [
+        ("cooling", "cloud", "1.0.0"),
+        ("own", "folder", "1.0.0"),
+    ]
+    assert refused.json()["errors"][0]["path"] == "workflows/own.yaml: initial_state"
+    assert (shown["version"], shown["refused"]["version"]) == ("1.0.0", "2.0.0")
+    assert local(site, "GET", "/workflows/none").status_code == 404
+    assert local(site, "GET", "/status").json()["workflows"]["started"] >= 1
+
+
+@pytest.mark.parametrize("path", ["/workflows", "/instances"])
+def test_nobody_sees_workflows_without_the_token(site, path):
+    (site.data / "local.token").rename(site.data / "away")
+    (site.data / "local.token").write_text("wrong")
+
+    answer = local(site, "GET", path)
+    (site.data / "away").rename(site.data / "local.token")
+
+    assert answer.status_code == 401
