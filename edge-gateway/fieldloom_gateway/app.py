@@ -17,6 +17,7 @@ import structlog
 from fieldloom_contract import messages, topics
 from fieldloom_engine.ports import Alone
 from fieldloom_engine.twin import Patch
+from fieldloom_engine.workflows import UnreadableInstance
 from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
@@ -55,6 +56,7 @@ from fieldloom_gateway.transformers import Transformers, add_reload
 from fieldloom_gateway.twins import Shown, add_twins
 from fieldloom_runtime import outgoing, parts
 from fieldloom_runtime.door import Door
+from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
 from fieldloom_runtime.tls import client_context
 
@@ -315,10 +317,17 @@ class Gateway:
         """Open what the gateways of a site share, and take from it what goes on."""
         await self._consensus.start()
         try:
-            await self._workflows.load()
+            await self._load_workflows()
             yield
         finally:
             await self._consensus.stop()
+
+    async def _load_workflows(self) -> None:
+        try:
+            await self._workflows.load()
+        except UnreadableInstance as error:
+            wrong = f"an instance of a workflow can't be read ({error})"
+            raise StartFailed(wrong, "install the newer fieldloom-gateway again") from error
 
     async def _show_twin(self, device: str) -> Shown:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)

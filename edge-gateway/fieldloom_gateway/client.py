@@ -35,10 +35,10 @@ class NotDone(Exception):  # noqa: N818 - it reads as what happened
         self.status = status
 
 
-def call(data: Path, method: str, path: str, wait_s: int = 0, **query: Any) -> Any:
+def call(data: Path, method: str, path: str, wait_s: int = 0, body: Any = None, **query: Any) -> Any:
     """Return the answer of the running gateway of a data folder, which may take `wait_s` longer than others.
 
-    Raises NotDone; ends the command without a gateway.
+    A body is sent as JSON. Raises NotDone; ends the command without a gateway.
     """
     try:
         port = load(data).http_port
@@ -49,7 +49,8 @@ def call(data: Path, method: str, path: str, wait_s: int = 0, **query: Any) -> A
         end(f"{data / TOKEN_FILE} can't be read ({error.strerror}): run the gateway once, and be its user")
     asked = urllib.parse.urlencode({name: value for name, value in query.items() if value is not None})
     url = f"http://127.0.0.1:{port}/api/v1{path}" + (f"?{asked}" if asked else "")
-    request = urllib.request.Request(url, method=method)
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, {"Content-Type": "application/json"}, method=method)
     request.add_header("Authorization", f"Bearer {token}")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S + wait_s) as answer:  # noqa: S310 - as above

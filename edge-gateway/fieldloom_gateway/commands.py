@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import parse_device
-from fieldloom_gateway import command_discovery, command_letters, command_rules, command_transformers
+from fieldloom_gateway import command_discovery, command_letters, command_rules, command_transformers, command_workflows
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.foreign.definition import Mapping
 from fieldloom_gateway.adapters.foreign.reading import Canonical, Mappings
@@ -30,6 +30,8 @@ app = typer.Typer(no_args_is_help=True, help="The gateway of a site.")
 app.add_typer(command_letters.app, name="dead-letters")
 app.add_typer(command_transformers.app, name="transformers")
 app.add_typer(command_rules.app, name="rules")
+app.add_typer(command_workflows.app, name="workflows")
+app.add_typer(command_workflows.instances, name="instances")
 app.command(epilog="Example: fieldloom gateway alarms --data /var/lib/fieldloom")(command_rules.alarms)
 app.command(epilog="Example: fieldloom gateway discover --data /var/lib/fieldloom --seconds 10")(
     command_discovery.discover

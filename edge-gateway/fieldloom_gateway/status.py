@@ -86,7 +86,16 @@ class _Metrics(Collector):
         )
         for effect in now["rules"]["effects"]:
             effects.add_metric([effect["kind"], effect["status"]], effect["count"])
+        workflows = CounterMetricFamily(
+            "fieldloom_gateway_workflows", "What instances of workflows did, and how they ended.", labels=["what"]
+        )
+        for what, count in sorted(now["workflows"]["counts"].items()):
+            workflows.add_metric([what], count)
         gauges = [
+            GaugeMetricFamily(
+                "fieldloom_gateway_workflow_instances", "Instances that are active.", now["workflows"]["active"]
+            ),
+            GaugeMetricFamily("fieldloom_gateway_workflow_queue", "Starts that wait.", now["workflows"]["queue"]),
             GaugeMetricFamily("fieldloom_gateway_rules_at_work", "Rules at work.", now["rules"]["rules"]),
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
             GaugeMetricFamily(
@@ -95,4 +104,4 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapters, releases, stages, seconds, rules, effects, *gauges]
+        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges]

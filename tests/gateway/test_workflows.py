@@ -324,7 +324,7 @@ async def test_an_event_starts_a_workflow_once_and_what_overlaps_is_skipped(gate
     await gateway.take("hot", device="dev-2", level=5)
 
     assert [one.variables["device_id"] for one in gateway.runtime.all()] == ["dev-1", "dev-2"]
-    assert (gateway.runtime.status()["started"], gateway.runtime.status()["skipped"]) == (2, 1)
+    assert (gateway.runtime.status()["counts"]["started"], gateway.runtime.status()["counts"]["skipped"]) == (2, 1)
 
 
 WAITING = {"initial_state": "wait", "states": {"wait": {"type": "wait", "for": "1m"}}}
@@ -485,6 +485,22 @@ async def test_a_large_instance_stands_in_parts_and_goes_on(gateway):
     assert gateway.statuses() == ["succeeded"]
 
 
+async def test_an_event_reaches_more_instances_than_one_commit_holds(gateway):
+    trigger = {"event": {"type": "go"}, "overlap": "allow"}
+    wait = {"type": "wait", "event": {"type": "end", "any_source": True}}
+    flow = {"initial_state": "wait", "states": {"wait": wait}}
+    gateway.deploy({"id": "a", "placement": "edge", "triggers": [trigger], **flow})
+    for number in range(150):
+        told = Begins(id=str(number), workflow="a", version="1.0.0", variables={}, correlation=None, overlap="allow")
+        gateway.store.commit(gateway.service.put, told)
+    await gateway.settle()
+
+    await gateway.take("end")
+
+    assert gateway.statuses() == ["succeeded"] * 150
+    assert len(gateway.recorded()) == 450
+
+
 async def test_only_the_newest_that_are_over_are_kept(gateway, monkeypatch):
     monkeypatch.setattr(world, "ENDED", 2)
     trigger = {"event": {"type": "go"}, "overlap": "allow"}
@@ -517,5 +533,5 @@ async def test_a_step_that_the_map_refuses_is_dropped_and_others_go_on(gateway, 
     await gateway.settle()
 
     assert sorted(one.id for one in gateway.runtime.all()) == ["good-1", "good-2"]
-    assert gateway.runtime.status()["refused"] == 1
+    assert gateway.runtime.status()["counts"]["refused"] == 1
     assert gateway.service.waiting(10) == []

@@ -3,8 +3,11 @@
 import asyncio
 import json
 
+import httpx2
 import pytest
+from typer.testing import CliRunner
 
+from fieldloom_gateway.commands import app
 from fixtures.certificates import TestAuthority
 from fixtures.processes import wait_until_ready
 from gateway.conftest import Site, hear
@@ -143,15 +146,33 @@ def test_workflows_are_seen_and_read_anew_from_the_folder(site):
     assert refused.json()["errors"][0]["path"] == "workflows/own.yaml: initial_state"
     assert (shown["version"], shown["refused"]["version"]) == ("1.0.0", "2.0.0")
     assert local(site, "GET", "/workflows/none").status_code == 404
-    assert local(site, "GET", "/status").json()["workflows"]["started"] >= 1
+    assert local(site, "GET", "/status").json()["workflows"]["counts"]["started"] >= 1
+
+
+def test_workflows_and_instances_on_the_command_line(site):
+    name = run(site, "workflows", "start", "cooling", "--set", "device_id=dev-8").strip()
+    listed = run(site, "instances", "list", "--workflow", "cooling", "--status", "running")
+    shown = run(site, "instances", "show", name)
+    ended = run(site, "instances", "terminate", name, "--reason", "enough", "--keep")
+
+    assert "cooling" in run(site, "workflows", "list")
+    assert name in listed
+    assert "cooling 1.0.0, running: cool" in shown
+    assert ended.strip() == f"{name} is terminated"
+    assert json.loads(run(site, "instances", "show", name, "--json"))["reason"] == "enough"
+    assert run(site, "workflows", "show", "cooling").startswith("cooling 1.0.0, from the cloud")
+    assert "there is no instance none here" in run(site, "instances", "show", "none", code=3)
+    assert "'x' is not NAME=VALUE" in run(site, "workflows", "start", "cooling", "--set", "x", code=1)
+
+
+def run(site, *arguments, code=0):
+    done = CliRunner().invoke(app, [*arguments, "--data", str(site.data)])
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 @pytest.mark.parametrize("path", ["/workflows", "/instances"])
 def test_nobody_sees_workflows_without_the_token(site, path):
-    (site.data / "local.token").rename(site.data / "away")
-    (site.data / "local.token").write_text("wrong")
+    answer = httpx2.get(f"http://127.0.0.1:{site.ports['http']}/api/v1{path}", timeout=20)
 
-    answer = local(site, "GET", path)
-    (site.data / "away").rename(site.data / "local.token")
-
-    assert answer.status_code == 401
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")

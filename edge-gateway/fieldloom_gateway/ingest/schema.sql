@@ -113,6 +113,8 @@ CREATE TABLE IF NOT EXISTS workflow_inbox (number INTEGER PRIMARY KEY AUTOINCREM
 CREATE TABLE IF NOT EXISTS workflow_effect (id TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT ROWID;
 -- The newest records of what became of instances; `body` is what the cloud is told.
 CREATE TABLE IF NOT EXISTS workflow_history (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, record INTEGER NOT NULL, body BLOB NOT NULL,
-  UNIQUE (instance, record)
+  number INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, record INTEGER NOT NULL, body BLOB NOT NULL
 );
+CREATE INDEX IF NOT EXISTS workflow_history_of_instance ON workflow_history (instance, record);
+-- Up to which of its records the cloud was told of an instance.
+CREATE TABLE IF NOT EXISTS workflow_told (instance TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;

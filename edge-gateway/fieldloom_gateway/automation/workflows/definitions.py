@@ -6,7 +6,7 @@ stays as long as an instance runs it.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import structlog
@@ -64,9 +64,9 @@ class Definitions:
             had = {row[0] for row in self._db.execute(f"SELECT id FROM {table} WHERE origin = ?", (origin,))}  # noqa: S608
             self._db.executemany(change, [(one,) for one in had - kept])
 
-    def forget_unused(self, used: Iterable[tuple[str, str]]) -> None:
+    def forget_unused(self, used: Set[tuple[str, str]]) -> None:
         """Forget the versions that are not at work, but for those that instances run."""
-        spare = {*self._db.execute("SELECT id, version FROM workflow WHERE NOT at_work")} - {*used}
+        spare = {*self._db.execute("SELECT id, version FROM workflow WHERE NOT at_work")} - used
         self._db.executemany("DELETE FROM workflow WHERE id = ? AND version = ?", spare)
 
     def refresh(self) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,15 +32,23 @@ class Recorded:
 
     def keep(self, instance: Instance, records: list[Record], now: int) -> None:
         """Keep records of an instance, and send those up that did not come before. `now` in Unix ms."""
-        for record in records:
+        row = self._db.execute("SELECT record FROM workflow_told WHERE instance = ?", (instance.id,)).fetchone()
+        fresh = [one for one in records if row is None or one.number > row[0]]
+        if not fresh:
+            return
+        device = str(instance.variables.get("device_id") or self._gateway)
+        for record in fresh:
             body = _body(instance, record)
-            row = (instance.id, record.number, _encode(body))
-            query = "INSERT OR IGNORE INTO workflow_history (instance, record, body) VALUES (?, ?, ?)"
-            if self._db.execute(query, row).rowcount:
-                device = str(instance.variables.get("device_id") or self._gateway)
-                self._tell(Event(device, record.at, now, type=RECORDED, data=body))
+            query = "INSERT INTO workflow_history (instance, record, body) VALUES (?, ?, ?)"
+            self._db.execute(query, (instance.id, record.number, _encode(body)))
+            self._tell(Event(device, record.at, now, type=RECORDED, data=body))
+        self._db.execute("INSERT OR REPLACE INTO workflow_told VALUES (?, ?)", (instance.id, fresh[-1].number))
         query = "DELETE FROM workflow_history WHERE number <= (SELECT max(number) FROM workflow_history) - ?"
         self._db.execute(query, (KEPT,))
+
+    def forget(self, instances: Sequence[str]) -> None:
+        """Forget of instances that are not kept any more how far they were told of."""
+        self._db.executemany("DELETE FROM workflow_told WHERE instance = ?", [(one,) for one in instances])
 
     def of(self, instance: str) -> list[dict[str, Any]]:
         """Return the records that are kept of an instance, in their order."""

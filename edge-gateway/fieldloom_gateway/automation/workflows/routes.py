@@ -157,7 +157,7 @@ def _add_start(
     ) -> dict[str, Any]:
         name = identity(workflow, "asked", idempotency_key or secrets.token_hex(16))
         await asking.done(service.request, workflow, name, wanted.variables, now())
-        return {"id": name, "workflow": workflow, "queued": runtime.one(name) is None}
+        return {"id": name, "workflow": workflow, "queued": runtime.is_queued(name)}
 
 
 def _add_instances(router: APIRouter, runtime: Runtime, asking: _Asking, now: Callable[[], int]) -> None:

@@ -19,7 +19,7 @@ from fieldloom_engine.workflows import Instance, Program
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.workflows.inbox import Row
 from fieldloom_gateway.automation.workflows.service import Followed, Workflows
-from fieldloom_gateway.automation.workflows.world import Line, Version, World
+from fieldloom_gateway.automation.workflows.world import UNFINISHED, Line, Version, World
 from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
 from fieldloom_gateway.cluster.state.errors import StateError
 
@@ -81,8 +81,7 @@ class Runtime:
         world.load((instance for instance, _ in own), lines)
         self._world = world
         self._service.awaited = world.awaited()
-        await self._hand_over(Followed(history=own, asked=world.outstanding()))
-        await self._in_store(self._service.forget_unused, world.versions)
+        await self._hand_over(Followed(history=own, asked=world.outstanding(), running=world.versions))
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -116,7 +115,7 @@ class Runtime:
         if world.awaits_others:
             self._service.awaited = world.awaited()
         history = [(world.instances[name], records) for name, records in world.history.items()]
-        followed = Followed([*taken], history, world.asked, world.abandoned)
+        followed = Followed([*taken], history, world.asked, world.abandoned, world.forgotten)
         world.begin_batch()
         self._most = MOST
         await self._hand_over(followed)
@@ -141,10 +140,14 @@ class Runtime:
         """Return an instance, None if there is none of this id."""
         return self._world.instances.get(name)
 
+    def is_queued(self, name: str) -> bool:
+        """Whether a start waits until others have ended."""
+        return name in self._world.lines
+
     def status(self) -> dict[str, Any]:
         """Return what `status` tells."""
         active = sum(not one.is_over for one in self._world.instances.values())
-        return {"active": active, "queue": len(self._world.lines), **self._world.counts}
+        return {"active": active, "queue": len(self._world.lines), "counts": dict(self._world.counts)}
 
     async def _take(self, rows: list[Row]) -> dict[int, str | None]:
         """Let happen what rows tell, and pass the time; return what became of each row that was taken."""
@@ -153,7 +156,9 @@ class Runtime:
         for number, told in rows:
             if (version := world.version_of(told)) is not None:
                 await self._have_program(version)
-            taken[number] = world.take(told, now)
+            reason = world.take(told, now)
+            if reason != UNFINISHED:
+                taken[number] = reason
             if world.is_large:
                 return taken
         if self._most > 1 or not rows:

@@ -5,7 +5,7 @@ All of it runs on the thread that has the gateway's disk.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import structlog
@@ -44,6 +44,10 @@ class Followed(NamedTuple):
     history: Sequence[tuple[Instance, list[Record]]] = ()
     asked: Sequence[tuple[Instance, Effect]] = ()
     abandoned: Sequence[str] = ()
+    forgotten: Sequence[str] = ()
+    """Instances that are not kept any more."""
+    running: Set[tuple[str, str]] | None = None
+    """All versions that run or will, where that is told: others that are not at work are forgotten."""
 
 
 class Workflows:
@@ -67,7 +71,7 @@ class Workflows:
         self._withdraw = withdraw
         self._definitions = Definitions(connection)
         self._schedules = Schedules(connection)
-        self._history = Recorded(connection, gateway, tell)
+        self._recorded = Recorded(connection, gateway, tell)
         self.inbox = Inbox(connection)
         self.awaited: Awaited = {}
         """Set as a whole by the runtime, from its own thread."""
@@ -137,7 +141,10 @@ class Workflows:
         """Keep what has followed from steps, once, and forget what they have taken."""
         self.inbox.done(told.taken)
         for instance, records in told.history:
-            self._history.keep(instance, records, now)
+            self._recorded.keep(instance, records, now)
+        self._recorded.forget(told.forgotten)
+        if told.running is not None:
+            self._definitions.forget_unused(told.running)
         for given_up in told.abandoned:
             performer.withdraw(given_up)
             self._withdraw(given_up)
@@ -175,10 +182,6 @@ class Workflows:
         self._definitions.keep_only(FOLDER, [one.id for one in told])
         return {one.id: faults for one in told if (faults := self._definitions.put(one))}
 
-    def forget_unused(self, used: set[tuple[str, str]]) -> None:
-        """Forget versions that neither are at work nor run."""
-        self._definitions.forget_unused(used)
-
     def all(self) -> list[dict[str, Any]]:
         """Return all workflows."""
         return self._definitions.all()
@@ -189,7 +192,7 @@ class Workflows:
 
     def history(self, instance: str) -> list[dict[str, Any]]:
         """Return the records that are kept of an instance."""
-        return self._history.of(instance)
+        return self._recorded.of(instance)
 
     def _begin(self, found: Sequence[Start | NotStarted]) -> None:
         for one in found:

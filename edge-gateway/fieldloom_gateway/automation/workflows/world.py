@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from fieldloom_engine.rules import Effect
+from fieldloom_engine.rules import Effect, Event
 from fieldloom_engine.workflows import (
     Answered,
     Happening,
@@ -42,6 +42,7 @@ from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, En
 ENDED = 1000
 """Instances that are over and are kept, to be seen and begun again."""
 ENDED_BYTES = 8 * 1024 * 1024
+UNFINISHED = "it is to happen again"
 PRUNED = 10
 """At most so many are forgotten with one commit."""
 
@@ -82,6 +83,8 @@ class World:
         self.history: dict[str, list[Record]] = {}
         self._asked: list[tuple[Instance, Effect]] = []
         self.abandoned: list[str] = []
+        self.forgotten: list[str] = []
+        """Instances that are not kept any more."""
         self.awaits_others = False
         """Whether other events are awaited than before."""
 
@@ -135,15 +138,15 @@ class World:
         ]
 
     def take(self, told: Told, now: int) -> str | None:
-        """Let something happen at a time, Unix ms; return why it could not, None if it could."""
+        """Let something happen at a time, Unix ms; return why it could not, None if it could.
+
+        UNFINISHED: it is to happen again after a commit, since it concerns too many.
+        """
         match told:
             case Begins():
                 return self._begin(told, now)
             case Came(event):
-                awaiting = [name for name, what in self._waiting.items() if any(one.type == event.type for one in what)]
-                for name in awaiting:
-                    self._happen(name, Occurred(event), now)
-                return None
+                return self._occur(event, now)
             case Outcome(instance, effect, succeeded, result, error):
                 return self._happen(instance, Answered(effect, succeeded, result, error), now)
             case Ends(instance, reason, undo):
@@ -152,6 +155,14 @@ class World:
                 return self._happen(instance, Signalled(event), now)
             case Again(instance, state, variables):
                 return self._happen(instance, Replayed(state, variables), now)
+
+    def _occur(self, event: Event, now: int) -> str | None:
+        awaiting = [name for name, what in self._waiting.items() if any(one.type == event.type for one in what)]
+        for name in awaiting:
+            if self.is_large:
+                return UNFINISHED
+            self._happen(name, Occurred(event), now)
+        return None
 
     def version_of(self, told: Told) -> Version | None:
         """Return which version it takes for something to happen, None where no instance is meant, or an unknown one."""
@@ -179,6 +190,7 @@ class World:
                 return
             if name not in self.history:
                 del self._ended[name], self.instances[name]
+                self.forgotten.append(name)
                 self._change(Change(INSTANCES + name, None))
 
     def _begin(self, told: Begins, now: int) -> str | None:
