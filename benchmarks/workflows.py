@@ -4,7 +4,8 @@ A thousand instances of a cooling workflow go on in memory, each from the outcom
 wait, nothing is stored and nothing is sent. A transition is a state that is entered: two tasks, a choice, a wait and an
 end a run (`transitions_per_s`). Beside it the same with each instance read from its checkpoint and written to one
 (`transitions_per_s_checkpointed`), and branches: a map over ten items of a task each (`transitions_per_s_map`). Seconds
-are those of CPU time, since nothing here waits.
+are those of CPU time, since nothing here waits. Then the same workflow at a gateway, see `edge_workflows`: each step is
+on the disk before its effects (`edge_transitions_per_s`), beside plain writes of the map that has the checkpoints.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+
+import edge_workflows
 
 from fieldloom_engine.workflows import (
     Answered,
@@ -122,7 +125,7 @@ class Lane:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="for all rounds together")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for all rounds together; as many for the gateway")
     parser.add_argument("--json", action="store_true", help="print the JSON line alone")
     arguments = parser.parse_args()
     lanes = {
@@ -133,11 +136,15 @@ def main() -> None:
     share = arguments.seconds / ROUNDS / len(lanes)
     rounds = [{name: lane.run(share) for name, lane in lanes.items()} for _ in range(ROUNDS)]
     figures = {name: round(statistics.median(one[name] for one in rounds)) for name in lanes}
+    edge = edge_workflows.measure(COOLING, arguments.seconds)
+    figures |= {name: round(value) for name, value in edge.items()}
+    ratio = round(edge["edge_transitions_per_s"] / edge["edge_writes_per_s"], 2)
+    ratios = {"edge_transitions_per_s_vs_edge_writes_per_s": ratio}
     if not arguments.json:
-        for name, value in figures.items():
+        for name, value in {**figures, **ratios}.items():
             print(f"{name:32} {value:>9,}")
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    print(json.dumps({"name": "workflows", "figures": figures, "peers": {}, "ratios": {}, "machine": machine}))
+    print(json.dumps({"name": "workflows", "figures": figures, "peers": {}, "ratios": ratios, "machine": machine}))
 
 
 if __name__ == "__main__":
