@@ -86,16 +86,16 @@ class Gateway:
         self.consensus = LocalConsensus(GATEWAY, self.folder, machine)
         await self.consensus.start()
         self.shared = SharedStore(self.consensus, machine)
-        checkpoints = Checkpoints(self.shared)
-        write = checkpoints.write
+        self.checkpoints = Checkpoints(self.shared)
+        write = self.checkpoints.write
 
         async def committed(*arguments):
             self.die_if_due()
             await write(*arguments)
             self.die_if_due()
 
-        checkpoints.write = committed
-        self.runtime = Runtime(self.service, checkpoints, Alone(), self.in_store, self.follow, lambda: self.now)
+        self.checkpoints.write = committed
+        self.runtime = Runtime(self.service, self.checkpoints, Alone(), self.in_store, self.follow, lambda: self.now)
         await self.runtime.load()
         self.is_started = True
         return self
@@ -146,7 +146,7 @@ class Gateway:
         await self.settle()
 
     async def pass_time(self, until):
-        while (deadline := self.runtime._world.next_deadline) is not None and deadline <= until:
+        while (deadline := self.runtime.next_deadline) is not None and deadline <= until:
             self.now = max(self.now, deadline)
             await self.settle()
         self.now = max(self.now, until)
@@ -519,14 +519,14 @@ async def test_only_the_newest_that_are_over_are_kept(gateway, monkeypatch):
 async def test_a_step_that_the_map_refuses_is_dropped_and_others_go_on(gateway, monkeypatch):
     trigger = {"event": {"type": "go"}, "overlap": "allow"}
     gateway.deploy({"id": "a", "placement": "edge", "triggers": [trigger], **WAITING})
-    write = gateway.runtime._checkpoints.write
+    write = gateway.checkpoints.write
 
     async def choosy(changes, guards):
         if any(b"bad" in (one.body or b"") for one in changes):
             raise Rejected("value", "is too long")
         await write(changes, guards)
 
-    monkeypatch.setattr(gateway.runtime._checkpoints, "write", choosy)
+    monkeypatch.setattr(gateway.checkpoints, "write", choosy)
     for name in ("good-1", "bad", "good-2"):
         told = Begins(id=name, workflow="a", version="1.0.0", variables={}, correlation=name, overlap="skip")
         gateway.store.commit(gateway.service.put, told)

@@ -118,6 +118,7 @@ def test_instances_are_started_seen_signalled_ended_and_begun_again_over_http(si
     [
         ("/workflows/none/start", {}, 422, "workflow: no workflow none is at work here"),
         ("/workflows/cooling/start", {"variables": {"limit": 3}}, 422, "variables: limit is not declared"),
+        ("/workflows/cooling/start", {"variables": {"device_id": "a/b"}}, 422, "device: may hold only a-z 0-9 - _"),
         ("/instances/none/terminate", {"reason": "x"}, 404, "there is no instance none here"),
         ("/instances/none/terminate", {}, 422, "the request can't be used"),
     ],

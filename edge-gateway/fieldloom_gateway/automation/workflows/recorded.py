@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from fieldloom_contract import topics
+from fieldloom_contract.errors import Rejected
 from fieldloom_engine.workflows import Instance, Record
 from fieldloom_runtime.records import Event
 from fieldloom_runtime.records import Record as Sent
@@ -36,7 +38,7 @@ class Recorded:
         fresh = [one for one in records if row is None or one.number > row[0]]
         if not fresh:
             return
-        device = str(instance.variables.get("device_id") or self._gateway)
+        device = self._device(instance)
         for record in fresh:
             body = _body(instance, record)
             query = "INSERT INTO workflow_history (instance, record, body) VALUES (?, ?, ?)"
@@ -54,6 +56,12 @@ class Recorded:
         """Return the records that are kept of an instance, in their order."""
         query = "SELECT body FROM workflow_history WHERE instance = ? ORDER BY record"
         return [json.loads(body)["record"] for (body,) in self._db.execute(query, (instance,))]
+
+    def _device(self, instance: Instance) -> str:
+        try:
+            return topics.device_id(str(instance.variables.get("device_id", "")))
+        except Rejected:  # about none, or about something else
+            return self._gateway
 
 
 def _body(instance: Instance, record: Record) -> dict[str, Any]:

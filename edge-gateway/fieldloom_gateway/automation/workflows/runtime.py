@@ -144,10 +144,16 @@ class Runtime:
         """Whether a start waits until others have ended."""
         return name in self._world.lines
 
+    @property
+    def next_deadline(self) -> int | None:
+        """When time goes on with an instance next, Unix ms."""
+        return self._world.next_deadline
+
     def status(self) -> dict[str, Any]:
         """Return what `status` tells."""
+        counts = dict(self._world.counts + self._service.counts)
         active = sum(not one.is_over for one in self._world.instances.values())
-        return {"active": active, "queue": len(self._world.lines), "counts": dict(self._world.counts)}
+        return {"active": active, "queue": len(self._world.lines), "counts": counts}
 
     async def _take(self, rows: list[Row]) -> dict[int, str | None]:
         """Let happen what rows tell, and pass the time; return what became of each row that was taken."""
@@ -214,7 +220,7 @@ class Runtime:
         return self._ownership.owns(_owned(instance))
 
     def _pause_s(self) -> float:
-        deadline = self._world.next_deadline
+        deadline = self.next_deadline
         left = LOOK_EVERY_S if deadline is None else (deadline - self._now()) / 1000
         return min(max(left, 0), LOOK_EVERY_S)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine.definitions import Fault
 from fieldloom_engine.ports import Ownership
@@ -120,6 +121,8 @@ class Workflows:
         found = self._definitions.at_work.get(workflow)
         if found is None:
             raise Rejected("workflow", f"no workflow {workflow} is at work here")
+        if "device_id" in variables:
+            topics.device_id(str(variables["device_id"]))
         start = by_request(found, identifier, variables, now)
         if isinstance(start, NotStarted):
             raise Rejected("variables", start.reason)
