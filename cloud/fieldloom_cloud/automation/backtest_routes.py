@@ -116,10 +116,17 @@ def _span(body: schemas.Backtest) -> history.Span:
     if body.since is not None and (body.start or body.end):
         raise _fault("since", "stands for start and end: leave those out")
     end = milliseconds(body.end) if body.end else now
-    start = end - duration(body.since) if body.since else milliseconds(body.start) if body.start else end - DAY_MS
+    start = end - _length(body.since) if body.since else milliseconds(body.start) if body.start else end - DAY_MS
     if start >= end:
         raise _fault("start", "must be before end")
     return history.Span(body.devices, start, end)
+
+
+def _length(since: str) -> int:
+    try:
+        return duration(since)
+    except ValueError as unusable:
+        raise _fault("since", str(unusable)) from None
 
 
 def _fault(path: str, reason: str) -> BadContent:

@@ -483,6 +483,7 @@ def test_a_backtest_fires_as_the_rule_did(world, api, device, series):
         ({"rule": "a", "document": {}}, "rule"),
         ({"document": {"id": "a"}}, "document.when"),
         ({"rule": "hot", "since": "7d", "start": "2026-01-01T00:00:00Z"}, "since"),
+        ({"rule": "hot", "since": "367d"}, "since"),
         ({"rule": "hot", "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "start"),
     ],
 )
