@@ -1,0 +1,53 @@
+"""Who is to have what, given who lives: what a successor takes over, and what the leader moves. Pure. (D4, W8)
+
+All gateways work out the same from the same log. Where their views differ for a moment, the map takes one proposal.
+"""
+
+from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
+from fieldloom_gateway.cluster.partitions.placement import Move, Strategy, moves, place
+from fieldloom_gateway.cluster.partitions.view import View
+
+TRANSFERS = 32
+"""Partitions that are handed over at a time: while one is, nobody acts for its devices."""
+
+
+def candidates(view: View, now: float) -> set[str]:
+    """Return the gateways that may have partitions: who lives and does not drain; if all drain, who lives."""
+    living = view.living(now)
+    return {name for name, renewal in living.items() if not renewal.is_draining} or set(living)
+
+
+def claims(view: View, gateway: str, strategy: Strategy, now: float) -> list[int]:
+    """Return the partitions that a gateway is to take over, from the dead or from nobody, in their order."""
+    silent = view.silent(now)
+    if not silent:
+        return []
+    target = _target(view, strategy, now)
+    return [at for at in silent if target.get(at) == gateway and _owner(view, at) != gateway]
+
+
+def transfers(view: View, strategy: Strategy, now: float) -> list[Move]:
+    """Return the moves to order now: between gateways that live, and no more than may be under way at a time."""
+    living, able = view.living(now), candidates(view, now)
+    target = _target(view, strategy, now)
+    owners = {at: found.owner for at in target if (found := view.assignment(at)) and found.owner in living}
+    named = {at: heir.gateway for at in owners if (heir := view.heir(at)) and heir.gateway in able}
+    wanted = [one for one in moves(owners, target) if one.partition not in named]
+    return wanted[: max(0, TRANSFERS - len(named))]
+
+
+def _target(view: View, strategy: Strategy, now: float) -> dict[int, str]:
+    """Return who is to have what; what is on its way to an heir that lives counts as its own."""
+    able = candidates(view, now)
+    owners = {}
+    for partition in range(PARTITIONS):
+        heir = view.heir(partition)
+        owner = heir.gateway if heir is not None and heir.gateway in able else _owner(view, partition)
+        if owner is not None:
+            owners[partition] = owner
+    return place(strategy, owners, able)
+
+
+def _owner(view: View, partition: int) -> str | None:
+    found = view.assignment(partition)
+    return None if found is None else found.owner
