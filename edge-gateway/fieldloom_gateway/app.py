@@ -34,6 +34,8 @@ from fieldloom_gateway.automation.workflows.routes import add_workflows
 from fieldloom_gateway.automation.workflows.runtime import Runtime
 from fieldloom_gateway.automation.workflows.service import Followed
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.node import Node
+from fieldloom_gateway.cluster.routes import add_cluster
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import Store as SharedStore
 from fieldloom_gateway.dead_letters import add_dead_letters
@@ -97,6 +99,7 @@ class Gateway:
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))
         self._store.commit(self._automation.take_workflows, folder.workflows_of(data))
+        self._node = Node(settings.id, data, settings.cluster)
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
@@ -148,6 +151,8 @@ class Gateway:
         ordered: list[parts.Part] = [
             ("disk", self._disk()),
             ("shared", self._share()),
+            ("consensus", self._node.joined()),
+            ("cluster", parts.Background("cluster", self._node.run, stop)),
             ("ingest", parts.Background("ingest", self._ingest.run, stop)),
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
             ("uplink", parts.Background("uplink", self._uplink.run, stop)),
@@ -183,6 +188,7 @@ class Gateway:
             "workflows": self._workflows.status(),
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
+            "cluster": self._node.status(),
             "adapters": [adapter.shown() for adapter in self._adapters],
         }
 
@@ -354,6 +360,7 @@ class Gateway:
         add_dead_letters(app, token, self._store, self._in_store, unix_ms)
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
+        add_cluster(app, token, self._node)
         add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
         add_workflows(app, token, self._automation, self._workflows, self._data, self._commit, unix_ms)
         for adapter in self._adapters:

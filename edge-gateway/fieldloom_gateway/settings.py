@@ -14,6 +14,23 @@ FILE = "gateway.json"
 Policy = Literal["refuse", "oldest", "lowest_priority"]
 
 
+class ClusterSettings(BaseModel):
+    """A gateway's place among those of its site."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str = Field(description="HOST:PORT where this gateway listens for its peers, and they reach it.")
+    members: dict[str, str] = Field(
+        default={}, description="The others that begin the cluster, name to HOST:PORT; later the cluster itself knows."
+    )
+    secret: Path = Field(
+        description="A file with what all members share, 32 bytes at least, readable by its owner alone."
+    )
+    strategy: Literal["balanced", "consistent_hash"] = Field(
+        default="balanced", description="How partitions are shared; the same at every member."
+    )
+
+
 class Settings(BaseModel):
     """Everything that a gateway has to be told."""
 
@@ -66,6 +83,9 @@ class Settings(BaseModel):
     mdns: bool = Field(
         default=False,
         description="Whether the gateway announces itself by multicast DNS, on the network of mqtt_host alone.",
+    )
+    cluster: ClusterSettings | None = Field(
+        default=None, description="The gateways with which this one shares a site; by default it is alone."
     )
 
     @field_validator("id")

@@ -104,4 +104,24 @@ class _Metrics(Collector):
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]
-        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges]
+        shared = now["cluster"]["partitions"]
+        partitions = [] if shared is None else _partitions(shared)
+        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges, *partitions]
+
+
+def _partitions(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:
+    """Return what is measured of this gateway's partitions. (D4)"""
+    states = GaugeMetricFamily("fieldloom_gateway_partitions", "Partitions by their state here.", labels=["state"])
+    for state in ("owned", "active", "loading", "transferring", "read_only"):
+        states.add_metric([state], now[state])
+    events = CounterMetricFamily(
+        "fieldloom_gateway_partition_events", "What happened to leases and assignments.", labels=["what"]
+    )
+    for what in ("rebalances", "moves", "takeovers", "transfers", "loads", "load_failures", "refused", "missed"):
+        events.add_metric([what], now[what])
+    seconds = CounterMetricFamily(
+        "fieldloom_gateway_partition_seconds", "Time that loads and transfers took.", labels=["what"]
+    )
+    seconds.add_metric(["load"], now["load_s"])
+    seconds.add_metric(["transfer"], now["transfer_s"])
+    return [states, events, seconds]

@@ -91,6 +91,10 @@ class Partitions:
         living = sorted(self._lease.view.living(self._steady()))
         return replicas(partition, self.owner(partition), living, REPLICAS)
 
+    def shown(self) -> list[dict[str, Any]]:
+        """Return all partitions: the state of each here, its owner, and who is next."""
+        return [{"partition": at, "state": self.state(at), "replicas": self.replicas(at)} for at in range(PARTITIONS)]
+
     def drain(self) -> None:
         """Give away all that this gateway has to others that live, and take nothing any more."""
         self._lease.is_draining = True
