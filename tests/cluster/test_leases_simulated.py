@@ -8,6 +8,7 @@ from cluster.leases import QUIET, Faults, Site
 from fieldloom_gateway.cluster.partitions import view
 from fieldloom_gateway.cluster.partitions.lease import LEASE_S, Held, Lease
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
+from fieldloom_gateway.cluster.partitions.placement import place
 from fieldloom_gateway.cluster.partitions.records import lease_key
 
 NAMES = ("gw.a", "gw.b", "gw.c")
@@ -118,3 +119,19 @@ def test_a_wait_that_is_too_short_is_found(monkeypatch):
     monkeypatch.setattr(view, "WAIT_S", LEASE_S / 2)
     with pytest.raises(AssertionError):
         Site(0, NAMES, faults=Faults(killed=0, paused=0.3, lag=0.2)).run(20)
+
+
+def test_what_gateways_leave_to_each_other_is_taken_all_the_same():
+    """They were told different strategies: each is sure that it is the other's turn, for some partitions."""
+    site = Site(4, NAMES[1:], faults=QUIET)
+    (more, _), (less, _) = Counter(place("consistent_hash", {}, NAMES[1:]).values()).most_common()
+    strategies = {more: "balanced", less: "consistent_hash"}
+    work = site.work
+
+    def work_by_its_own(gateway):
+        site.strategy = strategies[gateway.name]
+        work(gateway)
+
+    site.work = work_by_its_own
+    site.run(15)
+    assert len(site.acting()) == PARTITIONS

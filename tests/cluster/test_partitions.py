@@ -19,7 +19,8 @@ from fieldloom_gateway.cluster.partitions.partition import PARTITIONS, partition
 from fieldloom_gateway.cluster.partitions.records import guard
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
 from fieldloom_gateway.cluster.partitions.service import Partitions
-from fieldloom_gateway.cluster.state.commands import Done, Set
+from fieldloom_gateway.cluster.state import limits
+from fieldloom_gateway.cluster.state.commands import Delete, Done, Set
 
 NAMES = ("gw.a", "gw.b", "gw.c")
 ALL = range(PARTITIONS)
@@ -216,3 +217,21 @@ async def test_a_move_is_made_once_asked_for_and_one_that_can_not_be_is_refused(
             await partitions.move(256, "gw.b")
         with pytest.raises(Rejected, match=r"'gw\.x' is no gateway that takes part now"):
             await partitions.move(1, "gw.x")
+
+
+async def test_a_map_without_room_stops_nothing_and_room_is_used_once_there_is_some(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ENTRIES", PARTITIONS + 10)
+    fillers = [f"filler/{at:03}" for at in range(PARTITIONS)]
+    halves = fillers[::2], fillers[1::2]
+    async with Replicas(tmp_path, random.Random(1), grace_s=0.0) as cluster:
+        members = Members(cluster)
+        member = await members.start("gw.a")
+        store = member.tenant.store
+        for half in halves:
+            await store.transaction([], [Set(key, b"") for key in half])
+        await members.until(lambda: member.partitions.status()["missed"] > 0)
+        assert member.active() == set()
+        for half in halves:
+            await store.transaction([], [Delete(key) for key in half])
+        await members.until(lambda: len(member.active()) == PARTITIONS)
+        await member.stop()

@@ -5,10 +5,12 @@ All gateways work out the same from the same log. Where their views differ for a
 
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.partitions.placement import Move, Strategy, moves, place
-from fieldloom_gateway.cluster.partitions.view import View
+from fieldloom_gateway.cluster.partitions.view import WAIT_S, View
 
 TRANSFERS = 32
 """Partitions that are handed over at a time: while one is, nobody acts for its devices."""
+
+ABANDONED_S = 3 * WAIT_S
 
 
 def candidates(view: View, now: float) -> set[str]:
@@ -18,16 +20,24 @@ def candidates(view: View, now: float) -> set[str]:
 
 
 def claims(view: View, gateway: str, strategy: Strategy, now: float) -> list[int]:
-    """Return the partitions that a gateway is to take over, from the dead or from nobody, in their order."""
+    """Return the partitions that a gateway is to take over, from the dead or from nobody, in their order.
+
+    What the others leave to each other for long is anybody's, as where their strategies differ.
+    """
     silent = view.silent(now)
     if not silent:
         return []
-    target = _target(view, strategy, now)
-    return [at for at in silent if target.get(at) == gateway and _owner(view, at) != gateway]
+    target, others = _target(view, strategy, now), [at for at in silent if _owner(view, at) != gateway]
+    mine = [at for at in others if target.get(at) == gateway]
+    if mine or gateway not in candidates(view, now):
+        return mine
+    return [at for at in others if view.since_seen(at, now) >= ABANDONED_S]
 
 
 def transfers(view: View, strategy: Strategy, now: float) -> list[Move]:
     """Return the moves to order now: between gateways that live, and no more than may be under way at a time."""
+    if not view.is_settled(now):
+        return []
     living, able = view.living(now), candidates(view, now)
     target = _target(view, strategy, now)
     owners = {at: found.owner for at in target if (found := view.assignment(at)) and found.owner in living}

@@ -73,9 +73,13 @@ class Lease:
     def in_lease(self, partition: int, now: float) -> bool:
         """Whether this gateway owns a partition and holds the lease for this very assignment."""
         version = self.version(partition)
-        if version is None or now - self._held.at >= LEASE_S:
+        if version is None or not self.is_held(now):
             return False
         return version in (self._held.versions.get(partition), self._held.number)
+
+    def is_held(self, now: float) -> bool:
+        """Whether this gateway's last renewal still holds, whatever it owns."""
+        return now - self._held.at < LEASE_S
 
     def acts(self, partition: int, now: float) -> bool:
         """Whether this gateway may act for a partition: in lease, and not about to let go."""

@@ -70,7 +70,7 @@ class Partitions:
             tasks.create_task(self._balance(), name="partitions-balance")
 
     def owns(self, device: str) -> bool:
-        """Whether this gateway acts for a device at this moment."""
+        """Whether this gateway acts for a device at this moment; may be asked from any thread."""
         return self.state(partition_of(device)) == "active"
 
     def version(self, partition: int) -> int | None:
@@ -136,7 +136,7 @@ class Partitions:
             "loading": states["loading"],
             "transferring": states["transferring"],
             "read_only": states["read_only"],
-            "has_lease": any(self._lease.in_lease(at, self._steady()) for at in range(PARTITIONS)),
+            "has_lease": self._lease.is_held(self._steady()),
             "gateways": sorted(self._lease.view.living(self._steady())),
             "rebalances": self.counts["rebalances"],
             "moves": self.counts["moves"],
@@ -189,7 +189,7 @@ class Partitions:
     async def _propose(self, proposal: Transaction) -> None:
         try:
             outcome = await self._store.transaction(proposal.compares, proposal.operations, GIVE_UP_S)
-        except (NoLeader, Unknown) as error:
+        except (NoLeader, Unknown, Rejected) as error:  # rejected where the map is full
             self.counts["missed"] += 1
             log.warning("lease_proposal_missed", reason=str(error))
             return
@@ -207,7 +207,7 @@ class Partitions:
                 continue
             wanted = transfers(self._lease.view, self._strategy, self._steady())
             if wanted:
-                with suppress(NoLeader, Unknown):  # by the next look, or the next leader
+                with suppress(NoLeader, Unknown, Rejected):  # by the next look, or the next leader
                     await self._name_heirs(wanted)
                     self.counts["rebalances"] += 1
 

@@ -92,6 +92,10 @@ class View:
         """Return the partitions of which nothing was heard for as long as a successor waits, in their order."""
         return [at for at in range(PARTITIONS) if self.since_seen(at, now) >= WAIT_S]
 
+    def is_settled(self, now: float) -> bool:
+        """Whether this gateway has run for long enough to know who is dead."""
+        return now - self._started >= WAIT_S
+
     def living(self, now: float) -> dict[str, Renewal]:
         """Return the gateways that have renewed lately, with their last renewals."""
         return {name: one.renewal for name, one in self._renewed.items() if one.renewal and now - one.at < WAIT_S}

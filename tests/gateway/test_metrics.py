@@ -1,0 +1,41 @@
+"""What a gateway measures of its partitions, as Prometheus reads it. (D4)"""
+
+from fastapi.testclient import TestClient
+
+from fieldloom_gateway.status import status_app
+
+PARTITIONS = {
+    **dict.fromkeys(("owned", "active", "loading", "transferring", "read_only"), 7),
+    **dict.fromkeys(
+        ("rebalances", "moves", "takeovers", "transfers", "loads", "load_failures", "refused", "missed"), 3
+    ),
+    "load_s": 1.5,
+    "transfer_s": 2.5,
+}
+
+
+def scraped(partitions):
+    counted = dict.fromkeys(("events", "firings", "late", "amendments", "shadow", "rules"), 0)
+    snapshot = {
+        "ingest": {},
+        "adapters": [],
+        "releases": {},
+        "transformers": {"stages": {}},
+        "rules": {**counted, "effects": []},
+        "outbox": {"bytes": 0, "records": 0},
+        "dead_letters": 0,
+        "cloud_connected": False,
+        "cluster": {"partitions": partitions},
+    }
+    return TestClient(status_app(lambda: snapshot, list)).get("/metrics").text
+
+
+def test_partitions_are_told_by_state_with_what_happened_and_how_long_it_took():
+    told = scraped(PARTITIONS)
+    assert 'fieldloom_gateway_partitions{state="active"} 7.0' in told
+    assert 'fieldloom_gateway_partition_events_total{what="rebalances"} 3.0' in told
+    assert 'fieldloom_gateway_partition_seconds_total{what="transfer"} 2.5' in told
+
+
+def test_a_gateway_that_is_alone_tells_of_none():
+    assert "fieldloom_gateway_partition" not in scraped(None)
