@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from cluster.commands import Client
-from fieldloom_gateway.cluster.partitions.lease import LEASE_S, Lease
+from fieldloom_gateway.cluster.partitions.lease import LEASE_S, RENEW_S, Lease
 from fieldloom_gateway.cluster.partitions.records import Heir, encode, guard, heir_key
 from fieldloom_gateway.cluster.partitions.view import WAIT_S
 from fieldloom_gateway.cluster.state.commands import Done, Set, Unmet
@@ -86,6 +86,14 @@ def test_a_successor_takes_what_was_silent_and_nothing_that_was_renewed_meanwhil
     shared.apply(second, 2.6)
     assert 0 not in second.view.silent(2.6 + WAIT_S - 0.1)
     assert isinstance(shared.decide(second.take([0, 1], 5.1)), Done)
+
+
+def test_takes_that_are_refused_put_off_no_renewal(shared, first):
+    for at in range(3, 9):
+        first.take([at], at / 10)
+    assert first.is_due(RENEW_S)
+    assert isinstance(shared.decide(first.renew(RENEW_S)), Done)
+    assert not first.is_due(2 * RENEW_S - 0.1)
 
 
 def test_of_two_successors_one_takes(shared, first):

@@ -22,6 +22,7 @@ def scraped(partitions):
         "releases": {},
         "transformers": {"stages": {}},
         "rules": {**counted, "effects": []},
+        "workflows": {"counts": {}, "active": 0, "queue": 0},
         "outbox": {"bytes": 0, "records": 0},
         "dead_letters": 0,
         "cloud_connected": False,

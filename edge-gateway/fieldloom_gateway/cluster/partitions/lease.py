@@ -48,6 +48,8 @@ class Lease:
         self._gateway = gateway
         self._new_attempt = new_attempt
         self._asked: Asked | None = None
+        self._renewed = now - RENEW_S
+        """When RENEW was proposed last; a TAKE that is refused puts off no renewal."""
         self._held = Held(0, now - LEASE_S, {})
         self._leaving: dict[int, int] = {}
 
@@ -105,10 +107,11 @@ class Lease:
 
     def next_due(self, now: float) -> float:
         """Return in how many s it is time to renew, 0 if it is now."""
-        return 0.0 if self._asked is None else max(0.0, self._asked.at + RENEW_S - now)
+        return max(0.0, max(self._renewed, self._held.at) + RENEW_S - now)
 
     def renew(self, now: float) -> Transaction:
         """Return RENEW: the owner keeps its lease, by the renewal that it was made on."""
+        self._renewed = now
         return Transaction((self._newest(),), (self._ask(now),))
 
     def take(self, partitions: Sequence[int], now: float) -> Transaction:

@@ -13,7 +13,7 @@ import structlog
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import Consensus, NoLeader, Unknown
 from fieldloom_gateway.cluster.partitions.balancer import claims, transfers
-from fieldloom_gateway.cluster.partitions.lease import AT_ONCE, Lease
+from fieldloom_gateway.cluster.partitions.lease import AT_ONCE, RENEW_S, Lease
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS, partition_of
 from fieldloom_gateway.cluster.partitions.placement import Move, Strategy
 from fieldloom_gateway.cluster.partitions.records import PREFIX, Heir, encode, guard, heir_key
@@ -189,9 +189,12 @@ class Partitions:
     async def _propose(self, proposal: Transaction) -> None:
         try:
             outcome = await self._store.transaction(proposal.compares, proposal.operations, GIVE_UP_S)
-        except (NoLeader, Unknown, Rejected) as error:  # rejected where the map is full
-            self.counts["missed"] += 1
-            log.warning("lease_proposal_missed", reason=str(error))
+        except (NoLeader, Unknown) as error:
+            self._miss(error)
+            return
+        except Rejected as error:  # the map is full: not again at once
+            self._miss(error)
+            await asyncio.sleep(RENEW_S)
             return
         if not isinstance(outcome, Done):
             self.counts["refused"] += 1
@@ -199,6 +202,10 @@ class Partitions:
             return
         while self._lease.view.index < outcome.index:
             await self._wait(LOOK_S)
+
+    def _miss(self, error: Exception) -> None:
+        self.counts["missed"] += 1
+        log.warning("lease_proposal_missed", reason=str(error))
 
     async def _balance(self) -> None:
         while True:
