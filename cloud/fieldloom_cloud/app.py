@@ -73,6 +73,12 @@ from fieldloom_cloud.updates.routes import router as updates
 from fieldloom_cloud.workers.leases import AllSlots, Leases, Slots, Work
 from fieldloom_cloud.workers.routes import router as workers
 from fieldloom_cloud.workers.service import Candidate
+from fieldloom_cloud.workflows.asking import telemetry as ask_series
+from fieldloom_cloud.workflows.hearing import Hearing
+from fieldloom_cloud.workflows.instance_routes import router as instances
+from fieldloom_cloud.workflows.kinds import START, TELEMETRY
+from fieldloom_cloud.workflows.routes import router as workflows
+from fieldloom_cloud.workflows.worker import WorkflowWorker, clock
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
@@ -131,7 +137,7 @@ def interface() -> FastAPI:
     proofs = (certificates, claims, credentials, revocation)
     kept = (telemetry, downsampling, completeness, ingest)
     fleet = (*registered, *proofs, *kept, commands, twins, releases, updates)
-    automation = (backtest, rules, alarms)
+    automation = (backtest, rules, alarms, workflows, instances)
     for router in (tokens, sessions, audit, workers, *fleet, *automation, live, health, published):
         app.include_router(router)
     return app
@@ -156,8 +162,13 @@ async def serve(data: Path, changed: Mapping[str, int] | None = None) -> None:
     ring: Ring = (lambda name: bells[name]()) if shared is None else shared.neighbours.ring
     runtime = Runtime(database, slots)
     judge = runtime if shared is None else Inbox(partial(ring, JUDGING))
-    worker = Worker(open_broker(data, settings), database, taking, authority, judge, slots)
-    performer = Performer(database, runtime, partial(ring, DOWNLINK), calls(data), days=settings.rule_days)
+    outgoing = calls(data)
+    workflow_worker = WorkflowWorker(database, {**outgoing, TELEMETRY: ask_series(series)})
+    workflow_worker.wake_downlink = partial(ring, DOWNLINK)
+    hearing = Hearing(judge, workflow_worker.definitions, workflow_worker.wake, clock)
+    worker = Worker(open_broker(data, settings), database, taking, authority, hearing, slots)
+    calling = {**outgoing, START: workflow_worker.start}
+    performer = Performer(database, runtime, partial(ring, DOWNLINK), calling, days=settings.rule_days)
     judging = Judging(database, runtime)
     enforcement = open_enforcement(data, settings.identity, settings.local_port, database, authority)
     maintenance = Maintenance(database, series)
@@ -165,6 +176,7 @@ async def serve(data: Path, changed: Mapping[str, int] | None = None) -> None:
     bells[JUDGING] = judging.wake
     counted = Counted(worker, slots, runtime, maintenance)
     app = create_app(database, authority, hub, counted, ring, load_root(settings.release_root))
+    app.state.workflows = workflow_worker
     refusals: Refusals = app.state.refusals
     keeper = Keeper(database, refusals, settings.audit_days)
     stop = parts.stop_on_signals()
@@ -186,6 +198,7 @@ async def serve(data: Path, changed: Mapping[str, int] | None = None) -> None:
         background("downlink", worker.downlink.run),
         background("pieces", worker.pieces.run),
         led("rules", performer.run),
+        background("workflows", workflow_worker.run),
         background("registry-events", Publisher(database).run),
         background("statistics", partial(keep_statistics, database)),
         led("escalation", partial(keep_escalating, database, notify)),

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from sqlalchemy import Function, create_engine, event, func, inspect, select, text
+from sqlalchemy import Function, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -97,6 +97,11 @@ def insert(session: AsyncSession, table: type[Base]) -> Any:
     return (sqlite if is_sqlite(session) else postgresql).insert(table)
 
 
+def table_of(model: type[Base]) -> Table:
+    """Return a model's table, for statements that are to be done without looking for objects of it."""
+    return cast("Table", model.__table__)
+
+
 def is_sqlite(session: AsyncSession) -> bool:
     """Whether a session's database is SQLite; else it is PostgreSQL."""
     return session.get_bind().dialect.name == "sqlite"
@@ -131,6 +136,11 @@ class Database:
             self.event_left.set()
         if self.tell is not None:
             self.tell(announced(session))
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file; else it is PostgreSQL."""
+        return self._file is not None
 
     async def lock(self, worker: int | None) -> None:
         """Keep other clouds off a PostgreSQL database until `close`: they would have another CA, and other telemetry.

@@ -1,4 +1,4 @@
-"""`fieldloom workflow`: what is done step by step, worked out here by the engine that runs it. (W1, W3, W4)"""
+"""`fieldloom workflow`: what is done step by step, from a file to the fleet. (W1, W3 to W5, W7)"""
 
 import json
 import time
@@ -8,17 +8,34 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldloom_cli import definition_file
+from fieldloom_cli import definition_file, workflow_server
 from fieldloom_cli.definition_file import end_by_faults, placed
 from fieldloom_cli.options import Json
 from fieldloom_cli.output import show_json, show_table
 
 TIMES = 5
 
-app = typer.Typer(no_args_is_help=True, help="Workflows: check and draw them.")
+app = typer.Typer(no_args_is_help=True, help="Workflows: check, draw, deploy and see them at work.")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A workflow, YAML or JSON.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflows, a file each, YAML or JSON.")]
+
+
+app.command(epilog="Example: fieldloom workflow deploy workflows/*.yaml")(workflow_server.deploy)
+app.command("list", epilog="Example: fieldloom workflow list nightly-flush --status waiting")(
+    workflow_server.list_workflows
+)
+app.command(epilog="Example: fieldloom workflow start nightly-flush --device pump-1 --set litres=30 --wait 60")(
+    workflow_server.start
+)
+app.command(epilog="Example: fieldloom workflow show nightly-flush")(workflow_server.show)
+app.command(epilog="Example: fieldloom workflow terminate 7c0e --reason 'the valve is open by hand'")(
+    workflow_server.terminate
+)
+app.command(epilog="Example: fieldloom workflow signal 7c0e approved --set by=Ann")(workflow_server.signal)
+app.command(epilog="Example: fieldloom workflow retry 7c0e --state flush --set litres=10")(workflow_server.retry)
+app.command(epilog="Example: fieldloom workflow check nightly-flush-2.yaml")(workflow_server.check)
+app.command(epilog="Example: fieldloom workflow undeploy nightly-flush --version 1.0.0")(workflow_server.undeploy)
 
 
 class Format(StrEnum):

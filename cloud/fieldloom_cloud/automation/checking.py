@@ -11,8 +11,6 @@ from fieldloom_engine import rules
 from fieldloom_engine.definitions import Fault, Path, shown
 from fieldloom_engine.rules.templates import is_template
 
-KINDS = {name: kind for name, kind in rules.KINDS.items() if name != "start_workflow"}
-"""What actions a rule may have: there are no workflows yet."""
 Mode = Literal["active", "shadow"]
 SHADOW = "shadow"
 RESERVED = ("backtest", "explain", "schema", "validate")
@@ -30,7 +28,7 @@ class Warned(NamedTuple):
 def checked(document: object) -> rules.Rule:
     """Return the rule of a document whose own cases pass. Raises BadContent with each fault and its path."""
     try:
-        rule = rules.parse(document, KINDS)
+        rule = rules.parse(document)
     except rules.InvalidRule as error:
         raise refused(error.faults) from None
     faults = [*_misplaced(rule), *(Fault(("cases",), str(failure)) for failure in rules.check(rule))]
@@ -100,13 +98,14 @@ def _targets(action: rules.Action) -> list[str]:
 
 
 def _misplaced(rule: rules.Rule) -> Iterator[Fault]:
-    """Give those actions that the cloud can't do, where the rule may run in the cloud."""
-    if rule.placement == "edge":
-        return
+    """Give those actions that can't be done where the rule may run."""
     for part, actions in (("do", rule.do), ("otherwise", rule.otherwise)):
         for at, action in enumerate(actions):
-            if action.kind == "publish":
+            if action.kind == "publish" and rule.placement != "edge":
                 reason = "the cloud has no topics of devices: give the rule `placement: edge`"
+                yield Fault((part, at, action.kind), reason)
+            if action.kind == "start_workflow" and rule.placement != "cloud":
+                reason = "no gateway runs workflows yet: give the rule `placement: cloud`"
                 yield Fault((part, at, action.kind), reason)
 
 
@@ -118,6 +117,6 @@ def parsed(document: dict[str, Any]) -> rules.Rule | None:
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> rules.Rule | None:
     try:
-        return rules.parse(json.loads(text), KINDS)
+        return rules.parse(json.loads(text))
     except rules.InvalidRule:
         return None

@@ -1,6 +1,7 @@
 """How the cloud performs what rules ask for and SQL can do, kind by kind, in the transaction of its outcome. (E3)"""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import structlog
@@ -58,11 +59,18 @@ Perform = Callable[[AsyncSession, Asked, int], Awaitable[Any]]
 """Performs an effect in a transaction at a time (Unix ms), and returns its result. Raises NotPerformed."""
 
 
-async def perform(session: AsyncSession, effect: Asked, now: int) -> Any:
-    """Perform an effect of one of `IN_SQL`. Raises NotPerformed."""
-    trail.begin(session, Origin(actor=effect.rule, action=f"rule.{effect.kind}"))
-    try:
+async def perform(session: AsyncSession, effect: Asked, now: int, asks: str = "rule") -> Any:
+    """Perform an effect of one of `IN_SQL`, of which a rule or a workflow asks. Raises NotPerformed."""
+    trail.begin(session, Origin(actor=effect.rule, action=f"{asks}.{effect.kind}"))
+    with refusals():
         return await IN_SQL[effect.kind](session, effect, now)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Make what the cloud refuses an effect that is not performed. Raises NotPerformed."""
+    try:
+        yield
     except TooManyRequests as error:
         raise NotPerformed(error.detail, is_final=False) from None
     except Problem as error:

@@ -35,7 +35,7 @@ async def list_rules(
 @router.get("/rules/schema")
 async def rule_schema(_: Viewer) -> dict[str, Any]:
     """Return the JSON Schema of a rule's file."""
-    return rules.schema(checking.KINDS)
+    return rules.schema()
 
 
 @router.post("/rules/validate")

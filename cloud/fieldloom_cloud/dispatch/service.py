@@ -171,6 +171,24 @@ def _empty(row: DownRecord) -> None:
     row.kind, row.body, row.command = WITHDRAWN, encode(Withdrawn()), None
 
 
+async def withdraw_commands(session: AsyncSession, ids: list[str], reason: str) -> None:
+    """Let those of some commands expire that no gateway has acknowledged."""
+    query = select(Command).where(Command.id.in_(ids), Command.status == commands.PENDING)
+    rows = list(await session.scalars(query))
+    for row in rows:
+        row.status, row.error = commands.EXPIRED, reason
+        _announce(session, row)
+    ended = [row.id for row in rows]
+    for record in await session.scalars(select(DownRecord).where(DownRecord.command.in_(ended))):
+        _empty(record)
+
+
+async def outcomes(session: AsyncSession, ids: list[str]) -> dict[str, Command]:
+    """Return by id what has become of commands so far."""
+    query = select(Command).where(Command.id.in_(ids)).execution_options(populate_existing=True)
+    return {row.id: row for row in await session.scalars(query)}
+
+
 async def waiting(session: AsyncSession, is_ours: Callable[[str], bool]) -> list[Waiting]:
     """Return all that those gateways which are ours have not acknowledged, in order."""
     gateways = [one for one in await session.scalars(select(DownRecord.gateway).distinct()) if is_ours(one)]

@@ -71,7 +71,20 @@ class AlarmMoved(BaseModel):
     muted: bool
 
 
-Told = Ready | Lagged | TelemetryStored | EventStored | PresenceChanged | CommandMoved | DeadLetterKept | AlarmMoved
+class InstanceMoved(BaseModel):
+    kind: Literal["instance"]
+    device: str = Field(description="Empty where it is about none.")
+    ts: str
+    id: str
+    workflow: str
+    version: str
+    status: str
+    states: list[str] = Field(description="Where it is, each by its path in the definition.")
+
+
+Stored = TelemetryStored | EventStored | DeadLetterKept
+Moved = PresenceChanged | CommandMoved | AlarmMoved | InstanceMoved
+Told = Ready | Lagged | Stored | Moved
 
 
 class StreamEvent(RootModel[Annotated[Told, Field(discriminator="kind")]]):

@@ -21,6 +21,7 @@ from fieldloom_cloud.timeseries import models as timeseries
 from fieldloom_cloud.trail import models as trail
 from fieldloom_cloud.twins import models as twins
 from fieldloom_cloud.workers import models as workers
+from fieldloom_cloud.workflows import models as workflows
 
 # Importing a capability's models is what makes its tables known.
 TABLES_OF = (
@@ -41,6 +42,7 @@ TABLES_OF = (
     trail,
     twins,
     workers,
+    workflows,
 )
 
 engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "")

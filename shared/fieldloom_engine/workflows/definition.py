@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.plain import plain
 from fieldloom_engine.definitions import Fault, faults_of
-from fieldloom_engine.rules import action_list, actions
+from fieldloom_engine.rules import action_list
 from fieldloom_engine.rules.actions import DEVICE, Kind
 from fieldloom_engine.rules.definition import MAX_DEPTH
 from fieldloom_engine.workflows import checks, documents
 from fieldloom_engine.workflows.checks import Check
 from fieldloom_engine.workflows.documents import ENGINE
+from fieldloom_engine.workflows.kinds import KINDS
 from fieldloom_engine.workflows.model import (
     Awaited,
     Choice,
@@ -51,7 +52,7 @@ class InvalidWorkflow(Exception):  # noqa: N818 - it reads as what happened
         self.faults = faults
 
 
-def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS, further: Iterable[Check] = ()) -> Workflow:
+def parse(document: object, kinds: Mapping[str, Kind] = KINDS, further: Iterable[Check] = ()) -> Workflow:
     """Return a workflow; `kinds` are the actions that the tier knows. Raises InvalidWorkflow with every fault.
 
     `further` are rules of the tier's own, held against what is well-formed else.
@@ -78,7 +79,7 @@ def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS, further: 
     return workflow
 
 
-def schema(kinds: Mapping[str, Kind] = actions.KINDS) -> dict[str, Any]:
+def schema(kinds: Mapping[str, Kind] = KINDS) -> dict[str, Any]:
     """Return the JSON Schema of a workflow's file."""
     model = documents.model(tuple(sorted(kinds.items())))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}

@@ -165,13 +165,13 @@ class ReadyEvent:
 
     def key(self, known: Known) -> str | None:
         """Return what correlates: what the property of an event, or its source, has to be. Raises StateFailed."""
-        return None if self._value is None else _written(self._value.filled(known))
+        return None if self._value is None else written(self._value.filled(known))
 
     def matches(self, event: Event, key: str | None) -> bool:
         """Whether an event of the type, whichever it correlates to, ends the wait."""
         if key is not None:
             found = event.source if self._read is None else self._read(event.data)
-            if found is None or _written(found) != key:
+            if found is None or written(found) != key:
                 return False
         return self.holds(event)
 
@@ -249,6 +249,6 @@ def _read(read: Callable[[Any], int], told: Any) -> int:
         raise StateFailed(TEMPLATE, f"{shortened(told)} {error}") from error
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return a value as a text, texts as they are."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

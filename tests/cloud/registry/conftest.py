@@ -16,6 +16,7 @@ from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.pki.authority import Authority
 from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.workers.leases import AllSlots
+from fieldloom_cloud.workflows.worker import WorkflowWorker
 
 
 class Served:
@@ -32,6 +33,7 @@ class Served:
         self.app.state.rules = Runtime(database, AllSlots())
         self.app.state.wake_rules = self.app.state.rules.refresh
         self.app.state.slots = AllSlots()
+        self.app.state.workflows = WorkflowWorker(database, {})
         self.app.router.lifespan_context = self._running
         self.client = TestClient(self.app, base_url="http://cloud/api/v1")
 

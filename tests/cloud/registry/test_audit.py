@@ -25,7 +25,11 @@ from fieldloom_runtime.records import Discovered
 from fixtures.releases import release, zipped
 
 READS = ("get", "head", "options")
-QUESTIONS = {("POST", f"/api/v1/rules/{verb}") for verb in ("validate", "explain", "backtest")}  # change nothing
+QUESTIONS = {  # change nothing
+    *(("POST", f"/api/v1/rules/{verb}") for verb in ("validate", "explain", "backtest")),
+    ("POST", "/api/v1/workflows/validate"),
+    ("POST", "/api/v1/workflows/{workflow_id}/check"),
+}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ZIP = {"Content-Type": "application/zip"}
 
@@ -95,8 +99,24 @@ def log_in(served, api):
 
 
 RULE = {"id": "r-1", "when": {"event_type": "tick"}, "do": [{"log": {"message": "tick"}}]}
+FLOW = {
+    "id": "w-1",
+    "initial_state": "wait",
+    "states": {"wait": {"type": "wait", "event": {"type": "go", "any_source": True}}},
+}
 HOURLY = {"source": "t", "aggregate": "sum", "window": "1h", "target": "t_1h", "look_back": "1d"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
+
+
+def act(served, api, verb, body, *, ended=False):
+    """Do something with an instance that waits, or has ended."""
+    id_ = api.post("/workflows/w-1/start", json={}).json()["id"]
+    if ended:
+        api.post(f"/instances/{id_}/terminate", json={"reason": "to begin again"})
+    served.client.portal.call(served.app.state.workflows.go_on)
+    return api.post(f"/instances/{id_}/{verb}", json=body)
+
+
 # By route: what calls it, given the routes' client, and what its row is about: kind, object, subject.
 CHANGES = {
     ("POST", "/devices"): (lambda s, a: a.post("/devices", json={"id": "a-1", "site": "default"}), "device a-1 "),
@@ -180,6 +200,24 @@ CHANGES = {
         "rule r-1 ",
     ),
     ("DELETE", "/rules/{rule_id}"): (lambda s, a: a.delete("/rules/r-1"), "rule r-1 "),
+    ("PUT", "/workflows/{workflow_id}"): (
+        lambda s, a: a.put("/workflows/w-1", json={"document": FLOW}),
+        "workflow w-1 ",
+    ),
+    ("POST", "/workflows/{workflow_id}/start"): (
+        lambda s, a: a.post("/workflows/w-1/start", json={}),
+        "instance * ",
+    ),
+    ("POST", "/instances/{instance_id}/signal"): (lambda s, a: act(s, a, "signal", {"type": "go"}), "instance * "),
+    ("POST", "/instances/{instance_id}/terminate"): (
+        lambda s, a: act(s, a, "terminate", {"reason": "a test"}),
+        "instance * ",
+    ),
+    ("POST", "/instances/{instance_id}/retry"): (
+        lambda s, a: act(s, a, "retry", {"state": "wait"}, ended=True),
+        "instance * ",
+    ),
+    ("DELETE", "/workflows/{workflow_id}"): (lambda s, a: a.delete("/workflows/w-1"), "workflow w-1 "),
     ("POST", "/sites"): (lambda s, a: a.post("/sites", json={"id": "s-1"}), "site s-1 "),
     ("PATCH", "/sites/{site_id}"): (lambda s, a: a.patch("/sites/s-1", json={"automatic_entry": True}), "site s-1 "),
     ("POST", "/gateways"): (

@@ -1,0 +1,46 @@
+"""A workflow's document as the cloud takes it. Pure. (W3)"""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from fieldloom_cloud.errors import BadContent
+from fieldloom_cloud.workflows.kinds import CLOUD_KINDS, misplaced
+from fieldloom_engine import workflows
+from fieldloom_engine.definitions import Fault, shown
+
+RESERVED = ("schema", "validate")
+"""No ids of workflows: they are addresses of the interface."""
+
+
+def checked(document: object) -> workflows.Workflow:
+    """Return the workflow of a document. Raises BadContent with each fault and its path."""
+    try:
+        workflow = workflows.parse(document, CLOUD_KINDS, [misplaced, _reserved])
+    except workflows.InvalidWorkflow as error:
+        errors = [{"path": shown(("document", *fault.path)), "reason": fault.reason} for fault in error.faults]
+        raise BadContent("The workflow can't be taken.", errors) from None
+    return workflow
+
+
+def warnings(workflow: workflows.Workflow) -> list[dict[str, str]]:
+    """Return what is allowed and mostly a mistake."""
+    found = workflows.warnings(workflow)
+    return [{"path": shown(("document", *fault.path)), "reason": fault.reason} for fault in found]
+
+
+def parsed(document: dict[str, Any]) -> workflows.Workflow | None:
+    """Return the workflow of a stored document, None when this version's engine does not take it any more."""
+    return _parsed(json.dumps(document))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> workflows.Workflow | None:
+    try:
+        return workflows.parse(json.loads(text), CLOUD_KINDS)
+    except workflows.InvalidWorkflow:
+        return None
+
+
+def _reserved(workflow: workflows.Workflow) -> list[Fault]:
+    return [Fault(("id",), f"must not be one of {', '.join(RESERVED)}")] if workflow.id in RESERVED else []
