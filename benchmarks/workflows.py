@@ -1,4 +1,4 @@
-"""What workflows cost: `workflows.py [--seconds N] [--json]`.
+"""What workflows cost: `workflows.py [--seconds N] [--waiting N] [--json]`, or `--setup` alone.
 
 A thousand instances of a cooling workflow go on in memory, each from the outcome of an action or a deadline to the next
 wait, nothing is stored and nothing is sent. A transition is a state that is entered: two tasks, a choice, a wait and an
@@ -6,9 +6,12 @@ end a run (`transitions_per_s`). Beside it the same with each instance read from
 (`transitions_per_s_checkpointed`), and branches: a map over ten items of a task each (`transitions_per_s_map`). Seconds
 are those of CPU time, since nothing here waits. Then the same workflow at a gateway, see `edge_workflows`: each step is
 on the disk before its effects (`edge_transitions_per_s`), beside plain writes of the map that has the checkpoints.
+
+Then the same through the cloud's worker on disks, beside DBOS and beside bare commits: `workflow_stores.py`.
 """
 
 import argparse
+import asyncio
 import json
 import platform
 import statistics
@@ -17,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 import edge_workflows
+import workflow_stores
 
 from fieldloom_engine.workflows import (
     Answered,
@@ -125,26 +129,34 @@ class Lane:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="for all rounds together; as many for the gateway")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all rounds together")
+    parser.add_argument("--waiting", type=int, default=100_000, help="so many instances wait in SQLite")
     parser.add_argument("--json", action="store_true", help="print the JSON line alone")
+    parser.add_argument("--setup", action="store_true", help="install DBOS in an environment of its own, and end")
     arguments = parser.parse_args()
+    workflow_stores.install()
+    if arguments.setup:
+        return
     lanes = {
         "transitions_per_s": Lane(COOLING, VARIABLES),
         "transitions_per_s_checkpointed": Lane(COOLING, VARIABLES, lambda instance: decode(encode(instance))),
         "transitions_per_s_map": Lane(ROUND, {}),
     }
-    share = arguments.seconds / ROUNDS / len(lanes)
+    share = arguments.seconds / 4 / ROUNDS / len(lanes)
     rounds = [{name: lane.run(share) for name, lane in lanes.items()} for _ in range(ROUNDS)]
-    figures = {name: round(statistics.median(one[name] for one in rounds)) for name in lanes}
-    edge = edge_workflows.measure(COOLING, arguments.seconds)
+    figures: dict[str, float] = {name: round(statistics.median(one[name] for one in rounds)) for name in lanes}
+    edge = edge_workflows.measure(COOLING, arguments.seconds / 4)
     figures |= {name: round(value) for name, value in edge.items()}
+    stored = asyncio.run(workflow_stores.measure(arguments.seconds / 2, arguments.waiting))
+    figures |= stored["figures"]
     ratio = round(edge["edge_transitions_per_s"] / edge["edge_writes_per_s"], 2)
-    ratios = {"edge_transitions_per_s_vs_edge_writes_per_s": ratio}
+    ratios = {"edge_transitions_per_s_vs_edge_writes_per_s": ratio, **stored["ratios"]}
     if not arguments.json:
         for name, value in {**figures, **ratios}.items():
-            print(f"{name:32} {value:>9,}")
+            print(f"{name:44} {value:>9,}")
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    print(json.dumps({"name": "workflows", "figures": figures, "peers": {}, "ratios": ratios, "machine": machine}))
+    told = {"figures": figures, "peers": stored["peers"], "ratios": ratios, "machine": machine}
+    print(json.dumps({"name": "workflows", **told}))
 
 
 if __name__ == "__main__":

@@ -104,9 +104,6 @@ def _misplaced(rule: rules.Rule) -> Iterator[Fault]:
             if action.kind == "publish" and rule.placement != "edge":
                 reason = "the cloud has no topics of devices: give the rule `placement: edge`"
                 yield Fault((part, at, action.kind), reason)
-            if action.kind == "start_workflow" and rule.placement != "cloud":
-                reason = "no gateway runs workflows yet: give the rule `placement: cloud`"
-                yield Fault((part, at, action.kind), reason)
 
 
 def parsed(document: dict[str, Any]) -> rules.Rule | None:

@@ -16,7 +16,7 @@ CLOUD_KINDS = {name: kind for name, kind in KINDS.items() if name != "publish"}
 def misplaced(workflow: Workflow) -> Iterator[Fault]:
     """Give what this cloud can't run."""
     if workflow.placement != "cloud":
-        yield Fault(("placement",), "must be cloud: no gateway runs workflows yet")
+        yield Fault(("placement",), "must be cloud: put one of the edge into the folder of its gateway")
     for number, trigger in enumerate(workflow.triggers):
         if isinstance(trigger.on, OnMessage):
             reason = "the cloud has no topics of devices: let an event of a device start it"

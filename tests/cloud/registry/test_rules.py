@@ -79,8 +79,6 @@ def test_every_fault_is_told_with_its_path(api, rule):
         ({"engine": 99}, "document.engine", "needs engine 99"),
         ({"devices": {"group": "nobody"}}, "document.devices.group", "there is no group nobody"),
         ({"do": [{"publish": {"topic": "a", "payload": 1}}]}, "document.do[0].publish", "placement: edge"),
-        ({"do": [{"start_workflow": {"workflow": "a"}}], "placement": "both"}, "document.do[0].start_workflow",
-         "placement: cloud"),
         ({"cases": [{"name": "cold", "events": [{"at": 0, "data": {"temperature": 1}}], "fires": [{"at": 0}]}]},
          "document.cases", "cold: does not fire at 0s"),
     ],
