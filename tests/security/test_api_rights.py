@@ -110,6 +110,7 @@ RIGHTS = {
     ("GET", "/api/v1/telemetry"): VIEWER,
     ("GET", "/api/v1/events"): VIEWER,
     ("GET", "/api/v1/dead-letters"): VIEWER,
+    ("GET", "/api/v1/workers"): VIEWER,
     ("GET", "/api/v1/latest"): VIEWER,
     ("GET", "/api/v1/stream"): VIEWER,
     ("POST", "/api/v1/session"): OPEN,  # who has the secret of a link logs in by it
