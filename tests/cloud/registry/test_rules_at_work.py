@@ -188,13 +188,13 @@ def expected(rules, case):
     ]
 
 
-@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("story", stories(), ids=str)
 def test_a_story_goes_as_it_does_in_the_engine_though_all_is_read_back_before_each_event(world, story):
     go(world, story)
 
 
-@pytest.mark.parametrize("where", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("story", [story for story in stories() if story.file == "late"], ids=str)
 def test_what_is_late_is_put_right_in_postgresql_too(world, story):
     go(world, story)
