@@ -18,7 +18,8 @@ from fieldloom_gateway.cluster.consensus.port import (
     Refused,
     TooLarge,
 )
-from fieldloom_gateway.cluster.consensus.single import BEHIND, FILE, VERSION, LocalConsensus
+from fieldloom_gateway.cluster.consensus.single import FILE, VERSION, LocalConsensus
+from fieldloom_gateway.cluster.consensus.subscription import WAITING
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_runtime.errors import StartFailed
 
@@ -108,8 +109,8 @@ async def test_a_subscriber_gets_each_command_or_is_told_that_it_missed_some(sta
     consensus, _ = await start()
     await consensus.submit(b"before")
     quick, slow = consensus.subscribe(), consensus.subscribe()
-    await asyncio.gather(*(consensus.submit(b"x") for _ in range(BEHIND - 1)))
-    got = [await anext(quick) for _ in range(BEHIND - 1)]
+    await asyncio.gather(*(consensus.submit(b"x") for _ in range(WAITING - 1)))
+    got = [await anext(quick) for _ in range(WAITING - 1)]
     await asyncio.gather(*(consensus.submit(b"x") for _ in range(2)))
     got += [await anext(quick) for _ in range(2)]
 
@@ -117,7 +118,7 @@ async def test_a_subscriber_gets_each_command_or_is_told_that_it_missed_some(sta
         async for entry in slow:
             last = entry.index
 
-    assert [one.index for one in got] == list(range(2, BEHIND + 3))
+    assert [one.index for one in got] == list(range(2, WAITING + 3))
     assert last == 10_001
     await consensus.stop()
     assert [one async for one in quick] == []

@@ -20,7 +20,6 @@ from fieldloom_gateway.cluster.consensus.port import (
     Applied,
     Committed,
     Compacted,
-    FellBehind,
     NoLeader,
     NotCommitted,
     Refused,
@@ -28,6 +27,7 @@ from fieldloom_gateway.cluster.consensus.port import (
     TooLarge,
     Unknown,
 )
+from fieldloom_gateway.cluster.consensus.subscription import Subscription
 from fieldloom_runtime.errors import StartFailed
 
 log = structlog.get_logger()
@@ -40,8 +40,6 @@ GROUP_BYTES = 4 * 1024 * 1024
 COMPACT_ENTRIES = 20_000
 COMPACT_BYTES = 16 * 1024 * 1024
 """Of the journal, before a snapshot takes its place."""
-BEHIND = 10_000
-"""Entries that wait for a subscriber at most."""
 VERSION = 1
 PAUSE_S = 1.0
 """After a commit that the disk refused."""
@@ -66,7 +64,7 @@ class LocalConsensus:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="cluster-disk")
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._subscriptions: set[_Subscription] = set()
+        self._subscriptions: list[Subscription] = []
         self._work: asyncio.Task[None] | None = None
         self._compacted = 0
         """The index of the snapshot."""
@@ -137,8 +135,8 @@ class LocalConsensus:
 
     def subscribe(self) -> AsyncIterator[Committed]:
         """Give every command from this call on, in order, once applied. Raises FellBehind."""
-        subscription = _Subscription(self.last_index)
-        self._subscriptions.add(subscription)
+        subscription = Subscription(self.last_index)
+        self._subscriptions.append(subscription)
         return subscription
 
     async def add_member(self, name: str, address: str, within: float = 5.0) -> None:  # noqa: ARG002 - the port's
@@ -222,9 +220,9 @@ class LocalConsensus:
         outcome = self._machine.apply(index, command)
         self.last_index = index
         self._journal_bytes += len(command)
-        for subscription in list(self._subscriptions):
-            if not subscription.put(Committed(index, command, outcome)):
-                self._subscriptions.discard(subscription)
+        for subscription in self._subscriptions:
+            subscription.put(Committed(index, command, outcome))
+        self._subscriptions = [one for one in self._subscriptions if not one.is_over]
         return outcome
 
     def _write(self, rows: list[tuple[int, bytes]]) -> None:
@@ -246,45 +244,6 @@ class LocalConsensus:
     async def _on_disk(self, work: Callable[[], Result]) -> Result:
         """Do something in the one thread that writes. What has begun ends, though its caller be cancelled."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-class _Subscription:
-    """Entries for one subscriber, in order."""
-
-    def __init__(self, index: int) -> None:
-        self._index = index
-        self._queue: deque[Committed] = deque()
-        self._arrived = asyncio.Event()
-        self._has_lost = False
-        self._has_ended = False
-
-    def put(self, entry: Committed) -> bool:
-        """Take an entry; return False if there is no room, and the subscription over."""
-        self._has_lost = len(self._queue) >= BEHIND
-        if not self._has_lost:
-            self._queue.append(entry)
-        self._arrived.set()
-        return not self._has_lost
-
-    def end(self) -> None:
-        """Let the subscriber have what is there, and then the end."""
-        self._has_ended = True
-        self._arrived.set()
-
-    def __aiter__(self) -> AsyncIterator[Committed]:
-        return self
-
-    async def __anext__(self) -> Committed:
-        while not self._queue:
-            if self._has_lost:
-                raise FellBehind(self._index)
-            if self._has_ended:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        entry = self._queue.popleft()
-        self._index = entry.index
-        return entry
 
 
 def _fail(answer: asyncio.Future[Applied], error: Exception) -> None:
