@@ -22,6 +22,8 @@ from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.base import Message, Site
+from fieldloom_gateway.adapters.callers import Callers
+from fieldloom_gateway.adapters.http import HttpSettings
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.automation import folder
@@ -33,9 +35,14 @@ from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.workflows.routes import add_workflows
 from fieldloom_gateway.automation.workflows.runtime import Runtime
 from fieldloom_gateway.automation.workflows.service import Followed
+from fieldloom_gateway.cluster.consensus.peers import split
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
-from fieldloom_gateway.cluster.node import Node
+from fieldloom_gateway.cluster.door import door
+from fieldloom_gateway.cluster.joining import be_added, joining_context
+from fieldloom_gateway.cluster.member_routes import add_members
+from fieldloom_gateway.cluster.node import Node, service
 from fieldloom_gateway.cluster.routes import add_cluster
+from fieldloom_gateway.cluster.services.definition import Service
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import Store as SharedStore
 from fieldloom_gateway.dead_letters import add_dead_letters
@@ -56,11 +63,11 @@ from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.status import status_app
 from fieldloom_gateway.transformers import Transformers, add_reload
 from fieldloom_gateway.twins import Shown, add_twins
-from fieldloom_runtime import outgoing, parts
-from fieldloom_runtime.door import Door
+from fieldloom_runtime import files, outgoing, parts
+from fieldloom_runtime.door import LIST, Door
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
-from fieldloom_runtime.tls import client_context
+from fieldloom_runtime.tls import client_context, server_context
 
 log = structlog.get_logger()
 
@@ -99,14 +106,15 @@ class Gateway:
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))
         self._store.commit(self._automation.take_workflows, folder.workflows_of(data))
-        self._node = Node(settings.id, data, settings.cluster)
         self._outbox = Outbox(self._reader)
         self._writer = ThreadPoolExecutor(1, "disk")
         own = identity.of(data)
         local_tls = client_context(own.cert, own.cert, own.key, ssl.TLSVersion.TLSv1_3)
         broker = MqttAdapter(("127.0.0.1", settings.local_port), identity.NAME, local_tls, self._ask_who_is_there)
+        configured = factory.load(data)
         self._adapters = [Kept(factory.BROKER, PROTOCOL, broker)]
-        self._adapters += [one.build(self._site()) for one in factory.load(data)]
+        self._adapters += [one.build(self._site()) for one in configured]
+        self._node = Node(settings.id, data, settings.cluster, self._offered(configured))
         self._uplink = Uplink(
             settings.id,
             (settings.cloud_host, settings.cloud_port),
@@ -166,6 +174,9 @@ class Gateway:
             ("discovery", parts.Background("discovery", self._discover, stop)),
             ("status", self._status()),
         ]
+        if self._settings.cluster is not None:
+            ordered.append(("admission", self._admission(self._settings.cluster)))
+            ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
         if self._settings.mdns:
             ordered.append(("mdns", mdns.announced(self._settings)))
         await parts.run(ordered, stop)
@@ -210,6 +221,30 @@ class Gateway:
             self._ask_who_is_there,
             self._listen,
         )
+
+    def _offered(self, configured: Sequence[factory.Configured]) -> list[Service]:
+        """Return what others of the site may use here: what takes connections, so that it can be checked."""
+        own = self._settings
+        offered = [service(own.id, "mqtt", own.mqtt_host, own.mqtt_port)]
+        served = [one.settings for one in configured if isinstance(one.settings, HttpSettings)]
+        return offered + [service(own.id, one.name or one.protocol, one.host, one.port) for one in served]
+
+    def _admission(self, given: configuration.ClusterSettings) -> AbstractAsyncContextManager[None]:
+        own = self._settings
+        callers = Callers(Credentials(self._reader, unix_ms), self._data / "broker" / LIST)
+        secret = files.read_secret(given.secret)
+        app = door(self._node, secret, lambda certificate: callers.device("", certificate))
+        address = (split(given.address)[0], given.admission_port)
+        way_out = "free the port or set cluster.admission_port"
+        tls = server_context(own.ca, own.cert, own.key)
+        return serving(app, "the door of the cluster", address, way_out, STOP_GRACE_S, tls)
+
+    async def _be_added(self) -> None:
+        await be_added(self._node, self._data, self._joining_tls)
+
+    def _joining_tls(self) -> ssl.SSLContext:
+        own = self._settings
+        return joining_context(own.ca, own.cert, own.key)
 
     def _listen(self, tell: Callable[[Sequence[Message]], None]) -> None:
         self._ingest.listen(tell)
@@ -361,6 +396,7 @@ class Gateway:
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
         add_cluster(app, token, self._node)
+        add_members(app, token, self._node, mdns.fingerprint(self._settings.ca), self._joining_tls)
         add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
         add_workflows(app, token, self._automation, self._workflows, self._data, self._commit, unix_ms)
         for adapter in self._adapters:

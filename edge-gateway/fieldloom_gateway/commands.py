@@ -14,7 +14,14 @@ from pydantic import ValidationError
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.topics import parse_device
-from fieldloom_gateway import command_discovery, command_letters, command_rules, command_transformers, command_workflows
+from fieldloom_gateway import (
+    command_discovery,
+    command_joining,
+    command_letters,
+    command_rules,
+    command_transformers,
+    command_workflows,
+)
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.foreign.definition import Mapping
 from fieldloom_gateway.adapters.foreign.reading import Canonical, Mappings
@@ -59,8 +66,18 @@ def init(
     local_port: Annotated[int, typer.Option(help="The gateway's own way to its broker, on loopback.")] = 18883,
     http_port: Annotated[int, typer.Option(help="The status page, on loopback.")] = 8090,
     mdns: Annotated[bool, typer.Option("--mdns", help="Announce the gateway in the network of --mqtt-host.")] = False,
+    cluster: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the site's other gateways reach this one.")
+    ] = "",
+    admission_port: Annotated[int, typer.Option(help="Where --cluster lets others in by tokens.")] = 7421,
+    join: Annotated[
+        str, typer.Option(metavar="TOKEN", help="Join a cluster by a token of `fieldloom cluster invite`.")
+    ] = "",
 ) -> None:
-    """Write gateway.json and the configuration of the gateway's mosquitto."""
+    """Write gateway.json and the configuration of the gateway's mosquitto.
+
+    With --cluster it begins a cluster of gateways, to which others come by --join.
+    """
     try:
         settings = Settings(
             id=gateway_id,
@@ -79,6 +96,7 @@ def init(
         first = error.errors()[0]
         _end(f"--{first['loc'][0]}: {first['msg']}")
     try:
+        settings = command_joining.clustered(settings, data, cluster, admission_port, join)
         broker = prepare(settings, data, crl)
     except StartFailed as error:
         _end(str(error))

@@ -39,15 +39,16 @@ def guard(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def _problem(_: Request, error: Refused) -> JSONResponse:
-        return _told(error)
+        return told(error)
 
     @app.exception_handler(RequestValidationError)
     async def _unusable(_: Request, error: RequestValidationError) -> JSONResponse:
         faults = [{"path": str(one["loc"][-1]), "reason": one["msg"]} for one in error.errors()]
-        return _told(Refused(422, "Bad content", "the request can't be used", faults))
+        return told(Refused(422, "Bad content", "the request can't be used", faults))
 
 
-def _told(error: Refused) -> JSONResponse:
+def told(error: Refused) -> JSONResponse:
+    """Return a refusal as problem details."""
     body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": str(error)}
     if error.errors is not None:
         body["errors"] = error.errors

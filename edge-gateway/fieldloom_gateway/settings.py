@@ -20,6 +20,9 @@ class ClusterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     address: str = Field(description="HOST:PORT where this gateway listens for its peers, and they reach it.")
+    admission_port: int = Field(
+        default=7421, ge=1, le=65535, description="Where, at the same host, gateways that join are let in by a token."
+    )
     members: dict[str, str] = Field(
         default={}, description="The others that begin the cluster, name to HOST:PORT; later the cluster itself knows."
     )

@@ -31,9 +31,12 @@ def status_app(snapshot: Snapshot, devices: Callable[[], list[dict[str, Any]]]) 
 
     @app.get("/readyz")
     def readyz(response: Response) -> dict[str, Any]:
-        ready = bool(snapshot()["broker_connected"])
+        now = snapshot()
+        ready = bool(now["broker_connected"])
         response.status_code = 200 if ready else 503
-        return {"ready": ready, "reason": None if ready else "the broker of this gateway can't be reached"}
+        # Without a majority of the site's gateways this one takes records and judges rules all the same. (D7)
+        reason = None if ready else "the broker of this gateway can't be reached"
+        return {"ready": ready, "reason": reason, "cluster": now["cluster"]["fault"]}
 
     @app.get("/metrics")
     def metrics() -> Response:
@@ -106,7 +109,41 @@ class _Metrics(Collector):
         ]
         shared = now["cluster"]["partitions"]
         partitions = [] if shared is None else _partitions(shared)
-        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges, *partitions]
+        site = _cluster(now["cluster"])
+        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges, *site, *partitions]
+
+
+def _cluster(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:
+    """Return what is measured of the site's gateways as this one sees them. (D1, D2, D3, O2)"""
+    found: list[CounterMetricFamily | GaugeMetricFamily] = [
+        GaugeMetricFamily("fieldloom_gateway_cluster_members", "Gateways of the cluster.", now["members"]),
+        GaugeMetricFamily("fieldloom_gateway_cluster_writable", "1 while it has a leader.", int(now["writable"])),
+        GaugeMetricFamily("fieldloom_gateway_cluster_entries", "Entries of the map.", now["map"]["entries"]),
+        GaugeMetricFamily("fieldloom_gateway_cluster_bytes", "Size of the map's entries.", now["map"]["bytes"]),
+        GaugeMetricFamily("fieldloom_gateway_cluster_index", "The last command in the map.", now["map"]["index"]),
+        CounterMetricFamily(
+            "fieldloom_gateway_cluster_heartbeats_missed", "Heartbeats not taken.", now["heartbeats_missed"]
+        ),
+        CounterMetricFamily("fieldloom_gateway_cluster_checks", "Checks of own services.", now["checks_done"]),
+    ]
+    standing = now["consensus"]
+    return found if standing is None else found + _consensus(standing)
+
+
+def _consensus(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:
+    refused = CounterMetricFamily(
+        "fieldloom_gateway_consensus_refused", "Connections of peers refused.", labels=["reason"]
+    )
+    for reason, count in sorted(now["refused"].items()):
+        refused.add_metric([reason], count)
+    return [
+        refused,
+        GaugeMetricFamily("fieldloom_gateway_consensus_term", "The term of leadership.", now["term"]),
+        GaugeMetricFamily("fieldloom_gateway_consensus_leads", "1 at the leader.", int(now["is_leader"])),
+        GaugeMetricFamily("fieldloom_gateway_consensus_committed", "The last entry committed.", now["committed"]),
+        GaugeMetricFamily("fieldloom_gateway_consensus_log_bytes", "Size of the log.", now["log_bytes"]),
+        CounterMetricFamily("fieldloom_gateway_consensus_elections", "Elections begun here.", now["elections"]),
+    ]
 
 
 def _partitions(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:

@@ -181,7 +181,7 @@ async def test_a_gateway_leaves_with_all_that_it_vouches_for(site):
     await second.admission.retire()
     await second.heart.beat()
     leaving = second.states()
-    await second.admission.leave()
+    await first.admission.let_go("gw.b")
     await second.heart.beat()
     await first.store.get("", "linearizable")
 

@@ -5,6 +5,7 @@ D3, D4, D5, D7, W8; routes and commands are asked at one of them.
 
 import asyncio
 import json
+import ssl
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from cluster.conftest import SECONDS
+from fieldloom_gateway.cluster.member_routes import add_members
 from fieldloom_gateway.cluster.node import Node
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.routes import add_cluster
@@ -107,6 +109,7 @@ async def interface(node, data):
     app = FastAPI()
     guard(app)
     add_cluster(app, token_of(data), node)
+    add_members(app, token_of(data), node, "ca", ssl.create_default_context)
 
     async def run(*arguments, code=0):
         command = [str(one) for one in (*arguments, "--data", data)]
@@ -162,14 +165,14 @@ async def test_a_gateway_that_is_alone_has_the_map_and_no_partitions(tmp_path):
 
     assert "writable                  True" in told.stdout
     assert "gw.a                    active" in members.stdout
-    assert "this gateway is alone: give gateway.json a `cluster` section" in refused.stderr
+    assert "this gateway is alone: begin a cluster by" in refused.stderr
 
 
 async def test_a_secret_that_others_can_read_or_nobody_has_written_is_refused(tmp_path, secret):
     given = ClusterSettings(address="127.0.0.1:7420", secret=secret)
     secret.chmod(0o640)
-    with pytest.raises(StartFailed, match=r"can be read by others than its owner.*run `chmod 600"):
+    with pytest.raises(StartFailed, match=r"can be read by others.*chmod 600"):
         Node("gw.a", tmp_path, given)
     secret.unlink()
-    with pytest.raises(StartFailed, match=r"can't be read.*openssl rand -hex 32"):
+    with pytest.raises(StartFailed, match=r"is missing.*openssl rand -hex 32"):
         Node("gw.a", tmp_path, given)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, Header, Query
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME
-from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
+from fieldloom_gateway.cluster.member_routes import alone
 from fieldloom_gateway.cluster.node import Node
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_gateway.cluster.partitions.service import Partitions
@@ -22,11 +22,6 @@ def add_cluster(app: FastAPI, token: str, node: Node) -> None:
     async def show_cluster(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
         admit(authorization, token)
         return node.status()
-
-    @router.get("/cluster/members")
-    async def list_members(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
-        admit(authorization, token)
-        return {"items": [msgspec.to_builtins(one) for one in node.roster.members()], "next": None}
 
     @router.get("/cluster/partitions")
     async def list_partitions(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
@@ -58,8 +53,6 @@ def add_cluster(app: FastAPI, token: str, node: Node) -> None:
         except Rejected as error:
             faults = [{"path": error.field, "reason": error.reason}]
             raise Refused(422, "Bad content", "the move can't be made", faults) from error
-        except (NoLeader, Unknown) as error:
-            raise Refused(503, "Not now", str(error)) from error
         return {"partition": partition, "heir": heir}
 
     @router.get("/services")
@@ -77,5 +70,5 @@ def add_cluster(app: FastAPI, token: str, node: Node) -> None:
 
 def _of(node: Node) -> Partitions:
     if node.partitions is None:
-        raise Refused(409, "Alone", "this gateway is alone: give gateway.json a `cluster` section to share partitions")
+        raise alone()
     return node.partitions

@@ -99,13 +99,15 @@ class Admission:
                 return
         raise NotAMember(self._store.name)
 
-    async def leave(self) -> None:
-        """Take this gateway out of the cluster, with all that it vouches for. Its heartbeat has to have stopped.
+    async def let_go(self, member: str) -> None:
+        """Take a gateway out that asks for it, with all that it vouches for. Its heartbeat has to have stopped.
 
+        Another member does it, since one that is taken out is not told so. May be asked again when an answer was lost.
         Raises the port's Refused, NoLeader, Unknown; until it returns the gateway may still be a member.
         """
-        await self._forget(self._store.name)
-        await self._consensus.remove_member(self._store.name)
+        await self._forget(member)
+        if member in self._consensus.members:
+            await self._consensus.remove_member(member)
 
     async def remove(self, member: str) -> None:
         """Take a gateway out that will not come back. Raises NotAMember, StillActive, Refused, NoLeader, Unknown."""

@@ -51,6 +51,11 @@ class Renewals:
             else:
                 self._seen.pop(key, None)
 
+    def silent_s(self, key: str) -> float | None:
+        """Return the seconds since an entry with a time to live was renewed, None without one."""
+        seen = self._seen.get(key)
+        return None if seen is None else self._steady() - seen
+
     def is_silent(self, entry: Entry) -> bool:
         """Whether this member has waited long enough for a renewal of an entry."""
         return (self._steady() - self._seen[entry.key]) * 1000 >= min(entry.ttl_ms, LEASE_MS)

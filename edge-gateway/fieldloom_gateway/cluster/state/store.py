@@ -108,6 +108,10 @@ class Store:
         """Return an entry of the local copy, None if there is none."""
         return self._machine.entries.get(key)
 
+    def silent_s(self, key: str) -> float | None:
+        """Return the seconds since this member saw an entry with a time to live renewed, None without one."""
+        return self._renewals.silent_s(key)
+
     def below(self, prefix: str) -> list[Entry]:
         """Return the entries of the local copy whose keys begin with a prefix, in the order of keys."""
         return self._machine.entries.below(prefix)
