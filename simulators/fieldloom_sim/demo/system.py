@@ -19,8 +19,10 @@ from fieldloom_cloud import setup
 from fieldloom_cloud.settings import FILE as CLOUD_FILE
 from fieldloom_cloud.settings import Settings as CloudSettings
 from fieldloom_gateway.deploy.folder import prepare
+from fieldloom_gateway.settings import ClusterSettings
 from fieldloom_gateway.settings import Settings as GatewaySettings
 from fieldloom_runtime.errors import StartFailed
+from fieldloom_sim.demo.cluster import Cluster
 from fieldloom_sim.demo.identities import Identities
 from fieldloom_sim.demo.ports import Ports, is_free
 from fieldloom_sim.demo.supervisor import Child, Supervisor
@@ -59,6 +61,7 @@ class DemoSystem:
         self._ports = Ports(self.data / "ports.json")
         self._fleet = Fleet(self.data / "boards")
         self._gateways: dict[str, tuple[Gateway, int, int | None]] = {}
+        self._children: dict[str, Child] = {}
         self._told: dict[str, Any] = {}
 
     @property
@@ -82,8 +85,12 @@ class DemoSystem:
             raise StartFailed(f"port {self._port} is in use", "choose another one by --port")
         self._start_cloud()
         identities = Identities(self.data, self.client)
-        for number in range(1, gateways + 1):
-            self._start_gateway(number, identities.gateway(f"gw.demo-{number}"))
+        site = {f"gateway-{number}": f"gw.demo-{number}" for number in range(1, gateways + 1)}
+        cluster = Cluster(self.data, self._ports, site)
+        for name, gateway_id in site.items():
+            self._start_gateway(name, identities.gateway(gateway_id), cluster.settings(name))
+        for name in site if gateways > 1 else ():
+            self._await_leader(name)
         names = [f"board-{number}" for number in range(1, devices + 1)]
         for name in names:
             self._say(f"identities: {len(self.boards)} of {devices}")
@@ -163,8 +170,7 @@ class DemoSystem:
         cloud = self._supervisor.start("cloud", _fieldloom("cloud", "serve", "--data", str(folder)))
         self._wait("the cloud", cloud, lambda: httpx2.get(f"{self.url}/readyz", timeout=5).is_success)
 
-    def _start_gateway(self, number: int, identity: Identity) -> None:
-        name = f"gateway-{number}"
+    def _start_gateway(self, name: str, identity: Identity, cluster: ClusterSettings | None) -> None:
         data = self.data / name
         gateway = Gateway(identity.device, "127.0.0.1", self._ports.get(f"{name}-mqtt"))
         http = self._ports.get(f"{name}-http")
@@ -177,6 +183,7 @@ class DemoSystem:
             mqtt_port=gateway.port,
             local_port=self._ports.get(f"{name}-local"),
             http_port=http,
+            cluster=cluster,
         )
         crl = identity.cert.with_name("crl.pem")
         crl.write_text(self.client.get("/crl.pem").raise_for_status().text)
@@ -187,6 +194,15 @@ class DemoSystem:
         status = f"http://127.0.0.1:{http}/api/v1/status"
         self._wait(name, child, lambda: bool(httpx2.get(status, timeout=5).json()["broker_connected"]))
         self._gateways[name] = (gateway, http, coap)
+        self._children[name] = child
+
+    def _await_leader(self, name: str) -> None:
+        """Wait until a gateway and its cluster agree."""
+        status = f"http://127.0.0.1:{self._gateways[name][1]}/api/v1/status"
+        child = self._children[name]
+        self._wait(
+            f"the cluster at {name}", child, lambda: bool(httpx2.get(status, timeout=5).json()["cluster"]["writable"])
+        )
 
     def _configure_adapters(self, name: str) -> int | None:
         """Have a gateway take HTTP and CoAP; return the port of CoAP over DTLS, None where its library is missing."""
