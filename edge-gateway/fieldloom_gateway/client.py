@@ -56,7 +56,8 @@ def call(data: Path, method: str, path: str, wait_s: int = 0, body: Any = None, 
         with urllib.request.urlopen(request, timeout=TIMEOUT_S + wait_s) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise NotDone(error.code, _problem(error)) from None
+        with error:
+            raise NotDone(error.code, _problem(error)) from None
     except (urllib.error.URLError, TimeoutError):
         end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
 
