@@ -7,6 +7,8 @@ import os
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
 
@@ -301,3 +303,10 @@ def test_what_no_member_is_told_of_is_sent_nowhere():
 
     assert not outbox.send(outbox.node("z", "127.0.0.1:1"), {"type": "response_vote", "term": 1})
     assert outbox.take() == []
+
+
+def test_the_sockets_of_the_process_stay_as_they_are():
+    code = "import fieldloom_gateway.app, socket; print(socket.inet_ntop(socket.AF_INET6, b'\\0' * 15 + b'\\1'))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "::1\n"

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.auth import service as auth
 from fieldloom_cloud.database import Database, migrate
-from fieldloom_cloud.metrics import registry_of
+from fieldloom_cloud.metrics import Counted, registry_of
 from fieldloom_cloud.timeseries import aggregates
 from fieldloom_cloud.timeseries.maintenance import Maintenance
 from fieldloom_cloud.timeseries.ports import DAY_MS, Point, SeriesError, Tier
@@ -189,9 +189,11 @@ def test_a_rule_that_fails_is_counted_and_holds_up_no_other(served, api):
     assert served.maintenance.counts["failures"] == before + 1
     assert api.get("/timeseries/rules/b").json()["made_until"] is not None
     counting = SimpleNamespace(counts=served.maintenance.counts)
-    worker = SimpleNamespace(counts=counting.counts, pieces=counting, judge=counting, is_connected=True, relay=None)
+    worker = SimpleNamespace(counts=counting.counts, pieces=counting, is_connected=True, relay=None)
     worker.downlink = SimpleNamespace(waiting=0)
-    figures = generate_latest(registry_of(worker, served.maintenance, SimpleNamespace(counts={}))).decode()
+    slots = SimpleNamespace(counts=counting.counts, held=())
+    counted = Counted(worker, slots, counting, served.maintenance)
+    figures = generate_latest(registry_of(counted, SimpleNamespace(counts={}))).decode()
     for name in (
         'fieldloom_cloud_series_seconds_count{backend="duckdb",operation="query"}',
         'fieldloom_cloud_series_seconds_count{backend="duckdb",operation="write"}',
