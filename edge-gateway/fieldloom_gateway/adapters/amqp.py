@@ -103,6 +103,7 @@ class AmqpAdapter:
         self._exchange: AbstractExchange | None = None
         self._lost: Future[str] | None = None
         self._sent: set[int] = set()
+        self._sending = asyncio.Lock()  # one at a time: what is being confirmed is not sent beside it
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -144,7 +145,13 @@ class AmqpAdapter:
             device, verb = topics.parse_device(topic)
         except Rejected:
             return False
-        if verb != topics.COMMAND or self._exchange is None:
+        if verb != topics.COMMAND:
+            return False
+        async with self._sending:
+            return await self._send(device, payload)
+
+    async def _send(self, device: str, payload: bytes) -> bool:
+        if self._exchange is None:
             return False
         mark = hash((device, payload))
         if mark in self._sent:
