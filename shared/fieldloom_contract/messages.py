@@ -43,8 +43,16 @@ FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
 # Python's heap and on flash; how often it had to connect again, how many records wait and how many it had to drop; the
 # cause of its last reset.
 STATE_FIGURES = ("up", "twin", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
-# How the types of those events begin that gateways and the cloud make, and no device.
-RESERVED = ("rule.", "alarm.", "workflow.")
+# The types of events that gateways and the cloud make, and no device: what rules and workflows have done.
+RESERVED = (
+    "rule.fired",
+    "rule.action",
+    "rule.applied",
+    "rule.refused",
+    "workflow.recorded",
+    "workflow.applied",
+    "workflow.refused",
+)
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.
 Fault = namedtuple("Fault", ("boot", "seq", "field", "reason", "record"))
@@ -83,7 +91,7 @@ def _telemetry(record: dict[str, Any]) -> dict[str, Any]:
 
 def _event(record: dict[str, Any]) -> dict[str, Any]:
     kind = plain_text(record, "type")
-    if any(kind.startswith(beginning) for beginning in RESERVED):
+    if kind in RESERVED:
         raise Rejected("type", "is of those that gateways and the cloud make: " + ", ".join(RESERVED))
     data = {} if record.get("data") is None else plain_mapping(record, "data")
     return {"type": kind, "data": data}

@@ -27,9 +27,9 @@ def system(tmp_path_factory):
     system.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's: `make setup` installs it, so without it this fails."""
+    """Debian's: `make setup` installs it, so without it this fails. Playwright's loop would be in others' way."""
     executable = shutil.which("chromium")
     assert executable, "chromium is missing: run `make setup`"
     with sync_playwright() as playwright:

@@ -13,6 +13,15 @@ PARTITIONS = {
     "transfer_s": 2.5,
 }
 
+CLUSTER = {
+    "members": 1,
+    "writable": True,
+    "map": {"entries": 0, "bytes": 0, "index": 0},
+    "heartbeats_missed": 0,
+    "checks_done": 0,
+    "consensus": None,
+}
+
 
 def scraped(partitions):
     counted = dict.fromkeys(("events", "firings", "late", "amendments", "shadow", "rules"), 0)
@@ -26,7 +35,7 @@ def scraped(partitions):
         "outbox": {"bytes": 0, "records": 0},
         "dead_letters": 0,
         "cloud_connected": False,
-        "cluster": {"partitions": partitions},
+        "cluster": {**CLUSTER, "partitions": partitions},
     }
     return TestClient(status_app(lambda: snapshot, list)).get("/metrics").text
 

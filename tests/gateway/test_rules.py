@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldloom_contract import messages, topics
-from fieldloom_engine.rules import MADE_BY_RULES, TELEMETRY, WITHDRAW, run
+from fieldloom_engine.rules import TELEMETRY, WITHDRAW, run
 from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.rules.cases import BEGINNING
 from fieldloom_gateway.automation import folder
@@ -127,11 +127,7 @@ def gateway(disk):
 # --- the same firings as everywhere else ------------------------------------------------------------------------------
 
 
-def comes_from_devices(story):
-    return not any(told.type.startswith(MADE_BY_RULES) for told in story.case.events)
-
-
-@pytest.mark.parametrize("story", [*filter(comes_from_devices, stories())], ids=str)
+@pytest.mark.parametrize("story", stories(), ids=str)
 def test_the_corpus_fires_at_the_gateway_as_it_does_everywhere(disk, story):
     expected = run(story.rules, story.case)
     gateway = Gateway(disk, *(dict(one.document) for one in story.rules))

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fieldloom_contract.messages import RESERVED
-
 TELEMETRY = "device.telemetry"
-MADE_BY_RULES = RESERVED
+MADE_BY_RULES = ("rule.", "alarm.", "workflow.")
 """How the types of those events begin that follow from rules and workflows: only a rule that names such a type sees
 them, so that none goes round in a circle unasked."""
 
