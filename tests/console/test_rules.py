@@ -110,12 +110,17 @@ def try_against_what_is_deployed(page):
     expect(page.locator("[data-fired]")).to_contain_text("86")
 
 
+def carries(rule, version):
+    return any(one["applied"] == version for one in rule["gateways"])
+
+
 def test_a_viewer_looks_at_all_of_a_rule_and_changes_nothing(visitor, system, kiln):
     document = {"id": "watched", "when": {"event_type": "kiln.opened"}, "do": [{"log": {"message": "open"}}]}
     with system.api() as api:
         for version in ("1.0.0", "1.1.0"):
             told = {"document": {**document, "version": version}}
             api.put("/api/v1/rules/watched", json=told).raise_for_status()
+        wait_for(lambda: carries(api.get("/api/v1/rules/watched").json(), "1.1.0"), 60, "the gateway's word")
         publish(system, "kiln-9", "event", json.dumps({"type": "kiln.opened", "data": {"by": "hand"}}).encode())
         wait_for(lambda: api.get("/api/v1/rules/watched/firings").json()["items"], 60, "the firing")
     one = visitor(reduced_motion="reduce").log_in("viewer")
