@@ -64,7 +64,7 @@ def test_a_rule_is_written_deployed_and_tried_against_its_next_version(visitor, 
     expect(page.get_by_text("It has not fired yet")).to_be_visible()
     heat(system, 75, 82, 86, 70, 84, 60)
     firing = page.locator("[data-firing=kiln-9]")
-    expect(firing).to_have_count(2, timeout=30_000)
+    expect(firing).to_have_count(2, timeout=60_000)
     expect(firing.first).to_contain_text("In shadow")
     page.get_by_role("button", name="Make it active").click()
     expect(page.locator("h1 ~ [data-mode=active]")).to_be_visible()
