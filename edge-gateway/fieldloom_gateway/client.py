@@ -5,6 +5,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +16,8 @@ from fieldloom_gateway.settings import load
 from fieldloom_runtime.errors import StartFailed
 
 TIMEOUT_S = 30
+NOT_FOUND = 3
+"""What a command ends with when the gateway has nothing of the name."""
 
 Data = Annotated[Path, typer.Option("--data", help="The gateway's data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -60,6 +63,19 @@ def call(data: Path, method: str, path: str, wait_s: int = 0, body: Any = None, 
             raise NotDone(error.code, _problem(error)) from None
     except (urllib.error.URLError, TimeoutError):
         end(f"no gateway answers at {url}: run it by `fieldloom gateway run --data {data}`")
+
+
+def ask(data: Path, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    """Return the answer as `call` does; end the command with what the gateway refused."""
+    try:
+        return call(data, method, path, body=body, **query)
+    except NotDone as error:
+        end(str(error), NOT_FOUND if error.status == 404 else 1)
+
+
+def moment(ts: int) -> str:
+    """Return a time in Unix ms as RFC 3339 tells it, to the second."""
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _problem(error: urllib.error.HTTPError) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldloom_gateway.client import Data, Json, NotDone, call, end
+from fieldloom_gateway.client import Data, Json, NotDone, ask, call, end
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be used, with the reason.")
 
@@ -16,8 +16,6 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Whose reason holds
 Since = Annotated[str | None, typer.Option("--since", help="That came at this time or later, RFC 3339.")]
 Numbers = Annotated[list[int] | None, typer.Argument(help="The letters' numbers.")]
 All = Annotated[bool, typer.Option("--all", help="All that the other options leave.")]
-
-NOT_FOUND = 3
 
 
 @app.command("list", epilog="Example: fieldloom gateway dead-letters list --data /var/lib/fieldloom --device pump-7")
@@ -32,7 +30,7 @@ def list_letters(
 ) -> None:
     """List a page of them, the newest first."""
     asked = {"device": device, "reason": reason, "since": since, "limit": limit, "cursor": cursor}
-    page = _call(data, "GET", "/dead-letters", **asked)
+    page = ask(data, "GET", "/dead-letters", **asked)
     if as_json:
         typer.echo(json.dumps(page))
         return
@@ -45,7 +43,7 @@ def list_letters(
 @app.command(epilog="Example: fieldloom gateway dead-letters show 17 --data /var/lib/fieldloom")
 def show(number: Annotated[int, typer.Argument()], data: Data, as_json: Json = False) -> None:
     """Show one of them, and what is kept of its payload."""
-    letter = _call(data, "GET", f"/dead-letters/{number}")
+    letter = ask(data, "GET", f"/dead-letters/{number}")
     if as_json:
         typer.echo(json.dumps(letter))
         return
@@ -98,7 +96,7 @@ def _chosen(data: Any, numbers: list[int] | None, *, every: bool, **filters: Any
 def _pages(data: Any, **filters: Any) -> Iterator[dict[str, Any]]:
     cursor = None
     while True:
-        page = _call(data, "GET", "/dead-letters", limit=500, cursor=cursor, **filters)
+        page = ask(data, "GET", "/dead-letters", limit=500, cursor=cursor, **filters)
         yield from page["items"]
         cursor = page["next"]
         if cursor is None:
@@ -120,10 +118,3 @@ def _each(data: Any, method: str, what: str, numbers: list[int], *, as_json: boo
             typer.echo(f"{one['number']:>8}  {one['outcome']}  {one.get('reason', '')}".rstrip())
     if any(one["outcome"] == "refused" for one in told):
         raise typer.Exit(1)
-
-
-def _call(data: Any, method: str, path: str, **query: Any) -> Any:
-    try:
-        return call(data, method, path, **query)
-    except NotDone as error:
-        end(str(error), NOT_FOUND if error.status == 404 else 1)

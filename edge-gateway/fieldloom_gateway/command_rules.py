@@ -1,22 +1,19 @@
 """`fieldloom gateway rules` and `alarms`: what is at work at a site, with its cloud or without it. (E5, E7)"""
 
 import json
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fieldloom_gateway.client import Data, Json, NotDone, call, end
+from fieldloom_gateway.client import Data, Json, ask, moment
 
 app = typer.Typer(no_args_is_help=True, help="Rules at work in a gateway: seen, and read anew from its folder.")
-
-NOT_FOUND = 3
 
 
 @app.command("list", epilog="Example: fieldloom gateway rules list --data /var/lib/fieldloom")
 def list_rules(data: Data, as_json: Json = False) -> None:
     """List the rules, those too of which no version was good."""
-    told = _call(data, "GET", "/rules")
+    told = ask(data, "GET", "/rules")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -30,7 +27,7 @@ def list_rules(data: Data, as_json: Json = False) -> None:
 @app.command(epilog="Example: fieldloom gateway rules show overheat --data /var/lib/fieldloom")
 def show(rule: Annotated[str, typer.Argument(help="Its id.")], data: Data, as_json: Json = False) -> None:
     """Show a rule with its last firings, why it fired, and what became of what it asked for."""
-    told = _call(data, "GET", f"/rules/{rule}")
+    told = ask(data, "GET", f"/rules/{rule}")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -39,17 +36,15 @@ def show(rule: Annotated[str, typer.Argument(help="Its id.")], data: Data, as_js
         typer.echo(f"refused  {told['refused']['version']}: {fault['path']}: {fault['reason']}")
     for one in told["firings"]:
         what = "fires" if one["holds"] else "ends"
-        typer.echo(f"{what:8} {_moment(one['at'])}  {one['device']:20}  {json.dumps(one['values'])}")
+        typer.echo(f"{what:8} {moment(one['at'])}  {one['device']:20}  {json.dumps(one['values'])}")
     for one in told["effects"]:
-        typer.echo(
-            f"{one['status']:8} {_moment(one['asked'])}  {one['device']:20}  {one['kind']}  {one['error'] or ''}"
-        )
+        typer.echo(f"{one['status']:8} {moment(one['asked'])}  {one['device']:20}  {one['kind']}  {one['error'] or ''}")
 
 
 @app.command(epilog="Example: fieldloom gateway rules reload --data /var/lib/fieldloom")
 def reload(data: Data, as_json: Json = False) -> None:
     """Have the running gateway read DATA/rules/*.yaml; of a file with a fault the last good version stays at work."""
-    told = _call(data, "POST", "/rules/reload")
+    told = ask(data, "POST", "/rules/reload")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -58,22 +53,11 @@ def reload(data: Data, as_json: Json = False) -> None:
 
 def alarms(data: Data, as_json: Json = False) -> None:
     """List the alarms that are active at the site."""
-    told = _call(data, "GET", "/alarms")
+    told = ask(data, "GET", "/alarms")
     if as_json:
         typer.echo(json.dumps(told))
         return
     for one in told["items"]:
         typer.echo(
-            f"{one['severity']:8}  {_moment(one['raised_at'])}  {one['device']:20}  {one['alarm']}  {one['message']}"
+            f"{one['severity']:8}  {moment(one['raised_at'])}  {one['device']:20}  {one['alarm']}  {one['message']}"
         )
-
-
-def _moment(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _call(data: Any, method: str, path: str) -> Any:
-    try:
-        return call(data, method, path)
-    except NotDone as error:
-        end(str(error), NOT_FOUND if error.status == 404 else 1)

@@ -1,17 +1,14 @@
 """`fieldloom gateway workflows` and `instances`: what runs at a site, with its cloud or without it. (W4, W5, W7)"""
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from fieldloom_gateway.client import Data, Json, NotDone, call, end
+from fieldloom_gateway.client import Data, Json, ask, end, moment
 
 app = typer.Typer(no_args_is_help=True, help="Workflows at work in a gateway: seen, started, read from its folder.")
 instances = typer.Typer(no_args_is_help=True, help="Instances of workflows in a gateway: seen and terminated.")
-
-NOT_FOUND = 3
 
 Workflow = Annotated[str, typer.Argument(help="Its id.")]
 Instance = Annotated[str, typer.Argument(help="Its id, as `list` shows it.")]
@@ -20,7 +17,7 @@ Instance = Annotated[str, typer.Argument(help="Its id, as `list` shows it.")]
 @app.command("list", epilog="Example: fieldloom gateway workflows list --data /var/lib/fieldloom")
 def list_workflows(data: Data, as_json: Json = False) -> None:
     """List the workflows, those too that only still run and those of which no version was good."""
-    told = _call(data, "GET", "/workflows")
+    told = ask(data, "GET", "/workflows")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -32,7 +29,7 @@ def list_workflows(data: Data, as_json: Json = False) -> None:
 @app.command(epilog="Example: fieldloom gateway workflows show cooling --data /var/lib/fieldloom")
 def show(workflow: Workflow, data: Data, as_json: Json = False) -> None:
     """Show a workflow: the version at work, those that still run, and what is wrong with a refused one."""
-    told = _call(data, "GET", f"/workflows/{workflow}")
+    told = ask(data, "GET", f"/workflows/{workflow}")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -44,7 +41,7 @@ def show(workflow: Workflow, data: Data, as_json: Json = False) -> None:
 @app.command(epilog="Example: fieldloom gateway workflows reload --data /var/lib/fieldloom")
 def reload(data: Data, as_json: Json = False) -> None:
     """Have the running gateway read DATA/workflows/*.yaml; of a file with a fault the last good version stays."""
-    told = _call(data, "POST", "/workflows/reload")
+    told = ask(data, "POST", "/workflows/reload")
     at_work = sum(one["version"] is not None for one in told["items"])
     typer.echo(json.dumps(told) if as_json else f"{at_work} workflows are at work")
 
@@ -63,7 +60,7 @@ def start(
 ) -> None:
     """Start an instance, and print its id."""
     body = {"variables": dict(_variable(one) for one in variables)}
-    told = _call(data, "POST", f"/workflows/{workflow}/start", body)
+    told = ask(data, "POST", f"/workflows/{workflow}/start", body)
     typer.echo(json.dumps(told) if as_json else told["id"] + (" waits for others to end" if told["queued"] else ""))
 
 
@@ -76,20 +73,20 @@ def list_instances(
     as_json: Json = False,
 ) -> None:
     """List instances, those that changed last first."""
-    told = _call(data, "GET", "/instances", workflow=workflow, status=status, limit=limit)
+    told = ask(data, "GET", "/instances", workflow=workflow, status=status, limit=limit)
     if as_json:
         typer.echo(json.dumps(told))
         return
     for one in told["items"]:
         where = ", ".join(one["states"]) or (one["failure"] or {}).get("message", "") or one["reason"] or ""
         head = f"{one['id']}  {one['workflow']:24}  {one['version']:8}  {one['status']:10}"
-        typer.echo(f"{head}  {_moment(one['created'])}  {one['device'] or '-':20}  {where}")
+        typer.echo(f"{head}  {moment(one['created'])}  {one['device'] or '-':20}  {where}")
 
 
 @instances.command("show", epilog="Example: fieldloom gateway instances show 4f9c... --data /var/lib/fieldloom")
 def show_instance(instance: Instance, data: Data, as_json: Json = False) -> None:
     """Show an instance: where it is, its variables, and how it came there."""
-    told = _call(data, "GET", f"/instances/{instance}")
+    told = ask(data, "GET", f"/instances/{instance}")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -98,7 +95,7 @@ def show_instance(instance: Instance, data: Data, as_json: Json = False) -> None
     for one in told["history"]:
         failure = (one.get("failure") or {}).get("message", "")
         outcome = one.get("outcome", "succeeded") if one["kind"] == "state" else ""
-        typer.echo(f"{_moment(one['at'])}  {one['kind']:12}  {one.get('state') or '':24}  {outcome:10}  {failure}")
+        typer.echo(f"{moment(one['at'])}  {one['kind']:12}  {one.get('state') or '':24}  {outcome:10}  {failure}")
 
 
 @instances.command(
@@ -112,7 +109,7 @@ def terminate(
     as_json: Json = False,
 ) -> None:
     """Terminate an instance; what it did is undone by its compensations."""
-    told = _call(data, "POST", f"/instances/{instance}/terminate", {"reason": reason, "undo": not keep})
+    told = ask(data, "POST", f"/instances/{instance}/terminate", {"reason": reason, "undo": not keep})
     typer.echo(json.dumps(told) if as_json else f"{told['id']} is {told['status']}")
 
 
@@ -124,14 +121,3 @@ def _variable(told: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _moment(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _call(data: Any, method: str, path: str, body: Any = None, **query: Any) -> Any:
-    try:
-        return call(data, method, path, body=body, **query)
-    except NotDone as error:
-        end(str(error), NOT_FOUND if error.status == 404 else 1)
