@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from fieldloom_gateway.cluster.consensus.raft import Raft
 ADDRESS = "127.0.0.1:1"
 
 
-class Core:
+class Core(ABC):
     """What the tests of a fault need of a member `a`; `folder` keeps what outlives it."""
 
     sync: SyncObj
@@ -31,6 +32,7 @@ class Core:
         for name in "bcdefg":
             self.outbox.connected(name, ADDRESS)
 
+    @abstractmethod
     def _begin(self) -> None: ...
 
     def tell(self, name: str, message: dict) -> list[dict]:
@@ -76,17 +78,17 @@ class Core:
     def commit(self) -> int:
         return self.sync.raftCommitIndex
 
+    @abstractmethod
     def change(self, verb: str, name: str) -> bytes:
         """Return an entry's command that changes the members."""
-        raise NotImplementedError
 
+    @abstractmethod
     def snapshot(self, index: int) -> list[tuple]:
         """Return the pieces in which a snapshot of the entries up to an index (term 1) would come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self) -> None:
         """Bring to the disk what waits for it."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of the disk; what waits for it is lost, as by a kill."""
