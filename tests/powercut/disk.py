@@ -44,12 +44,18 @@ class Disk:
         self._unsettled: list[tuple[int, Name | Rename]] = []
         self._said: list[Mark] = []
 
-    def states(self, rng: random.Random, subsets: int) -> Iterator[State]:
-        """Yield what may be found after each operation: nothing unsynced, each prefix, torn ends, and subsets."""
+    def states(self, rng: random.Random, subsets: int, every: int = 1) -> Iterator[State]:
+        """Yield what may be found after each operation: nothing unsynced, each prefix, torn ends, and subsets.
+
+        Of all these it is each `every`-th; only those are built.
+        """
+        number = 0
         for cut, operation in enumerate(self._operations):
             self._step(cut, operation)
             for chosen, names in self._choices(rng, subsets):
-                yield State(cut, self._build(chosen, names), tuple(self._said))
+                if number % every == 0:
+                    yield State(cut, self._build(chosen, names), tuple(self._said))
+                number += 1
 
     def _step(self, cut: int, operation: Operation) -> None:
         match operation:
