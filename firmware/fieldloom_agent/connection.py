@@ -34,21 +34,22 @@ class Connection:
         self._is_up = self.speaking = False
         self._opening = None  # since when the link is being opened
         self._outgoing = []
-        self._heard = self._sent = 0
+        self._heard = self._sent = self._look_at = 0
         self._told = 0  # when the state was told last
         self._is_behind = False  # since it connected, with records that had waited
         self.up_since = None  # ms of the board's clock
         self.reconnects = -1  # the first connection is none
+        self.place = 0  # of its gateway in the list, whose first is its home
+        self.home = None  # what `home` remembers of its looks
 
     async def run(self):
         """Keep the connection until the power goes."""
         self._task = asyncio.current_task()
         back_off = _BACK_OFF_MS
         while True:
-            reached, gateways = False, self._board.settings.gateways
+            self._stays = False  # whether the next attempt is at the same gateway
             try:
-                await self._open(gateways[0])
-                reached = True
+                await self._open(self.gateway())
                 await self._hear()
             except (OSError, ValueError, MemoryError, asyncio.CancelledError) as error:
                 print("link:", repr(error))
@@ -58,16 +59,20 @@ class Connection:
             self.speaking = False  # a task that is cancelled before its first step does not say so itself
             self._sender.disconnected()
             self.link.close()
-            if reached:
+            if self._stays:
                 back_off = _BACK_OFF_MS
             elif not (self._board.trying and overlay.call("renewal", "switch", self._board)):
-                gateways.append(gateways.pop(0))  # the next one of the list, perhaps
+                self.place = (self.place + 1) % len(self._board.settings.gateways)
             await asyncio.sleep_ms(random.randrange(back_off // 2, back_off))
             back_off = min(back_off * 2, _BACK_OFF_MAX_MS)
 
     def is_up(self):
         """Whether there is a connection now."""
         return self._is_up
+
+    def gateway(self):
+        """Return the gateway of the list that the board is at, or tries."""
+        return self._board.settings.gateways[self.place]
 
     def wake(self):
         """Have what there is to send sent, unless somebody is at it."""
@@ -95,13 +100,15 @@ class Connection:
     def check(self, now):
         """Give up what hangs, and send again what is due; to be called twice a second or so."""
         if self._opening is not None and now - self._opening >= _OPEN_MS:
-            self._fail("the gateway takes too long")
+            self._fail("the gateway takes too long", False)
         elif self._is_up and (now - self._heard >= _SILENCE_MS or self._sender.is_dead(now)):
-            self._fail("the gateway is silent")
+            self._fail("the gateway is silent", False)  # its broker may be there without it
         if self._board.trial is not None and now >= self._board.trial[0]:
             overlay.call("network", "back", self._board)
         if self._is_up and now - self._told >= _STATE_MS:
             self._tell_state()
+        if self._is_up and self.place and now >= self._look_at:
+            self._look_at = now + overlay.call("home", "look", self._board)
         if self._outgoing or self._sender.outstanding or now - self._sent >= _PING_MS:
             self.wake()
 
@@ -113,11 +120,11 @@ class Connection:
     def retry(self):
         """End the connection or the attempt that there is, for one with what has changed."""
         if self._is_up or self._opening is not None:
-            self._fail("begins anew")
+            self._fail("begins anew", True)
 
     def leave(self):
-        """End the connection after the message that is being taken; the next one is made by itself."""
-        self._is_up = False
+        """End the connection after the message that is being taken; the next one is made by itself, at home first."""
+        self._is_up, self.place = False, 0
 
     async def _open(self, gateway):
         board = self._board
@@ -135,7 +142,7 @@ class Connection:
             overlay.call("renewal", "reached", board)
         if board.trial is not None:
             overlay.call("network", "keep", board)
-        self._heard = self._sent = board.clock.up()
+        self._heard = self._sent = self._look_at = board.clock.up()
         board.buffer.report_drops(board.clock.stamp)
         self._sender.connected(self._heard)
         self._outgoing = []
@@ -155,6 +162,7 @@ class Connection:
             message = await self.link.receive()
             self._heard = self._board.clock.up()
             if message is not None:
+                self._stays = True  # it is the gateway's: its broker says nothing
                 self._board.take(*message)
 
     async def _say(self):
@@ -172,7 +180,7 @@ class Connection:
                 self._sent = up()
                 await self.link.ping()
         except (OSError, ValueError, MemoryError) as error:
-            self._fail(repr(error))
+            self._fail(repr(error), self._stays)
         finally:
             self.speaking = False
 
@@ -181,10 +189,10 @@ class Connection:
         self._sent = self._board.clock.up()
         await self.link.send(topics.device(self._board.settings.device, verb), payload)
 
-    def _fail(self, reason):
+    def _fail(self, reason, stays):
         """End the attempt or the connection, from another task than its own."""
         print("link:", reason)
-        self._is_up, self._opening = False, None
+        self._is_up, self._opening, self._stays = False, None, stays
         self._task.cancel()
 
 

@@ -33,7 +33,7 @@ def keep(board):
     _, _, _, wanted = board.trial
     networks.keep(wanted, endings.begun(KIND))
     board.trial = None
-    endings.finish(board, KIND, "succeeded", {"gateway": board.settings.gateways[0]["id"]}, None)
+    endings.finish(board, KIND, "succeeded", {"gateway": board.connection.gateway()["id"]}, None)
 
 
 def back(board):
@@ -41,6 +41,7 @@ def back(board):
     _, timeout, old, _ = board.trial
     board.trial = None
     _apply(board, old)
+    board.connection.place = 0
     board.connection.retry()
     reason = "no gateway was reached with them in " + str(timeout // 1000) + " s"
     endings.finish(board, KIND, "failed", None, reason)

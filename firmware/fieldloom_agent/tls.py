@@ -24,6 +24,11 @@ class TlsStream:
 
     async def open(self, host, port, context):
         """Connect; the handshake happens in the first write."""
+        await self.dial(host, port)
+        self._tls = context.wrap_socket(self._raw, server_hostname=host, do_handshake_on_connect=False)
+
+    async def dial(self, host, port):
+        """Make the connection below the TLS; a refusal may show only in what is done next."""
         address = socket.getaddrinfo(host, port)[0][-1]
         self._raw = socket.socket()
         self._raw.setblocking(False)
@@ -37,7 +42,10 @@ class TlsStream:
             if error.errno not in IN_PROGRESS:
                 raise
         await _writable(self._raw)
-        self._tls = context.wrap_socket(self._raw, server_hostname=host, do_handshake_on_connect=False)
+
+    async def heard(self):
+        """Return when the other side has said something, or has refused or ended the connection."""
+        await _readable(self._raw)
 
     async def write(self, data):
         """Send all of it."""

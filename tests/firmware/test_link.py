@@ -27,7 +27,7 @@ import asyncio, time, tls
 class Wifi:
     def connect(wifi, address): pass
 sys.modules["fieldloom_agent.wifi"] = Wifi
-from fieldloom_agent import connection, drops, overlay
+from fieldloom_agent import connection, drops, home, overlay
 from fieldloom_agent.buffer import Buffer
 from fieldloom_contract import topics
 class Clock:
@@ -40,6 +40,7 @@ class Settings:
     device, wifi, address = "board-1", None, None
 class Board:
     trying = trial = None
+    busy = ()
     def __init__(self, ports):
         self.settings, self.clock, self.boot, self.buffer = Settings(), Clock(), 7, Buffer(7, 9)
         self.settings.gateways = []
@@ -168,14 +169,14 @@ async def main():
     ahead(120000)
     board.connection.check(board.clock.up())
     await until(lambda: board.connection.up_since is not None)
-    print(json.dumps([before, [gateway["id"] for gateway in board.settings.gateways], worst]))
+    print(json.dumps([before, board.connection.gateway()["id"], worst]))
 asyncio.run(main())
 """
     with gateways(tmp_path, [None], [b""]) as ports:
-        before, order, worst = at(ports, script)
+        before, gateway, worst = at(ports, script)
 
     assert before is None
-    assert order == ["gw.1", "gw.0"]
+    assert gateway == "gw.1"
     assert worst < 5000  # a piece of a handshake's cryptography, on a machine that is busy
 
 
@@ -242,7 +243,7 @@ async def main():
     asyncio.create_task(ticker())
     task = asyncio.create_task(board.connection.run())
     await asyncio.sleep_ms(1200)
-    print(json.dumps([board.settings.gateways[0]["id"], worst]))
+    print(json.dumps([board.connection.gateway()["id"], worst]))
 asyncio.run(main())
 """
     first, worst = at([free_port(), free_port()], script)
@@ -292,3 +293,115 @@ async def main():
 asyncio.run(main())
 """
     assert at([1], script) == [3, 0]
+
+
+def test_a_broker_whose_gateway_is_dead_is_left_for_the_next(tmp_path):
+    """It takes the connection and answers pings, and nobody acknowledges. (D7)"""
+    script = """
+async def main():
+    board = Board(ports)
+    asyncio.create_task(board.connection.run())
+    await until(lambda: board.connection.up_since is not None)
+    board.buffer.append(topics.TELEMETRY, {"up": 1, "values": {"v": 1}})
+    board.connection.wake()
+    await asyncio.sleep_ms(300)
+    ahead(31000)
+    board.connection.check(board.clock.up())
+    await until(lambda: board.connection.reconnects == 1)
+    print(json.dumps([board.connection.gateway()["id"], board.buffer.waiting()]))
+asyncio.run(main())
+"""
+    with gateways(tmp_path, [b""], [b""]) as ports:
+        assert at(ports, script) == ["gw.1", 1]
+
+
+def test_a_home_answers_by_taking_a_connection_and_waiting_for_a_word(tmp_path):
+    """What is not there and what ends the connection do not."""
+    script = """
+async def main():
+    found = []
+    for port in ports:
+        found.append(await home._answers({"host": "127.0.0.1", "port": port}))
+    print(json.dumps(found))
+asyncio.run(main())
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server, gateways(tmp_path, [None]) as ports:
+
+        def hang_up():
+            server.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        assert at([*ports, free_port(), server.getsockname()[1]], script) == [True, False, False]
+
+
+def test_a_board_comes_home_after_three_answers_in_a_row_and_more_slowly_where_that_does_not_last():
+    """Half an hour after the last return it is as patient as at first. Looks are 20 to 40 s apart. (D7)"""
+    script = """
+class Link:
+    def __init__(self, name, context): pass
+    async def open(self, host, port, will, hears):
+        opened.append(port)
+        if port in dead:
+            raise OSError(111)
+    async def send(self, topic, payload): pass
+    async def ping(self): pass
+    async def receive(self):
+        await asyncio.sleep_ms(5)
+        return topics.device("board-1", topics.TIME), b"{}"
+    def close(self): pass
+connection.Link = Link
+opened, dead, waits = [], set(), []
+board = Board(ports)
+link = board.connection
+async def fall():
+    dead.add(1)
+    link._fail("the home is gone", False)
+    await until(lambda: link.place == 1 and link.is_up())
+    dead.clear()
+async def look(answer):
+    async def answers(gateway):
+        assert gateway["id"] == "gw.0"
+        return answer
+    home._answers = answers
+    before = link.home
+    link.check(board.clock.up())
+    waits.append(link._look_at - board.clock.up())
+    await until(lambda: link.home is not before)
+    ahead(40000)
+    link._heard = board.clock.up()
+async def come_home(*answers):
+    looks = 0
+    answers = list(answers)
+    while link.place:
+        await look(answers.pop(0) if answers else True)
+        looks += 1
+    await until(link.is_up)
+    return looks
+async def main():
+    asyncio.create_task(link.run())
+    await until(link.is_up)
+    found = []
+    await fall()
+    found.append(await come_home(True, True, False))
+    await fall()
+    found.append(await come_home())
+    await fall()
+    board.busy = {"renewal"}
+    for _ in range(13):
+        await look(True)
+    board.busy = ()
+    found.append(link.place)
+    found.append(await come_home())
+    ahead(1800000)
+    link._heard = board.clock.up()
+    await fall()
+    found.append(await come_home())
+    print(json.dumps([found, min(waits), max(waits), opened[-2:]]))
+asyncio.run(main())
+"""
+    found, shortest, longest, opened = at([1, 2, 3], script)
+
+    assert found == [3 + 3, 6, 1, 1, 3]
+    assert shortest >= 19_000
+    assert longest <= 40_000
+    assert opened == [2, 1]

@@ -21,6 +21,7 @@ class Clock:
 class Connection:
     def leave(): pass
     def retry(): pass
+    def gateway(): return board.settings.gateways[0]
 class Board:
     connection, clock = Connection, Clock
     def __init__(self):
