@@ -52,6 +52,7 @@ from fieldloom_gateway.discovery import add_discovery
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.credentials import Credentials
 from fieldloom_gateway.ingest.database import FILE, open_database
+from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
@@ -60,6 +61,7 @@ from fieldloom_gateway.local import guard, token_of
 from fieldloom_gateway.releases.cache import Cache
 from fieldloom_gateway.releases.fetch import Fetcher
 from fieldloom_gateway.releases.service import Releases
+from fieldloom_gateway.site_commands import SiteCommands
 from fieldloom_gateway.status import status_app
 from fieldloom_gateway.transformers import Transformers, add_reload
 from fieldloom_gateway.twins import Shown, add_twins
@@ -136,6 +138,9 @@ class Gateway:
         self._ingest = Ingest(
             self._adapters, self._store, self._writer, unix_ms, self._tell_of_records, self._releases.hear
         )
+        self._site_commands = SiteCommands(
+            self._node, self._store.down, self._in_store, unix_ms, self._act_on, self._joining_tls
+        )
         self._handlers: dict[str, Handler] = {
             "log": write_log,
             "publish": Publishing(broker.publish).publish,
@@ -177,6 +182,7 @@ class Gateway:
         if self._settings.cluster is not None:
             ordered.append(("admission", self._admission(self._settings.cluster)))
             ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
+            ordered.append(("handing", parts.Background("handing", self._site_commands.run, stop)))
         if self._settings.mdns:
             ordered.append(("mdns", mdns.announced(self._settings)))
         await parts.run(ordered, stop)
@@ -233,7 +239,7 @@ class Gateway:
         own = self._settings
         callers = Callers(Credentials(self._reader, unix_ms), self._data / "broker" / LIST)
         secret = files.read_secret(given.secret)
-        app = door(self._node, secret, lambda certificate: callers.device("", certificate))
+        app = door(self._node, secret, lambda certificate: callers.device("", certificate), self._site_commands.take)
         address = (split(given.address)[0], given.admission_port)
         way_out = "free the port or set cluster.admission_port"
         tls = server_context(own.ca, own.cert, own.key)
@@ -262,10 +268,17 @@ class Gateway:
 
     async def _deliver_news(self) -> None:
         while True:
-            news = await self._uplink.news.get()
-            if news.verb == topics.COMMAND:
-                self._expect_release(messages.parse_command(news.payload))
-            await self._ingest.send(*news)
+            await self._deliver(*await self._uplink.news.get())
+
+    async def _act_on(self, fresh: Sequence[Downward]) -> None:
+        self._tell_of_records()
+        for message in fresh:
+            await self._deliver(*message)
+
+    async def _deliver(self, device: str, verb: str, payload: bytes) -> None:
+        if verb == topics.COMMAND:
+            self._expect_release(messages.parse_command(payload))
+        await self._ingest.send(device, verb, payload)
 
     def _expect_release(self, command: dict[str, Any]) -> None:
         if command["type"] == "update":
@@ -289,7 +302,7 @@ class Gateway:
     def _look_at_the_clock(self, now: int) -> int:
         """Do what is due, and return how many records that made."""
         store, hours, slow_down = self._store, self._settings.outbox_hours, self._settings.slow_down
-        made = store.down.expire(now) + store.miss(now) + store.close_idle_windows(now)
+        made = store.down.expire(now, self._site_commands.leaves) + store.miss(now) + store.close_idle_windows(now)
         made += self._automation.look_at_the_clock(now)
         made += store.drop_older(now - int(hours * 3_600_000), now) if hours else 0
         return made + (store.ease(slow_down, now) if slow_down else 0)

@@ -1,20 +1,26 @@
-"""Three gateway processes act as one: formed by tokens, without their leader, with a stranger. (D1, D2, D3, D5, D7, O2)
+"""Three gateway processes act as one: formed by tokens, without their leader, with a stranger. (D1 to D3, D5, D7, O2)
 
 Their brokers don't run: what a site shares needs none, and /readyz says so.
 """
 
 import asyncio
 import json
+import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 
 import httpx2
 import pytest
 from typer.testing import CliRunner
 
+from fieldloom_contract import messages
 from fieldloom_gateway.cluster.consensus.member import Member
 from fieldloom_gateway.cluster.consensus.membership import Membership
+from fieldloom_gateway.cluster.door import COMMANDS
+from fieldloom_gateway.cluster.joining import NotLetIn, joining_context, post
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
+from fieldloom_gateway.cluster.told import Ended, Told, Waiting, encode
 from fieldloom_gateway.command_cluster import app as cluster_commands
 from fieldloom_gateway.commands import app as gateway_commands
 from fixtures.certificates import TestAuthority
@@ -65,6 +71,24 @@ class Gateway:
     def services(self):
         told = self.told("services") or {"items": []}
         return {(one["service"]["name"], one["member"]): one["status"] for one in told["items"]}
+
+    def tell(self, other, body, identity=None):
+        """Tell another one of commands, as this one does; `identity` is another certificate with its key."""
+        tls = joining_context(self._authority.ca, *(identity or self._identity))
+        return post(other.name, f"127.0.0.1:{other.ports['admission']}", COMMANDS, body, tls)
+
+    def rows(self, query, *values):
+        with closing(sqlite3.connect(self.data / "gateway.db", timeout=20)) as db:
+            return db.execute(query, values).fetchall()
+
+    def keeps(self, command):
+        return bool(self.rows("SELECT 1 FROM command WHERE id = ?", command))
+
+    def expiries(self, command):
+        """How often it tells the cloud that a command has expired."""
+        bodies = b"".join(body for (body,) in self.rows("SELECT body FROM outbox"))
+        told = [json.loads(line) for line in bodies.splitlines()]
+        return [one["kind"] for one in told if one.get("id") == command].count("expired")
 
     def get(self, path):
         return httpx2.get(f"http://127.0.0.1:{self.ports['http']}{path}", timeout=20)
@@ -180,6 +204,52 @@ async def test_who_does_not_know_the_secret_is_refused(site):
     assert refused >= 1
     assert leader is None
     assert set(first.states()) == set(NAMES)
+
+
+def waiting(name, lives_s):
+    expires = time.time_ns() // 1_000_000 + lives_s * 1000
+    return Waiting(name, "pump-1", messages.command(name, "read", {}, expires), expires)
+
+
+def test_a_command_is_at_every_gateway_until_it_ends_at_one(site):
+    first, second, third = site.gateways
+    kept = waiting("kept-until-it-ends", 3600)
+
+    first.tell(second, encode(Told([kept], [])))
+    until(lambda: all(one.keeps(kept.id) for one in site.gateways))
+    for other in (second, third):
+        first.tell(other, encode(Told([], [Ended(kept.id, kept.device, kept.expires, None)])))
+    first.tell(second, encode(Told([kept], [])))  # a late copy
+
+    assert [one.keeps(kept.id) for one in site.gateways] == [True, False, False]
+
+
+def test_that_a_command_has_expired_is_told_by_one_gateway(site):
+    first, second, _ = site.gateways
+    short = waiting("expires-everywhere", 20)
+
+    first.tell(second, encode(Told([short], [])))
+    until(lambda: all(one.keeps(short.id) for one in site.gateways))
+    until(lambda: not any(one.keeps(short.id) for one in site.gateways))
+
+    assert [one.expiries(short.id) for one in site.gateways] == [1, 0, 0]
+
+
+def test_none_but_a_member_may_tell_of_commands(site):
+    first, second, _ = site.gateways
+    good = waiting("of-a-stranger", 3600)
+    wrong = good._replace(payload=b"{}")
+
+    with pytest.raises(NotLetIn, match="pump-1 is no member of this cluster"):
+        first.tell(second, encode(Told([good], [])), site.authority.issue("pump-1"))
+    with pytest.raises(NotLetIn, match="id: "):
+        first.tell(second, encode(Told([wrong], [])))
+    with pytest.raises(NotLetIn, match="truncated"):
+        first.tell(second, b"\x91")
+    with pytest.raises(NotLetIn, match="at most 1048576 bytes"):
+        first.tell(second, bytes(2**20 + 1))
+
+    assert not second.keeps(good.id)
 
 
 def test_a_killed_leader_is_followed_and_comes_back_active(site):

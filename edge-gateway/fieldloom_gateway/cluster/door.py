@@ -1,6 +1,9 @@
-"""Where a member lets gateways in that show a token, and out: HTTPS with both sides' certificates. (D3, ADR 58)"""
+"""Where a member lets gateways in that show a token, and out: HTTPS with both sides' certificates. (D3, ADR 58)
 
-from collections.abc import Callable
+Here too members tell each other of commands. (D7, ADR 63)
+"""
+
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,14 +18,18 @@ from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 from fieldloom_gateway.cluster.membership.errors import MembershipError
 from fieldloom_gateway.cluster.membership.records import Software
 from fieldloom_gateway.cluster.node import Node
+from fieldloom_gateway.cluster.told import Told, decode
 
 log = structlog.get_logger()
 
-ADMIT, ADD, LEAVE = "/cluster/admit", "/cluster/add", "/cluster/leave"
+ADMIT, ADD, LEAVE, COMMANDS = "/cluster/admit", "/cluster/add", "/cluster/leave", "/cluster/commands"
 MAX_BODY_BYTES = 4096
+MAX_TOLD_BYTES = 2**20
 
 Who = Callable[[bytes], str | None]
 """Returns whose a certificate is, DER, that the CA has signed; None if it is revoked."""
+Take = Callable[[str, Told], Awaitable[None]]
+"""Takes what a member tells; when it returns, that is on the disk. Raises Rejected."""
 
 
 class Knock(msgspec.Struct, frozen=True):
@@ -50,7 +57,7 @@ _knock = msgspec.json.Decoder(Knock)
 _added = msgspec.json.Decoder(Added)
 
 
-def door(node: Node, secret: str, who: Who) -> Starlette:
+def door(node: Node, secret: str, who: Who, take: Take) -> Starlette:
     """Return the interface of a member; a request's `state.certificate` says who knocks."""
 
     async def admit(request: Request) -> JSONResponse:
@@ -72,16 +79,24 @@ def door(node: Node, secret: str, who: Who) -> Starlette:
         log.info("gateway_let_go", member=member)
         return JSONResponse({"member": member})
 
-    routes = [Route(path, act, methods=["POST"]) for path, act in ((ADMIT, admit), (ADD, add), (LEAVE, leave))]
+    async def hear(request: Request) -> JSONResponse:
+        member = _member(request, who)
+        if node.roster.record(member) is None:
+            raise _Unknown(f"{member} is no member of this cluster")
+        await take(member, decode(await _body(request, MAX_TOLD_BYTES)))
+        return JSONResponse({})
+
+    acts = ((ADMIT, admit), (ADD, add), (LEAVE, leave), (COMMANDS, hear))
+    routes = [Route(path, act, methods=["POST"]) for path, act in acts]
     return Starlette(routes=routes, exception_handlers=_HANDLERS)
 
 
 class _Unknown(Exception):  # noqa: N818 - it reads as what somebody is
-    """Who knocks shows no certificate that holds."""
+    """Who knocks shows no certificate that holds here."""
 
 
 class _TooLong(Exception):  # noqa: N818 - it reads as what a body is
-    """A body has more than MAX_BODY_BYTES."""
+    """A body has more than it may."""
 
 
 def _member(request: Request, who: Who) -> str:
@@ -91,12 +106,12 @@ def _member(request: Request, who: Who) -> str:
     return found
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise _TooLong(f"a request has at most {MAX_BODY_BYTES} bytes")
+        if len(body) > most:
+            raise _TooLong(f"a request has at most {most} bytes")
     return body
 
 

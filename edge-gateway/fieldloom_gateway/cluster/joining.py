@@ -42,6 +42,9 @@ class OutOfReach(Exception):  # noqa: N818 - it reads as what happened
     """No member could be asked, or none could decide now."""
 
 
+UNREACHABLE = (OSError, http.client.HTTPException, OutOfReach)
+
+
 def joining_context(ca: Path, cert: Path, key: Path) -> ssl.SSLContext:
     """Return the TLS by which a gateway asks a member, who proves its name rather than its host's. Raises StartFailed.
 
@@ -114,14 +117,17 @@ def _ask(doors: dict[str, str], path: str, body: object, expected: type[Body], t
     faults = []
     for name, address in doors.items():
         try:
-            return msgspec.json.decode(_post(name, address, path, msgspec.json.encode(body), tls), type=expected)
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError, OutOfReach) as error:
+            return msgspec.json.decode(post(name, address, path, msgspec.json.encode(body), tls), type=expected)
+        except (*UNREACHABLE, msgspec.MsgspecError) as error:
             faults.append(f"{name} at {address}: {error}")
     raise OutOfReach("; ".join(faults) or "no gateway is known that could be asked")
 
 
-def _post(name: str, address: str, path: str, body: bytes, tls: ssl.SSLContext) -> bytes:
-    """Return the answer of one gateway, which has to prove its name before it is told the token."""
+def post(name: str, address: str, path: str, body: bytes, tls: ssl.SSLContext) -> bytes:
+    """Return the answer of one gateway's door, which has to prove its name before it is told anything.
+
+    Raises NotLetIn, and one of UNREACHABLE. It waits: call it in a thread.
+    """
     host, _, port = address.rpartition(":")
     connection = http.client.HTTPSConnection(host.strip("[]"), int(port), context=tls, timeout=TIMEOUT_S)
     try:

@@ -6,14 +6,18 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from fieldloom_contract import messages, topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_engine.twin import Desired, Patch
+from fieldloom_gateway.cluster.told import Ended, Told, Waiting
 from fieldloom_gateway.ingest import credentials
+from fieldloom_gateway.ingest.ends import Ends
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_runtime.down import Answered, Credential, Deployable, Removed, Revoked, TwinPatch
-from fieldloom_runtime.records import Expired, Record
+from fieldloom_runtime.records import Expired, Record, Result
 
 Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Deployable
 """A record of the cloud; a command is the contract's, as it was parsed."""
@@ -33,29 +37,38 @@ class Command(NamedTuple):
         return Downward(self.device, topics.COMMAND, self.payload)
 
 
-class Down:
-    """Takes the cloud's streams. `transaction()` commits at its end, and `add` sends a record up with it.
+class Ways(NamedTuple):
+    """Where things go with the transaction that is open."""
 
-    `take_automation` gets, in the transaction, what the cloud says of rules and workflows.
-    """
+    up: Callable[[Record], None]
+    """A record that is judged and sent up."""
+    judge: Callable[[Record], None]
+    """One that is judged here, and sent up by another gateway of the site."""
+    automation: Callable[[Deployable, int], None]
+    """What the cloud says of rules and workflows."""
+
+
+class Down:
+    """Takes the cloud's streams. `transaction()` commits at its end."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
-        add: Callable[[Record], None],
-        take_automation: Callable[[Deployable, int], None],
+        ways: Ways,
         revocations: Revocations,
         renewals: Renewals,
         twins: Twins,
     ) -> None:
         self._db = connection
         self._transaction = transaction
-        self._add = add
-        self._take_automation = take_automation
+        self._ways = ways
+        self._ends = Ends(connection)
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
+        self.has_news = False
+        """Whether there is something since it was set to False of which other gateways are to be told."""
 
     def take(self, stream: bytes, number: int, records: list[Sent], now: int) -> list[Downward]:
         """Commit what the cloud sent, up to `number` of its stream; return what of it is news for devices."""
@@ -82,25 +95,60 @@ class Down:
 
     def keep(self, commands: Sequence[Command]) -> int:
         """Keep commands, in the transaction that is open; return how many of them have not come before."""
-        return self._db.executemany("INSERT OR IGNORE INTO command VALUES (?, ?, ?, ?)", commands).rowcount
+        self.has_news = True
+        return self._db.executemany(_KEEP, commands).rowcount
 
-    def finish(self, command_id: str, device: str) -> None:
+    def finish(self, result: Result) -> None:
         """Forget a command that has its final result; in the transaction that is open."""
-        self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (command_id, device))
+        query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires"
+        for (expires,) in self._db.execute(query, (result.id, result.device)).fetchall():
+            self._end(Ended(result.id, result.device, expires, result), own=True)
 
     def withdraw(self, command_id: str) -> None:
         """Forget a command, in the transaction that is open: who has not got it does not get it any more."""
-        self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+        query = "DELETE FROM command WHERE id = ? RETURNING device, expires"
+        for device, expires in self._db.execute(query, (command_id,)).fetchall():
+            self._end(Ended(command_id, device, expires, None), own=True)
 
-    def expire(self, now: int) -> int:
-        """Tell the cloud of commands whose time is over without a final result; return how many. (A3)"""
+    def expire(self, now: int, leaves: Callable[[str], bool] = lambda _: False) -> int:
+        """Tell the cloud of commands whose time is over without a final result; return how many. (A3)
+
+        `leaves(id)` says that another gateway of the site tells of it.
+        """
         expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
-        if expired:
+        if expired or self._ends.has_old(now):
             with self._transaction():
                 for command_id, device in expired:
-                    self._add(Expired(device=device, id=command_id, ts=now, at=now))
+                    tell = self._ways.judge if leaves(command_id) else self._ways.up
+                    tell(Expired(device=device, id=command_id, ts=now, at=now))
                     self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+                self._ends.forget(now)
         return len(expired)
+
+    def told(self) -> tuple[Told, set[str]]:
+        """Return what other gateways of the site are to be told, and the ids of all commands that wait. (D7)"""
+        self.has_news = False
+        query = "SELECT id, device, payload, command.expires FROM command LEFT JOIN device USING (device) "
+        away = self._db.execute(query + "WHERE NOT coalesce(online, 0) ORDER BY command.expires, id")
+        ids = {row[0] for row in self._db.execute("SELECT id FROM command")}
+        return Told([Waiting(*row) for row in away], self._ends.own()), ids
+
+    def take_told(self, told: Told, now: int) -> list[Downward]:
+        """Commit what another gateway of the site tells; return what of it is news for devices. Raises Rejected."""
+        waiting = [_checked(one) for one in told.waiting if one.expires > now]
+        fresh: list[Downward] = []
+        with self._transaction():
+            for end in told.ended:
+                self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (end.id, end.device))
+                self._end(end, own=False)
+                if end.result is not None:
+                    self._ways.judge(end.result)
+            fresh += [command.message for command in waiting if self.keep([command])]
+        return fresh
+
+    def _end(self, end: Ended, *, own: bool) -> None:
+        self.has_news = True
+        self._ends.keep(end, own=own)
 
     def _take_one(self, record: Sent, now: int) -> Downward | None:
         """Keep one record; return it if it is a message for a device that is news."""
@@ -116,11 +164,24 @@ class Down:
             known = Desired(record.version, record.values)
             self._twins.take(record.device, Patch(record.id, record.changes, known), now)
         elif isinstance(record, Deployable):
-            self._take_automation(record, now)
+            self._ways.automation(record, now)
         else:
             command = _command(record)
             return command.message if self.keep([command]) else None
         return None
+
+
+_KEEP = """
+    INSERT OR IGNORE INTO command SELECT ?1, ?2, ?3, ?4
+    WHERE NOT EXISTS (SELECT 1 FROM command_ended WHERE id = ?1 AND device = ?2)"""
+
+
+def _checked(one: Waiting) -> Command:
+    """Return a command of another gateway. Raises Rejected for one that no device would take."""
+    said = messages.parse_command(messages.fitting(one.payload, MAX_DOWN_BYTES))
+    if (said["id"], said["expires"]) != (one.id, one.expires):
+        raise Rejected("waiting", f"{one.id} is not the command of its payload")
+    return Command(one.id, topics.device_id(one.device), one.payload, one.expires)
 
 
 def _command(record: dict[str, Any]) -> Command:

@@ -31,6 +31,12 @@ CREATE TABLE IF NOT EXISTS command (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
 CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
+-- Commands that have ended, until they expire: `body` is the device's final word (JSON), NULL for one that was withdrawn;
+-- the others of the site are told of those that ended here.
+CREATE TABLE IF NOT EXISTS command_ended (
+  id TEXT, device TEXT, expires INTEGER NOT NULL, body TEXT, own INTEGER NOT NULL, PRIMARY KEY (id, device)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS command_ended_by_expiry ON command_ended (expires);
 -- The newest certificate that the cloud has issued to a device over this gateway, for a device that asks again.
 CREATE TABLE IF NOT EXISTS certificate (device TEXT PRIMARY KEY, request TEXT NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS downstream (stream BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;

@@ -26,7 +26,7 @@ from fieldloom_gateway.ingest import readings
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.burying import Burying, NotReplayed, again, letter_of, verb_of
 from fieldloom_gateway.ingest.dating import date
-from fieldloom_gateway.ingest.down import Down
+from fieldloom_gateway.ingest.down import Down, Ways
 from fieldloom_gateway.ingest.express import Express
 from fieldloom_gateway.ingest.finding import Finding
 from fieldloom_gateway.ingest.judge import Downward, Judge
@@ -140,7 +140,8 @@ class Store:
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
         owners = (self.revocations, self._renewals, self.twins)
-        self.down = Down(connection, self._transaction, self._send_up, self._take_automation, *owners)
+        ways = Ways(self._send_up, self._hear_record, self._take_automation)
+        self.down = Down(connection, self._transaction, ways, *owners)
         self._burying = Burying(self.letters, self._segments.add)
         self._finding = Finding(self._segments.add)
         bury_failed = self._burying.bury_failed
@@ -348,6 +349,9 @@ class Store:
 
     def _send_up(self, record: Record) -> None:
         self._segments.add(record)
+        self._hear_record(record)
+
+    def _hear_record(self, record: Record) -> None:
         if self._judge is not None:
             self._judge.hear(record)
 
@@ -484,8 +488,8 @@ class Store:
             self._send_up(sent)
         if arrival.verb == topics.REPORTED:
             self.twins.hear(arrival.device, told, now)
-        if arrival.verb == topics.RESULT and told["status"] in messages.FINAL_STATUSES:
-            self.down.finish(told["id"], arrival.device)
+        if isinstance(sent, Result) and sent.status in messages.FINAL_STATUSES:
+            self.down.finish(sent)
 
     def _transform(self, record: Telemetry, now: int) -> None:
         in_order = True

@@ -1,0 +1,231 @@
+"""Commands that the gateways of a site hold together: what is lost, doubled or late leaves none behind. (D7, R4)"""
+
+import json
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldloom_contract import messages, topics
+from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.told import Ended, Told, Waiting, decode, encode
+from fieldloom_gateway.ingest.database import open_database
+from fieldloom_gateway.ingest.down import Command
+from fieldloom_gateway.ingest.store import Arrival, Store
+from fieldloom_runtime.records import Expired, Result
+
+NOW = 1_790_000_000_000
+EXPIRES = NOW + 60_000
+LATE = EXPIRES + 120_000
+DEVICE = "dev-1"
+GATEWAYS = range(3)
+
+
+class Heard:
+    """A judge that notes what it hears of commands."""
+
+    def __init__(self):
+        self.words = []
+
+    def hear(self, record):
+        if isinstance(record, Result | Expired):
+            self.words.append((record.id, type(record)))
+
+    def write(self): ...
+
+    def forget(self): ...
+
+    def messages(self):
+        return []
+
+
+class Gateway:
+    def __init__(self, folder):
+        self.db = open_database(folder)
+        self.store, self.judge = Store(self.db, 100_000_000), Heard()
+        self.down = self.store.down
+        self.store.attend(self.judge)
+
+    def make(self, name, device=DEVICE):
+        payload = messages.command(name, "read", {}, EXPIRES)
+        self.store.commit(self.down.keep, [Command(name, device, payload, EXPIRES)])
+
+    def say(self, verb, payload):
+        self.store.take([Arrival(DEVICE, verb, json.dumps(payload).encode(), topics.device(DEVICE, verb))], NOW)
+
+    def tell(self, other):
+        told, _ = self.down.told()
+        return other.down.take_told(decode(encode(told)), NOW)
+
+    def ids(self):
+        return {row[0] for row in self.db.execute("SELECT id FROM command")}
+
+    def sent_up(self, kind):
+        bodies = self.db.execute("SELECT body FROM outbox").fetchall()
+        records = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
+        return [record["id"] for record in records if record["kind"] == kind]
+
+
+class World:
+    """Three gateways, and one device that executes an id once, whoever sends it."""
+
+    def __init__(self, stack):
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in GATEWAYS]
+        self.gateways = [Gateway(folder) for folder in folders]
+        for one in self.gateways:
+            stack.enter_context(closing(one.db))
+        self.makers = {}
+        self.place, self.session, self.seq = None, 0, 0
+        self.executed, self.reports = [], 0
+
+    def command(self, at):
+        name = f"c{len(self.makers)}"
+        self.makers[name] = at
+        self.gateways[at].make(name)
+
+    def move(self, to):
+        """The new gateway may hear of it before the old one notices, as after a broken link."""
+        if self.place is not None:
+            before, session = self.gateways[self.place], f"s{self.session}"
+        self.session += 1
+        self.gateways[to].say("state", {"online": True, "boot": 7, "session": f"s{self.session}"})
+        if self.place is not None:
+            before.say("state", {"online": False, "boot": 7, "session": session})
+        self.place = to
+
+    def serve(self):
+        if self.place is None:
+            return
+        for payload in self.gateways[self.place].down.commands(DEVICE):
+            name = json.loads(payload)["id"]
+            if name not in self.executed:
+                self.executed.append(name)
+            self.seq += 1
+            self.reports += 1
+            word = {"boot": 7, "seq": self.seq, "ts": NOW, "id": name, "status": "succeeded", "result": {}}
+            self.gateways[self.place].say("command/result", word)
+
+    def tell(self, pair):
+        self.gateways[pair[0]].tell(self.gateways[pair[1]])
+
+    def settle(self):
+        pairs = [(one, other) for one in GATEWAYS for other in GATEWAYS if one != other]
+        for _ in range(2):
+            for pair in pairs:
+                self.tell(pair)
+            self.serve()
+        for pair in pairs:
+            self.tell(pair)
+
+
+@pytest.fixture
+def world():
+    with ExitStack() as stack:
+        yield World(stack)
+
+
+places = st.sampled_from(GATEWAYS)
+STEPS = st.one_of(
+    st.tuples(st.just("command"), places),
+    st.tuples(st.just("move"), places),
+    st.tuples(st.just("tell"), st.permutations(GATEWAYS)),
+    st.tuples(st.just("serve")),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(STEPS, max_size=20), places)
+def test_each_command_is_executed_ended_everywhere_and_known_to_its_maker(steps, last):
+    with ExitStack() as stack:
+        world = World(stack)
+        for step, *arguments in steps:
+            getattr(world, step)(*arguments)
+        world.move(last)
+        world.settle()
+        reports = world.reports
+        for place in GATEWAYS:
+            world.move(place)
+            world.serve()
+
+        assert sorted(world.executed) == sorted(world.makers)
+        assert [one.ids() for one in world.gateways] == [set()] * 3
+        assert world.reports == reports, "who comes by again is told it again"
+        for name, maker in world.makers.items():
+            assert (name, Result) in world.gateways[maker].judge.words
+
+
+def test_what_was_withdrawn_is_kept_by_nobody(world):
+    first, second, third = world.gateways
+    first.make("c0")
+    first.tell(second)
+    second.tell(third)
+
+    first.store.commit(first.down.withdraw, "c0")
+    late, _ = second.down.told()
+    first.tell(second)
+    first.tell(third)
+    again = third.down.take_told(late, NOW)
+
+    assert [one.ids() for one in world.gateways] == [set()] * 3
+    assert again == []
+
+
+def test_one_gateway_tells_of_an_expiry_and_all_know_of_it_and_forget(world):
+    first, second, _ = world.gateways
+    first.make("c0")
+    first.tell(second)
+
+    first.down.expire(EXPIRES, lambda _: False)
+    second.down.expire(EXPIRES, lambda _: True)
+
+    assert (first.sent_up("expired"), second.sent_up("expired")) == (["c0"], [])
+    assert first.judge.words == second.judge.words == [("c0", Expired)]
+    assert first.ids() == second.ids() == set()
+
+
+def test_ends_are_forgotten_when_every_copy_has_expired(world):
+    first = world.gateways[0]
+    world.command(0)
+    world.move(0)
+    world.serve()
+    kept = first.down.told()[0].ended
+
+    first.down.expire(EXPIRES)
+    early = first.down.told()[0].ended
+    first.down.expire(LATE)
+
+    assert [end.id for end in kept] == ["c0"]
+    assert early == kept
+    assert first.down.told()[0].ended == []
+
+
+def test_a_device_can_not_end_the_command_of_another(world):
+    first, second, _ = world.gateways
+    first.make("c0", "dev-2")
+    first.tell(second)
+
+    first.say("command/result", {"boot": 7, "seq": 1, "ts": NOW, "id": "c0", "status": "succeeded", "result": {}})
+    first.tell(second)
+
+    assert first.ids() == second.ids() == {"c0"}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        (Waiting("c1", DEVICE, b"{}", EXPIRES), "id: "),
+        (Waiting("c1", "../x", messages.command("c1", "read", {}, EXPIRES), EXPIRES), "device: "),
+        (Waiting("c2", DEVICE, messages.command("c1", "read", {}, EXPIRES), EXPIRES), "c2 is not the command"),
+    ],
+)
+def test_what_is_no_command_is_refused_whole(world, waiting, reason):
+    first = world.gateways[0]
+    good = Waiting("c0", DEVICE, messages.command("c0", "read", {}, EXPIRES), EXPIRES)
+
+    with pytest.raises(Rejected, match=reason):
+        first.down.take_told(Told([good, waiting], [Ended("c9", DEVICE, EXPIRES, None)]), NOW)
+
+    assert first.ids() == set()
