@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldloom_gateway.client import Data, Json, NotDone, call, end
+from fieldloom_gateway.client import Data, Json, ask
 from fieldloom_gateway.cluster.node import FOLDER
 from fieldloom_gateway.settings import FILE, load
 from fieldloom_runtime import files
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="What the gateways of a site share,
 @app.command(epilog="Example: fieldloom cluster status --data /var/lib/fieldloom --json")
 def status(data: Data, as_json: Json = False) -> None:
     """Show who leads, whether anything shared can be written, and this gateway's partitions."""
-    told = _ask(data, "GET", "/cluster")
+    told = ask(data, "GET", "/cluster")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -29,7 +29,7 @@ def status(data: Data, as_json: Json = False) -> None:
 @app.command(epilog="Example: fieldloom cluster members --data /var/lib/fieldloom")
 def members(data: Data, as_json: Json = False) -> None:
     """List the gateways with their states and what they run."""
-    told = _ask(data, "GET", "/cluster/members")
+    told = ask(data, "GET", "/cluster/members")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -49,7 +49,7 @@ def services(
     as_json: Json = False,
 ) -> None:
     """List what the gateways of the site offer, and whether it works by its checks."""
-    told = _ask(data, "GET", "/services", name=name, healthy=healthy)
+    told = ask(data, "GET", "/services", name=name, healthy=healthy)
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -68,14 +68,14 @@ def invite(
     as_json: Json = False,
 ) -> None:
     """Make a token by which one gateway may join, once: `fieldloom gateway init --cluster HOST:PORT --join TOKEN`."""
-    told = _ask(data, "POST", "/cluster/invitations", member=gateway, valid_s=minutes * 60)
+    told = ask(data, "POST", "/cluster/invitations", member=gateway, valid_s=minutes * 60)
     typer.echo(json.dumps(told) if as_json else told["token"])
 
 
 @app.command(epilog="Example: fieldloom cluster leave --data /var/lib/fieldloom")
 def leave(data: Data, as_json: Json = False) -> None:
     """Hand over what this gateway acts for, and take it out of the cluster; it is alone from its next start on."""
-    told = _ask(data, "POST", "/cluster/leave")
+    told = ask(data, "POST", "/cluster/leave")
     files.write(data / FILE, load(data).model_copy(update={"cluster": None}).model_dump_json(indent=2) + "\n")
     shutil.rmtree(data / FOLDER)
     typer.echo(json.dumps(told) if as_json else f"{told['left']} has left: start it again, and it is alone")
@@ -88,14 +88,14 @@ def remove(
     as_json: Json = False,
 ) -> None:
     """Take a gateway out of the cluster that is down for good; it comes back by a new token alone."""
-    told = _ask(data, "DELETE", f"/cluster/members/{gateway}")
+    told = ask(data, "DELETE", f"/cluster/members/{gateway}")
     typer.echo(json.dumps(told) if as_json else f"{told['removed']} is no member any more")
 
 
 @app.command(epilog="Example: fieldloom cluster partitions --data /var/lib/fieldloom --json")
 def partitions(data: Data, as_json: Json = False) -> None:
     """List the partitions with their owners, who is next, and their states here."""
-    told = _ask(data, "GET", "/cluster/partitions")
+    told = ask(data, "GET", "/cluster/partitions")
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -111,7 +111,7 @@ def move(
     as_json: Json = False,
 ) -> None:
     """Have another gateway act for a device; the balance may move it again."""
-    told = _ask(data, "POST", "/cluster/moves", device=device, heir=heir)
+    told = ask(data, "POST", "/cluster/moves", device=device, heir=heir)
     typer.echo(json.dumps(told) if as_json else f"partition {told['partition']} goes to {told['heir']}")
 
 
@@ -122,7 +122,7 @@ def drain(
     as_json: Json = False,
 ) -> None:
     """Have others take over all that this gateway acts for, as before it is stopped."""
-    told = _ask(data, "POST", "/cluster/resume" if resume else "/cluster/drain")
+    told = ask(data, "POST", "/cluster/resume" if resume else "/cluster/drain")
     owned = told["partitions"]["owned"]
     typer.echo(json.dumps(told) if as_json else f"owns {owned} partitions now; `fieldloom cluster status` tells more")
 
@@ -131,10 +131,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={count}" for name, count in value.items()) or "-"
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _ask(data: Data, method: str, path: str, **query: Any) -> Any:
-    try:
-        return call(data, method, path, **query)
-    except NotDone as error:
-        end(str(error))

@@ -206,6 +206,15 @@ async def test_who_does_not_know_the_secret_is_refused(site):
     assert set(first.states()) == set(NAMES)
 
 
+def test_who_is_no_member_is_not_found(site):
+    removed = site.gateways[0].ask("remove", "gw.nobody")
+    moved = site.gateways[0].ask("move", "pump-1", "gw.nobody")
+
+    for done in (removed, moved):
+        assert "gw.nobody is no member of this cluster" in done.stderr
+        assert done.exit_code == 3  # as of other commands
+
+
 def waiting(name, lives_s):
     expires = time.time_ns() // 1_000_000 + lives_s * 1000
     return Waiting(name, "pump-1", messages.command(name, "read", {}, expires), expires)
@@ -244,7 +253,7 @@ def test_none_but_a_member_may_tell_of_commands(site):
         first.tell(second, encode(Told([good], [])), site.authority.issue("pump-1"))
     with pytest.raises(NotLetIn, match="id: "):
         first.tell(second, encode(Told([wrong], [])))
-    with pytest.raises(NotLetIn, match="truncated"):
+    with pytest.raises(NotLetIn, match="Expected `array`"):
         first.tell(second, b"\x91")
     with pytest.raises(NotLetIn, match="at most 1048576 bytes"):
         first.tell(second, bytes(2**20 + 1))

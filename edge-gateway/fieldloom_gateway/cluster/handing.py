@@ -76,7 +76,8 @@ class Handing:
     def leaves(self, command_id: str) -> bool:
         """Whether another gateway that is there tells of this command that it has expired: the first by its name."""
         own = self._node.store.name
-        return any(name < own and command_id in has and self._is_there(name) for name, has in self._waiting.items())
+        known = list(self._waiting.items())  # the disk's thread asks, while others may come to be known
+        return any(name < own and command_id in has and self._is_there(name) for name, has in known)
 
     def _take(self, held: Held) -> None:
         """Forget who has what is held no more."""

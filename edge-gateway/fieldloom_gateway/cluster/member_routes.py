@@ -13,7 +13,7 @@ from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 from fieldloom_gateway.cluster.consensus.port import Refused as NotChanged
 from fieldloom_gateway.cluster.joining import NotLetIn, OutOfReach, leave
 from fieldloom_gateway.cluster.membership.admission import VALID_S
-from fieldloom_gateway.cluster.membership.errors import MembershipError
+from fieldloom_gateway.cluster.membership.errors import MembershipError, NotAMember
 from fieldloom_gateway.cluster.node import Node
 from fieldloom_gateway.cluster.ticket import Ticket, write
 from fieldloom_gateway.local import Refused, admit, told
@@ -66,10 +66,17 @@ def add_members(app: FastAPI, token: str, node: Node, ca: str, tls: Tls) -> None
 
     @router.delete("/members/{member}")
     async def remove(member: str) -> dict[str, Any]:
-        await in_cluster(node).admission.remove(member)
+        await _remove(in_cluster(node), member)
         return {"removed": member}
 
     app.include_router(router)
+
+
+async def _remove(node: Node, member: str) -> None:
+    try:
+        await node.admission.remove(member)
+    except NotAMember as error:
+        raise Refused(404, "Not found", str(error)) from None
 
 
 def in_cluster(node: Node) -> Node:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Header, Query
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME
 from fieldloom_gateway.cluster.member_routes import alone
+from fieldloom_gateway.cluster.membership.errors import NotAMember
 from fieldloom_gateway.cluster.node import Node
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_gateway.cluster.partitions.service import Partitions
@@ -47,9 +48,11 @@ def add_cluster(app: FastAPI, token: str, node: Node) -> None:
         authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         admit(authorization, token)
-        partition = partition_of(device)
+        partitions, partition = _of(node), partition_of(device)
+        if node.roster.record(heir) is None:
+            raise Refused(404, "Not found", str(NotAMember(heir)))
         try:
-            await _of(node).move(partition, heir)
+            await partitions.move(partition, heir)
         except Rejected as error:
             faults = [{"path": error.field, "reason": error.reason}]
             raise Refused(422, "Bad content", "the move can't be made", faults) from error
