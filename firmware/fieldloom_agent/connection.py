@@ -108,7 +108,10 @@ class Connection:
         if self._is_up and now - self._told >= _STATE_MS:
             self._tell_state()
         if self._is_up and self.place and now >= self._look_at:
-            self._look_at = now + overlay.call("home", "look", self._board)
+            try:
+                self._look_at = now + overlay.call("home", "look", self._board)
+            except MemoryError:
+                self._look_at = now + _SILENCE_MS
         if self._outgoing or self._sender.outstanding or now - self._sent >= _PING_MS:
             self.wake()
 

@@ -51,7 +51,7 @@ async def _answers(gateway):
             await asyncio.wait_for_ms(stream.heard(), _QUIET_MS)
         except asyncio.TimeoutError:
             return True
-    except (OSError, asyncio.TimeoutError):
+    except (OSError, MemoryError, asyncio.TimeoutError):
         pass
     finally:
         stream.close()
