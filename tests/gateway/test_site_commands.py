@@ -189,6 +189,7 @@ def test_one_gateway_tells_of_an_expiry_and_all_know_of_it_and_forget(world):
 def test_ends_are_forgotten_when_every_copy_has_expired(world):
     first = world.gateways[0]
     world.command(0)
+    first.down.told()
     world.move(0)
     world.serve()
     kept = first.down.told()[0].ended
@@ -200,6 +201,31 @@ def test_ends_are_forgotten_when_every_copy_has_expired(world):
     assert [end.id for end in kept] == ["c0"]
     assert early == kept
     assert first.down.told()[0].ended == []
+
+
+def test_of_what_a_gateway_commands_its_own_devices_nobody_is_told(world):
+    first = world.gateways[0]
+    world.move(0)
+    world.command(0)
+    while_it_waits = first.down.told()[0]
+    world.serve()
+
+    assert while_it_waits == first.down.told()[0] == Told([], [])
+    assert first.sent_up("result") == ["c0"]
+
+
+def test_who_makes_a_command_again_that_others_know_tells_them_of_its_end(world):
+    """As another gateway does that goes on with a dead one's workflow."""
+    first, second, _ = world.gateways
+    world.command(0)
+    first.tell(second)
+    second.make("c0")
+    world.move(1)
+    world.serve()
+    second.tell(first)
+
+    assert first.ids() == second.ids() == set()
+    assert ("c0", Result) in first.judge.words
 
 
 def test_a_device_can_not_end_the_command_of_another(world):

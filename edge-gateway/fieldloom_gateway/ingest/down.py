@@ -1,5 +1,6 @@
 """What the cloud has sent down, on the disk: commands wait there for their devices, the rest goes to whose it is."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -67,6 +68,8 @@ class Down:
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
+        self._own: set[str] = set()
+        """Commands that were made here, and of which no other gateway knows; after a start all count as known."""
         self.has_news = False
         """Whether there is something since it was set to False of which other gateways are to be told."""
 
@@ -94,9 +97,12 @@ class Down:
         return [row[0] for row in rows]
 
     def keep(self, commands: Sequence[Command]) -> int:
-        """Keep commands, in the transaction that is open; return how many of them have not come before."""
-        self.has_news = True
-        return self._db.executemany(_KEEP, commands).rowcount
+        """Keep commands of this gateway, in the transaction that is open; return how many are new."""
+        ids = [command.id for command in commands]
+        query = "SELECT id FROM command WHERE id IN (SELECT value FROM json_each(?))"
+        known = {row[0] for row in self._db.execute(query, (json.dumps(ids),))}
+        self._own.update(set(ids) - known)
+        return self._keep(commands)
 
     def finish(self, result: Result) -> None:
         """Forget a command that has its final result; in the transaction that is open."""
@@ -117,6 +123,7 @@ class Down:
         """
         expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
         if expired or self._ends.has_old(now):
+            self._own.difference_update(command_id for command_id, _ in expired)
             with self._transaction():
                 for command_id, device in expired:
                     tell = self._ways.judge if leaves(command_id) else self._ways.up
@@ -130,8 +137,9 @@ class Down:
         self.has_news = False
         query = "SELECT id, device, payload, command.expires FROM command LEFT JOIN device USING (device) "
         away = self._db.execute(query + "WHERE NOT coalesce(online, 0) ORDER BY command.expires, id")
-        ids = {row[0] for row in self._db.execute("SELECT id FROM command")}
-        return Told([Waiting(*row) for row in away], self._ends.own()), ids
+        told = Told([Waiting(*row) for row in away], self._ends.own())
+        self._own.difference_update(command.id for command in told.waiting)
+        return told, {row[0] for row in self._db.execute("SELECT id FROM command")}
 
     def take_told(self, told: Told, now: int) -> list[Downward]:
         """Commit what another gateway of the site tells; return what of it is news for devices. Raises Rejected."""
@@ -143,10 +151,18 @@ class Down:
                 self._end(end, own=False)
                 if end.result is not None:
                     self._ways.judge(end.result)
-            fresh += [command.message for command in waiting if self.keep([command])]
+            fresh += [command.message for command in waiting if self._keep([command])]
         return fresh
 
+    def _keep(self, commands: Sequence[Command]) -> int:
+        self.has_news = True
+        return self._db.executemany(_KEEP, commands).rowcount
+
     def _end(self, end: Ended, *, own: bool) -> None:
+        """Have other gateways told of an end, if they may know of its command."""
+        if end.id in self._own:
+            self._own.discard(end.id)
+            return
         self.has_news = True
         self._ends.keep(end, own=own)
 
@@ -167,7 +183,7 @@ class Down:
             self._ways.automation(record, now)
         else:
             command = _command(record)
-            return command.message if self.keep([command]) else None
+            return command.message if self._keep([command]) else None
         return None
 
 
