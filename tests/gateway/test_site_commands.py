@@ -214,6 +214,18 @@ def test_of_what_a_gateway_commands_its_own_devices_nobody_is_told(world):
     assert first.sent_up("result") == ["c0"]
 
 
+def test_who_has_left_unheard_counts_as_away_once_it_was_asked_who_is_there(world):
+    """A broker that is killed says of nobody that he has gone. (D7)"""
+    first, second, _ = world.gateways
+    world.move(0)
+    first.store.begin_finding()
+    second.say("state", {"online": True, "boot": 7, "session": "elsewhere"})
+    world.command(0)
+    first.tell(second)
+
+    assert second.ids() == {"c0"}
+
+
 def test_who_makes_a_command_again_that_others_know_tells_them_of_its_end(world):
     """As another gateway does that goes on with a dead one's workflow."""
     first, second, _ = world.gateways

@@ -68,6 +68,8 @@ class Down:
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
+        self.here: set[str] = set()
+        """Devices that this gateway's broker has, as far as they were heard since it was asked last who is there."""
         self._own: set[str] = set()
         """Commands that were made here, and of which no other gateway knows; after a start all count as known."""
         self.has_news = False
@@ -132,14 +134,19 @@ class Down:
                 self._ends.forget(now)
         return len(expired)
 
+    def leave(self, device: str) -> None:
+        """Take note that a device has left this gateway."""
+        self.here.discard(device)
+        self.has_news = True
+
     def told(self) -> tuple[Told, set[str]]:
         """Return what other gateways of the site are to be told, and the ids of all commands that wait. (D7)"""
         self.has_news = False
-        query = "SELECT id, device, payload, command.expires FROM command LEFT JOIN device USING (device) "
-        away = self._db.execute(query + "WHERE NOT coalesce(online, 0) ORDER BY command.expires, id")
-        told = Told([Waiting(*row) for row in away], self._ends.own())
-        self._own.difference_update(command.id for command in told.waiting)
-        return told, {row[0] for row in self._db.execute("SELECT id FROM command")}
+        query = "SELECT id, device, payload, expires FROM command ORDER BY expires, id"
+        held = [Waiting(*row) for row in self._db.execute(query)]
+        away = [command for command in held if command.device not in self.here]
+        self._own.difference_update(command.id for command in away)
+        return Told(away, self._ends.own()), {command.id for command in held}
 
     def take_told(self, told: Told, now: int) -> list[Downward]:
         """Commit what another gateway of the site tells; return what of it is news for devices. Raises Rejected."""

@@ -193,6 +193,7 @@ class Store:
     def begin_finding(self) -> None:
         """Begin a round of discovery: devices that can't be asked are told of again when they are heard. (C8)"""
         self._finding.begin()
+        self.down.here.clear()  # who has left while nobody listened does not answer
 
     def acknowledgement(self, device: str) -> Ack | None:
         """Return what a device that came online is told of its present boot."""
@@ -367,7 +368,9 @@ class Store:
             taken.counts["refused_full"] += 1
             taken.outcomes[arrival.place] = base.BUSY
             return
-        if arrival.adapter != BROKER:
+        if arrival.adapter == BROKER:
+            self.down.here.add(arrival.device)
+        else:
             self._hear(arrival, now, taken)
         try:
             if arrival.fault is not None:
@@ -533,9 +536,11 @@ class Store:
         told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
         told.facts, told.began = facts, began
         self._send_up(told)
-        if state["online"]:
-            self.twins.meet(arrival.device, state.get("twin") or 0, now)
-            taken.greeted.add(arrival.device)
+        if not state["online"]:
+            self.down.leave(arrival.device)
+            return
+        self.twins.meet(arrival.device, state.get("twin") or 0, now)
+        taken.greeted.add(arrival.device)
 
     def _take_certificate_request(self, arrival: Arrival, now: int, taken: Taken) -> None:
         csr = renewal.parse_request(arrival.payload)
