@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
-from fieldloom_gateway.cluster.told import Ended, Told, Waiting, decode, encode
+from fieldloom_gateway.cluster.told import MAX_BYTES, Ended, Told, Waiting, decode, encode, news
 from fieldloom_gateway.ingest.database import open_database
 from fieldloom_gateway.ingest.down import Command
 from fieldloom_gateway.ingest.store import Arrival, Store
@@ -249,6 +249,32 @@ def test_a_device_can_not_end_the_command_of_another(world):
     first.tell(second)
 
     assert first.ids() == second.ids() == {"c0"}
+
+
+def test_a_word_is_of_the_command_that_it_ends(world):
+    first = world.gateways[0]
+    word = b'{"kind":"result","device":"dev-2","ts":1,"at":1,"id":"c0","status":"succeeded"}'
+
+    with pytest.raises(Rejected, match="c0 is not the command of its word"):
+        first.down.take_told(Told([], [Ended("c0", DEVICE, EXPIRES, word)]), NOW)
+    with pytest.raises(Rejected, match="c0: "):
+        first.down.take_told(Told([], [Ended("c0", DEVICE, EXPIRES, b"{}")]), NOW)
+
+
+def test_what_is_told_at_once_is_bounded_and_all_of_it_is_told_in_the_end():
+    longest = bytes(65_536)
+    held = Told(
+        [Waiting(f"w{number}", DEVICE, longest[:4096], EXPIRES) for number in range(200)],
+        [Ended(f"e{number}", DEVICE, EXPIRES, longest) for number in range(20)],
+    )
+    waiting, ended = set(), set()
+
+    while any(told := news(held, waiting, ended)):
+        assert len(encode(told)) <= MAX_BYTES
+        waiting |= {one.id for one in told.waiting}
+        ended |= {one.id for one in told.ended}
+
+    assert (len(waiting), len(ended)) == (200, 20)
 
 
 @pytest.mark.parametrize(

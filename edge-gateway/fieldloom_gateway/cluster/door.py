@@ -18,13 +18,12 @@ from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 from fieldloom_gateway.cluster.membership.errors import MembershipError
 from fieldloom_gateway.cluster.membership.records import Software
 from fieldloom_gateway.cluster.node import Node
-from fieldloom_gateway.cluster.told import Told, decode
+from fieldloom_gateway.cluster.told import MAX_BYTES, Told, decode
 
 log = structlog.get_logger()
 
 ADMIT, ADD, LEAVE, COMMANDS = "/cluster/admit", "/cluster/add", "/cluster/leave", "/cluster/commands"
 MAX_BODY_BYTES = 4096
-MAX_TOLD_BYTES = 2**20
 
 Who = Callable[[bytes], str | None]
 """Returns whose a certificate is, DER, that the CA has signed; None if it is revoked."""
@@ -83,7 +82,7 @@ def door(node: Node, secret: str, who: Who, take: Take) -> Starlette:
         member = _member(request, who)
         if node.roster.record(member) is None:
             raise _Unknown(f"{member} is no member of this cluster")
-        await take(member, decode(await _body(request, MAX_TOLD_BYTES)))
+        await take(member, decode(await _body(request, MAX_BYTES)))
         return JSONResponse({})
 
     acts = ((ADMIT, admit), (ADD, add), (LEAVE, leave), (COMMANDS, hear))

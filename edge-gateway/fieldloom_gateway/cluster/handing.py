@@ -14,16 +14,14 @@ import structlog
 from fieldloom_gateway.cluster.door import COMMANDS
 from fieldloom_gateway.cluster.joining import UNREACHABLE, NotLetIn, post
 from fieldloom_gateway.cluster.node import Node
-from fieldloom_gateway.cluster.told import Told, encode
+from fieldloom_gateway.cluster.told import Told, encode, news
 
 log = structlog.get_logger()
 
 LOOK_S = 0.5
 READ_EVERY_S = 5.0
-"""A device that has left makes no news of its commands."""
+"""A device that does not answer when all are asked who is there makes no news of its commands."""
 AGAIN_S = 5.0
-AT_ONCE = 100
-"""Commands of 4 KiB at most."""
 
 
 class Held(NamedTuple):
@@ -63,15 +61,16 @@ class Handing:
                     read_at = time.monotonic()
                     self._take(await self._read())
                 for name, address in self._peers().items():
-                    news = self._news_for(name)
-                    if name not in self._busy and any(news):
+                    told = news(self._held.told, self._waiting.get(name, set()), self._ended.get(name, set()))
+                    if name not in self._busy and any(told):
                         self._busy.add(name)
-                        tasks.create_task(self._tell(name, address, news, context), name=f"handing-{name}")
+                        tasks.create_task(self._tell(name, address, told, context), name=f"handing-{name}")
                 await asyncio.sleep(LOOK_S)
 
     def heard(self, member: str, told: Told) -> None:
-        """Take note that a member has what it tells of."""
-        self._note(member, told)
+        """Take note that a member has what it tells of, or was told of."""
+        self._waiting.setdefault(member, set()).update(one.id for one in told.waiting)
+        self._ended.setdefault(member, set()).update(one.id for one in told.ended)
 
     def leaves(self, command_id: str) -> bool:
         """Whether another gateway that is there tells of this command that it has expired: the first by its name."""
@@ -95,23 +94,12 @@ class Handing:
     def _is_there(self, name: str) -> bool:
         return self._node.roster.member(name).state in ("active", "leaving")
 
-    def _news_for(self, name: str) -> Told:
-        waiting, ended = self._waiting.get(name, set()), self._ended.get(name, set())
-        return Told(
-            [one for one in self._held.told.waiting if one.id not in waiting][:AT_ONCE],
-            [one for one in self._held.told.ended if one.id not in ended][:AT_ONCE],
-        )
-
-    async def _tell(self, name: str, address: str, news: Told, context: ssl.SSLContext) -> None:
+    async def _tell(self, name: str, address: str, told: Told, context: ssl.SSLContext) -> None:
         try:
-            await asyncio.to_thread(post, name, address, COMMANDS, encode(news), context)
-            self._note(name, news)
+            await asyncio.to_thread(post, name, address, COMMANDS, encode(told), context)
+            self.heard(name, told)
         except (*UNREACHABLE, NotLetIn) as error:
             log.warning("commands_not_told", member=name, reason=str(error))
             await asyncio.sleep(AGAIN_S)
         finally:
             self._busy.discard(name)
-
-    def _note(self, name: str, told: Told) -> None:
-        self._waiting.setdefault(name, set()).update(one.id for one in told.waiting)
-        self._ended.setdefault(name, set()).update(one.id for one in told.ended)

@@ -1,10 +1,15 @@
 """What the gateways of a site tell each other of commands, in MessagePack. (D7, ADR 63)"""
 
+from collections.abc import Set
 from typing import NamedTuple
 
 import msgspec
 
-from fieldloom_runtime.records import Result
+MAX_BYTES = 2**20
+"""The most that is told at once."""
+_ENOUGH_BYTES = 2**18
+_BESIDE_BYTES = 256
+"""What ids and times of one entry take at most; the rest is 64 KiB at most, a message of a device."""
 
 
 class Waiting(NamedTuple):
@@ -17,12 +22,13 @@ class Waiting(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A command that nobody needs to keep any more: by its device's final word, or None where it was withdrawn."""
+    """A command that nobody needs to keep any more."""
 
     id: str
     device: str
     expires: int
-    result: Result | None
+    word: bytes | None
+    """Its device's final one, a Result of `fieldloom_runtime.records` as JSON; None where it was withdrawn."""
 
 
 class Told(NamedTuple):
@@ -30,6 +36,20 @@ class Told(NamedTuple):
 
     waiting: list[Waiting]
     ended: list[Ended]
+
+
+def news(held: Told, waiting: Set[str], ended: Set[str]) -> Told:
+    """Return as much as fits of what is held by one gateway, and is not among the ids that another one has."""
+    told, room = Told([], []), _ENOUGH_BYTES
+    for end in held.ended:
+        if end.id not in ended and room > 0:
+            told.ended.append(end)
+            room -= len(end.word or b"") + _BESIDE_BYTES
+    for command in held.waiting:
+        if command.id not in waiting and room > 0:
+            told.waiting.append(command)
+            room -= len(command.payload) + _BESIDE_BYTES
+    return told
 
 
 _encode = msgspec.msgpack.Encoder().encode

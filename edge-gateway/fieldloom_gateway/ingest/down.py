@@ -12,7 +12,7 @@ from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.cluster.told import Ended, Told, Waiting
 from fieldloom_gateway.ingest import credentials
-from fieldloom_gateway.ingest.ends import Ends
+from fieldloom_gateway.ingest.ends import Ends, end_of, word_of
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
@@ -110,7 +110,7 @@ class Down:
         """Forget a command that has its final result; in the transaction that is open."""
         query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires"
         for (expires,) in self._db.execute(query, (result.id, result.device)).fetchall():
-            self._end(Ended(result.id, result.device, expires, result), own=True)
+            self._end(end_of(result, expires), own=True)
 
     def withdraw(self, command_id: str) -> None:
         """Forget a command, in the transaction that is open: who has not got it does not get it any more."""
@@ -151,15 +151,14 @@ class Down:
     def take_told(self, told: Told, now: int) -> list[Downward]:
         """Commit what another gateway of the site tells; return what of it is news for devices. Raises Rejected."""
         waiting = [_checked(one) for one in told.waiting if one.expires > now]
-        fresh: list[Downward] = []
+        words = [word_of(end) for end in told.ended]
         with self._transaction():
-            for end in told.ended:
+            for end, word in zip(told.ended, words, strict=True):
                 self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (end.id, end.device))
                 self._end(end, own=False)
-                if end.result is not None:
-                    self._ways.judge(end.result)
-            fresh += [command.message for command in waiting if self._keep([command])]
-        return fresh
+                if word is not None:
+                    self._ways.judge(word)
+            return [command.message for command in waiting if self._keep([command])]
 
     def _keep(self, commands: Sequence[Command]) -> int:
         self.has_news = True

@@ -4,6 +4,7 @@ import sqlite3
 
 import msgspec
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.told import Ended
 from fieldloom_runtime.records import Result
 
@@ -14,6 +15,24 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Result).decode
 
 
+def end_of(result: Result, expires: int) -> Ended:
+    """Return the end of a command by its device's final word."""
+    return Ended(result.id, result.device, expires, _encode(result))
+
+
+def word_of(end: Ended) -> Result | None:
+    """Return the word that has ended a command, None where it was withdrawn. Raises Rejected."""
+    if end.word is None:
+        return None
+    try:
+        result = _decode(end.word)
+    except msgspec.MsgspecError as error:
+        raise Rejected("ended", f"{end.id}: {error}") from None
+    if (result.id, result.device) != (end.id, end.device):
+        raise Rejected("ended", f"{end.id} is not the command of its word")
+    return result
+
+
 class Ends:
     """On the gateway's database; all that changes something belongs into a transaction of its caller."""
 
@@ -22,14 +41,13 @@ class Ends:
 
     def keep(self, end: Ended, *, own: bool) -> None:
         """Keep an end; those that were heard of here, and not from another gateway, are this one's own."""
-        body = None if end.result is None else _encode(end.result)
-        row = (end.id, end.device, end.expires, body, own)
+        row = (end.id, end.device, end.expires, end.word, own)
         self._db.execute("INSERT OR IGNORE INTO command_ended VALUES (?, ?, ?, ?, ?)", row)
 
     def own(self) -> list[Ended]:
         """Return those of which the others are to be told."""
         rows = self._db.execute("SELECT id, device, expires, body FROM command_ended WHERE own ORDER BY expires, id")
-        return [Ended(name, device, expires, body and _decode(body)) for name, device, expires, body in rows]
+        return [Ended(*row) for row in rows]
 
     def forget(self, now: int) -> None:
         """Forget those whose time is over: nobody has a copy of them any more."""

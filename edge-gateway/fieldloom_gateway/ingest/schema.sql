@@ -34,7 +34,7 @@ CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
 -- Commands that have ended, until they expire: `body` is the device's final word (JSON), NULL for one that was withdrawn;
 -- the others of the site are told of those that ended here.
 CREATE TABLE IF NOT EXISTS command_ended (
-  id TEXT, device TEXT, expires INTEGER NOT NULL, body TEXT, own INTEGER NOT NULL, PRIMARY KEY (id, device)
+  id TEXT, device TEXT, expires INTEGER NOT NULL, body BLOB, own INTEGER NOT NULL, PRIMARY KEY (id, device)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS command_ended_by_expiry ON command_ended (expires);
 -- The newest certificate that the cloud has issued to a device over this gateway, for a device that asks again.
