@@ -140,7 +140,7 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_boards_are_spread_over_three_gateways_each_with_the_others_to_go_to(demo):
-    one = demo("--devices", "6", "--gateways", "3", "--seconds", "5")
+    one = demo("--devices", "6", "--gateways", "3")
     told = wait_for(one.told, 200, "demo.json")
 
     for number, gateway in enumerate(told["gateways"], 1):
@@ -148,6 +148,8 @@ def test_boards_are_spread_over_three_gateways_each_with_the_others_to_go_to(dem
         here = [device["id"] for device in devices if device["online"]]
         assert here == [f"board-{number}", f"board-{number + 3}"]
     members = json.loads(fieldloom("cluster", "members", "--data", one.data / "gateway-2", "--json"))["items"]
+
+    one.process.send_signal(signal.SIGINT)
 
     assert [member["state"] for member in members] == ["active"] * 3
     assert one.end(120) == "lost=0 duplicated=0", one.said()
