@@ -1,6 +1,7 @@
 """Rules against a naive interpreter in whatever order events come; over crashes; and out of order. (E2, E8)"""
 
 import json
+from operator import attrgetter
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from engine import naive_rules
 from fieldloom_engine.rules import TELEMETRY, Engine, Event, RuleSet, parse, track
 
 END = 10_000_000
+KEY = attrgetter("key")
 LOG = [{"raise_alarm": {"alarm": "a"}}]
 
 TYPES = st.sampled_from(["a", "b"])
@@ -55,19 +57,17 @@ CONDITIONS = st.recursive(
     ),
     max_leaves=4,
 )
-RULES = st.builds(
-    lambda when, others: {"id": "r", "when": when, "do": LOG, **others},
-    CONDITIONS,
-    st.sampled_from(
-        [
-            {},
-            {"cooldown": 3},
-            {"fire": "on_change"},
-            {"fire": "on_change", "otherwise": LOG},
-            {"fire": "on_change", "otherwise": LOG, "cooldown": 4},
-        ]
-    ),
-)  # fmt: skip
+WAYS = st.sampled_from(
+    [
+        {},
+        {"cooldown": 3},
+        {"fire": "on_change"},
+        {"fire": "on_change", "otherwise": LOG},
+        {"fire": "on_change", "otherwise": LOG, "cooldown": 4},
+    ]
+)
+RULES = st.builds(lambda when, others: {"id": "r", "when": when, "do": LOG, **others}, CONDITIONS, WAYS)
+SIMPLE_RULES = st.builds(lambda when, others: {"id": "r", "when": when, "do": LOG, **others}, INSTANT, WAYS)
 VALUES = st.dictionaries(st.sampled_from("xy"), st.integers(0, 4) | st.booleans() | st.none(), max_size=2)
 EVENTS = st.lists(st.tuples(st.integers(0, 30), TYPES, VALUES), max_size=10).map(
     lambda told: [Event(f"e{at}", type_, "pump-1", ts * 500, data) for at, (ts, type_, data) in enumerate(told)]
@@ -108,6 +108,20 @@ def test_in_whatever_order_events_come_what_is_left_is_what_the_whole_history_sa
 
     seen = [event for event in events if sees(event.type)]
     assert net(firings) == naive_rules.judge(document, seen, END)
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents=st.lists(SIMPLE_RULES, min_size=2, max_size=9), events=EVENTS, data=st.data())
+def test_rules_that_are_judged_together_fire_as_each_of_them_alone(documents, events, data):
+    rules = [parse({**document, "id": f"r{at}"}) for at, document in enumerate(documents)]
+    together, alone = Engine(RuleSet(rules)), [Engine(RuleSet([rule])) for rule in rules]
+    mostly_in_order = data.draw(st.permutations(events)) if data.draw(st.booleans()) else sorted(events, key=KEY)
+
+    for event in mostly_in_order:
+        expected = [one.step(event, 0) + one.advance("pump-1", event.ts, 0) for one in alone]
+        found = together.step(event, 0) + together.advance("pump-1", event.ts, 0)
+        for rule, firings in zip(rules, expected, strict=True):
+            assert [firing for firing in found if firing.rule == rule.id] == firings
 
 
 @settings(max_examples=25, deadline=None)
@@ -172,6 +186,44 @@ def engine_of(when, max_sources=100, **others):
 
 def told(firings):
     return [(firing.at, firing.holds, firing.late, firing.amends) for firing in firings]
+
+
+def test_what_another_type_of_event_has_changed_the_same_event_changes_again():
+    engine = engine_of(HOT, **COOLED)
+    turns = [("a", 90), ("a", 91), ("b", 20), ("a", 91), ("a", 20), ("b", 20)]
+
+    found = [engine.step(Event(f"e{at}", type_, "pump-1", at, {"x": x}), at) for at, (type_, x) in enumerate(turns)]
+
+    assert [told(one) for one in found] == [
+        [(0, True, False, None)],
+        [],
+        [(2, False, False, None)],
+        [(3, True, False, None)],
+        [(4, False, False, None)],
+        [],
+    ]
+
+
+def test_what_an_event_out_of_order_has_changed_the_same_event_changes_again():
+    engine = engine_of(HOT, **COOLED)
+    events = [(1, "e1", 90), (2, "e2", 91), (2, "e3", 20), (3, "e4", 91)]
+
+    found = [engine.step(Event(name, TELEMETRY, "pump-1", ts, {"x": x}), ts) for ts, name, x in events]
+
+    assert [[firing.holds for firing in one] for one in found] == [[True], [], [False], [True]]
+
+
+def test_a_rule_that_comes_later_judges_nothing_that_was_before_it():
+    engine = engine_of(HOT, **COOLED)
+    for ts in (1, 2):
+        engine.step(reading(ts, 90), ts)
+    engine.replace(RuleSet([parse({"id": name, "when": HOT, "do": LOG, **COOLED}) for name in ("r", "later")]))
+
+    unknown = engine.step(reading(5, None), 5)
+    between = engine.step(reading(4, 90), 5)
+
+    assert unknown == []
+    assert [(firing.rule, firing.at) for firing in between] == [("later", 4)]
 
 
 def test_a_backlog_behind_the_readings_of_now_is_judged_like_a_night():

@@ -102,17 +102,18 @@ class Compiled:
         """Whether its patterns let events of a source be judged at all."""
         return all(match(source) for match in self._patterns)
 
-    def holds_for(self, type_: str) -> Holds:
-        """Return what holds for events of a type: without the parts that say nothing but this type."""
+    def test_for(self, type_: str) -> Test:
+        """Return what decides it for events of a type and a source that it admits: all parts that say more."""
         if self.test.kind != "and":
-            return self.holds
-        rest = [part for part in self.test.parts if (part.kind, part.told) != ("event_type", type_)]
-        return rest[0].holds if len(rest) == 1 else instant.both(rest).holds
+            return self.test
+        known = ("event_type", type_)
+        rest = [part for part in self.test.parts if (part.kind, part.told) != known and part.kind != "source_match"]
+        return rest[0] if len(rest) == 1 else instant.both(rest)
 
-    def of_concern(self, events: Iterable[Event]) -> list[Event]:
+    def of_concern(self, events: Iterable[Event]) -> tuple[Event, ...]:
         """Return those of some events that matter to it."""
         sees, name = self.sees, self.property
-        return [event for event in events if sees(event.type) and (name is None or name in event.data)]
+        return tuple([event for event in events if sees(event.type) and (name is None or name in event.data)])
 
     def fresh(self) -> Memory:
         """Return a memory of nothing."""

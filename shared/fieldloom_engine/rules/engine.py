@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 from fieldloom_engine.rules import source as sources
@@ -9,13 +10,12 @@ from fieldloom_engine.rules.compiling import Compiled, Figures, Occurrence
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.explaining import Explanation, explain
 from fieldloom_engine.rules.firing import Amends, Firing
-from fieldloom_engine.rules.judging import Memory
 from fieldloom_engine.rules.ruleset import Judges, RuleSet
 from fieldloom_engine.rules.source import Source
+from fieldloom_engine.rules.together import NOTHING, Together
 from fieldloom_engine.rules.track import Track
 
 MAX_SOURCES = 100_000
-NOTHING: Memory = []
 
 
 class Engine:
@@ -51,6 +51,7 @@ class Engine:
         follows = source.follows(event.ts)
         if not follows:
             source.settle()
+            source.known.clear()
         for way in (self.rules.shared(event.type), own):
             if way.always is not None:
                 self._judge(way.always, source, event, now, follows, firings)
@@ -104,6 +105,7 @@ class Engine:
         """Ask again who is in a group, of a type, tagged."""
         for source in self._sources.values():
             source.own.clear()
+            source.known.clear()
 
     def checkpoint(self) -> dict[str, Any]:
         """Return all state as JSON, by source: an engine made of it goes on as this one would."""
@@ -146,23 +148,47 @@ class Engine:
         self, judges: Judges, source: Source, event: Event, now: int, follows: bool, firings: list[Firing]
     ) -> None:
         """Hold an event against rules: the hot path, on which most change nothing and are not told of the event yet."""
-        ts, tracks = event.ts, source.tracks
-        for compiled, holds in judges.stateless:
-            if holds(event, NOTHING, ts):
-                cause = compiled.cause(event, NOTHING, ts)
-                self._fire(compiled, Occurrence(event, ts, True, event.id, cause), None, now, firings)
-        for compiled, holds in judges.instant:
-            track = tracks.get(compiled.id)
-            if track is None:
-                track = source.track(compiled)
-            elif follows:
-                held = holds(event, NOTHING, ts)
-                if held is None or (held is track.state.holds and (compiled.on_change or not held)):
-                    continue
-                track.catch_up(compiled.of_concern(source.recent))
-            self._take(track, source, event, now, firings)
-        for compiled, _ in judges.waiting:
+        stateless, changing, repeating, waiting = judges
+        if stateless is not None:
+            for compiled in compress(stateless.rules, stateless.holds(event)):
+                cause = compiled.cause(event, NOTHING, event.ts)
+                self._fire(compiled, Occurrence(event, event.ts, True, event.id, cause), None, now, firings)
+        if changing is not None:
+            held = changing.holds(event)
+            if held != source.known.get(changing):
+                self._each(changing, held, source, event, now, follows, firings)
+        if repeating is not None:
+            held = repeating.holds(event)
+            if True in held or held != source.known.get(repeating):
+                self._each(repeating, held, source, event, now, follows, firings)
+        for compiled in waiting:
             self._take(source.track(compiled), source, event, now, firings)
+
+    def _each(
+        self,
+        together: Together,
+        held: list[bool | None],
+        source: Source,
+        event: Event,
+        now: int,
+        follows: bool,
+        firings: list[Firing],
+    ) -> None:
+        """Tell those rules of an event for which it may change something."""
+        for compiled, holds in zip(together.rules, held, strict=True):
+            track = source.tracks.get(compiled.id)
+            if track is None:
+                track = source.track(compiled)  # of events before it a rule has seen none
+            elif follows:
+                if holds is None or (holds is track.state.holds and (compiled.on_change or not holds)):
+                    continue
+                source.catch_up(track)
+            before = track.state.holds
+            self._take(track, source, event, now, firings)
+            if track.state.holds is not before:
+                source.known.clear()
+        if follows:
+            source.know(together, held)
 
     def _take(self, track: Track, source: Source, event: Event, now: int, firings: list[Firing]) -> None:
         compiled = track.compiled

@@ -70,8 +70,7 @@ def property_equals(told: PropertyEquals) -> Test:
 def property_range(told: PropertyRange) -> Test:
     """Hold a property against a range; a text or a boolean is in none."""
     measures, shown = measuring(told.property), told.model_dump(exclude_none=True)
-    low = float("-inf") if told.min is None else told.min
-    high = float("inf") if told.max is None else told.max
+    low, high = _limits(shown)
     name, read = told.property, reader(told.property)
 
     def holds(event: Event, _memory: Memory, _at: int) -> bool | None:
@@ -86,6 +85,15 @@ def property_range(told: PropertyRange) -> Test:
 
     test = holds_along if "." in name else holds
     return Test("property_range", shown, test, measures, properties=(name,))
+
+
+def range_of(test: Test, name: str) -> tuple[float, float] | None:
+    """Return the limits of a condition that is a range of this very property, None for all others."""
+    return _limits(test.told) if test.kind == "property_range" and test.properties == (name,) else None
+
+
+def _limits(told: Mapping[str, Any]) -> tuple[float, float]:
+    return told.get("min", float("-inf")), told.get("max", float("inf"))
 
 
 def cel(told: str) -> Test:

@@ -7,7 +7,7 @@ from fieldloom_engine.definitions import twice
 from fieldloom_engine.rules.compiling import Compiled
 from fieldloom_engine.rules.definition import Devices, Rule
 from fieldloom_engine.rules.event import Event
-from fieldloom_engine.rules.judging import Holds
+from fieldloom_engine.rules.together import Together
 
 MAX_TYPES = 10_000  # of events, whose ways are remembered
 
@@ -20,16 +20,15 @@ def no_targets(_devices: Devices, _source: str) -> bool:
     return False
 
 
-Judge = tuple[Compiled, Holds]
-"""A rule, with what holds for events of one type."""
-
-
 class Judges(NamedTuple):
-    """Rules by what they remember, since each sort is judged in its own way."""
+    """Rules by what they remember, since each sort is judged in its own way; None where there are none."""
 
-    stateless: tuple[Judge, ...]
-    instant: tuple[Judge, ...]
-    waiting: tuple[Judge, ...]
+    stateless: Together | None
+    changing: Together | None
+    """Those that fire when they begin to hold."""
+    repeating: Together | None
+    """Those that fire each time, but for their cooldown."""
+    waiting: tuple[Compiled, ...]
 
 
 class Way(NamedTuple):
@@ -90,22 +89,27 @@ class RuleSet:
 
 
 def _way(candidates: Iterable[Compiled], type_: str, source: str) -> Way:
-    always: list[Judge] = []
-    by_property: dict[str, list[Judge]] = {}
+    always: list[Compiled] = []
+    by_property: dict[str, list[Compiled]] = {}
     without_data = Event("", type_, source, 0, {})
     for one in candidates:
         if not one.sees(type_):
             continue
         if one.property is not None and one.holds(without_data, one.fresh(), 0) is None:
-            by_property.setdefault(one.property, []).append((one, one.holds_for(type_)))
+            by_property.setdefault(one.property, []).append(one)
         else:
-            always.append((one, one.holds_for(type_)))
-    return Way(_judges(always) if always else None, {name: _judges(found) for name, found in by_property.items()})
+            always.append(one)
+    joined = {name: _judges(found, type_, name) for name, found in by_property.items()}
+    return Way(_judges(always, type_) if always else None, joined)
 
 
-def _judges(found: list[Judge]) -> Judges:
+def _judges(found: list[Compiled], type_: str, name: str = "") -> Judges:
+    def together(rules: list[Compiled]) -> Together | None:
+        return Together([(one, one.test_for(type_)) for one in rules], name) if rules else None
+
     return Judges(
-        tuple(one for one in found if one[0].is_stateless),
-        tuple(one for one in found if one[0].is_instant),
-        tuple(one for one in found if one[0].waits),
+        together([one for one in found if one.is_stateless]),
+        together([one for one in found if one.is_instant and one.on_change]),
+        together([one for one in found if one.is_instant and not one.on_change]),
+        tuple(one for one in found if one.waits),
     )

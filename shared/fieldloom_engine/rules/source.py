@@ -7,13 +7,16 @@ from fieldloom_engine.rules.compiling import Compiled, Occurrence
 from fieldloom_engine.rules.event import Event
 from fieldloom_engine.rules.ruleset import Way
 from fieldloom_engine.rules.state import State
+from fieldloom_engine.rules.together import Together
 from fieldloom_engine.rules.track import CHUNK, Chunk, Track
+
+MAX_KNOWN = 1000  # kinds of events of a source
 
 
 class Source:
     """A device, or whoever else events come from."""
 
-    __slots__ = ("own", "queued", "recent", "tracks", "waiting", "watermark")
+    __slots__ = ("_of_concern", "known", "own", "queued", "recent", "tracks", "waiting", "watermark")
 
     def __init__(self) -> None:
         self.watermark = -1
@@ -25,6 +28,10 @@ class Source:
         """By type of event the rules for this source, as they were found."""
         self.recent: list[Event] = []
         """Events in order that not all tracks know yet: they change nothing for those that do not wait."""
+        self._of_concern: dict[tuple[Any, ...], tuple[Event, ...]] = {}
+        """The recent events that matter to a rule, by its concern."""
+        self.known: dict[Together, list[bool | None]] = {}
+        """What held by the last event of each kind, where all tracks agree with it: the same again changes nothing."""
         self.queued: int | None = None
         """The earliest deadline that the engine has noted for it."""
 
@@ -35,21 +42,31 @@ class Source:
     def note(self, event: Event) -> None:
         """Take an event that follows for a recent one."""
         self.recent.append(event)
+        self._of_concern.clear()
         if len(self.recent) > CHUNK:
             self.settle()
 
+    def know(self, together: Together, held: list[bool | None]) -> None:
+        """Take note that the tracks of rules agree with what held by the last event."""
+        if len(self.known) >= MAX_KNOWN:
+            self.known.clear()
+        self.known[together] = held
+
+    def catch_up(self, track: Track) -> None:
+        """Let a track know the recent events that matter to it."""
+        compiled = track.compiled
+        events = self._of_concern.get(compiled.concern)
+        if events is None:
+            events = self._of_concern[compiled.concern] = compiled.of_concern(self.recent)
+        track.catch_up(events)
+
     def settle(self) -> None:
         """Let all tracks know the recent events; the last one stays, to tell what follows."""
-        of_concern: dict[tuple[Any, ...], list[Event]] = {}
         for track in self.tracks.values():
-            compiled = track.compiled
-            if compiled.waits:
-                continue
-            events = of_concern.get(compiled.concern)
-            if events is None:
-                events = of_concern[compiled.concern] = compiled.of_concern(self.recent)
-            track.catch_up(events)
+            if not track.compiled.waits:
+                self.catch_up(track)
         del self.recent[:-1]
+        self._of_concern.clear()
 
     def track(self, compiled: Compiled) -> Track:
         """Return the track of a rule, a new one if there is none yet."""
@@ -111,8 +128,8 @@ def restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source
         track.chunks = [
             Chunk(
                 _restored_state(chunk["before"], events),
-                [events[at] for at in chunk["events"]],
-                [Occurrence(events[at], *rest) for at, *rest in chunk["occurrences"]],
+                tuple(events[at] for at in chunk["events"]),
+                tuple(Occurrence(events[at], *rest) for at, *rest in chunk["occurrences"]),
             )
             for chunk in told["chunks"]
         ]

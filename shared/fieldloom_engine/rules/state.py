@@ -29,7 +29,7 @@ class State:
 
     def copy(self) -> "State":
         """Return the same, apart."""
-        other = State([slot[:] for slot in self.memory])
+        other = State([slot[:] for slot in self.memory] if self.memory else self.memory)
         other.holds, other.is_open, other.fired_at = self.holds, self.is_open, self.fired_at
         other.ts, other.id, other.event = self.ts, self.id, self.event
         return other

@@ -7,8 +7,7 @@ in which it comes: so a night's backlog that is sent behind the readings of now 
 """
 
 from bisect import bisect, insort
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -36,8 +35,9 @@ class Chunk:
     """Some events, the state before them, and what they have led to."""
 
     before: State
-    events: list[Event] = field(default_factory=list)
-    occurrences: list[Occurrence] = field(default_factory=list)
+    events: tuple[Event, ...] = ()
+    """Tracks that keep the same events share them."""
+    occurrences: tuple[Occurrence, ...] = ()
 
 
 class Track:
@@ -104,33 +104,34 @@ class Track:
         cause = self.compiled.cause(event, oldest.memory, oldest.ts)
         return [Found(Occurrence(event, oldest.ts, False, event.id, cause), "adds")]
 
-    def catch_up(self, events: Sequence[Event]) -> None:
+    def catch_up(self, events: tuple[Event, ...]) -> None:
         """Remember events of its concern, in order, of which is known that they change nothing, but for those seen."""
         if events and events[0].ts <= self.state.ts:
             events = events[bisect(events, self.state.ts, key=_TS) :]
         if events:
             self._keep(events)
 
-    def _keep(self, events: Sequence[Event]) -> None:
+    def _keep(self, events: tuple[Event, ...]) -> None:
         """Remember events that have been judged."""
         last = events[-1]
         self.state.ts, self.state.id, self.state.event = last.ts, last.id, last
         self.chunks[-1].events += events
         if len(self.chunks[-1].events) >= CHUNK:
-            self.chunks = [self.chunks[-1], Chunk(self.state.copy())]
+            del self.chunks[:-1]
+            self.chunks.append(Chunk(self.state.copy()))
 
     def _judged(self, event: Event) -> list[Found]:
         occurrence = judge(self.compiled, self.state, event)
         if occurrence is not None:
-            self.chunks[-1].occurrences.append(occurrence)
-        self._keep([event])
+            self.chunks[-1].occurrences += (occurrence,)
+        self._keep((event,))
         return [] if occurrence is None else [Found(occurrence, None)]
 
     def _waited(self, end: int) -> list[Found]:
         occurrence = pass_time(self.compiled, self.state, end)
         if occurrence is None:
             return []
-        self.chunks[-1].occurrences.append(occurrence)
+        self.chunks[-1].occurrences += (occurrence,)
         return [Found(occurrence, None)]
 
     def _put_right(self, event: Event, now: int) -> list[Found]:
@@ -153,7 +154,7 @@ class Track:
             self._note_withdrawal(one)
         now_is = {key: was.get(key) or one._replace(turn=self.withdrawn.get(key, 0)) for key, one in becomes.items()}
         for chunk in self.chunks:
-            chunk.occurrences = [now_is.get(one.key, one) for one in chunk.occurrences]
+            chunk.occurrences = tuple(now_is.get(one.key, one) for one in chunk.occurrences)
         added = [one for key, one in now_is.items() if key not in was]
         return [Found(one, "withdraws") for one in gone] + [Found(one, "adds") for one in added]
 
