@@ -4,7 +4,8 @@ Every record is over the limit. Ours checks and numbers the record, judges it, a
 effect and command with fsync before the command goes out, once; Node-RED (MQTT in, switch, function, MQTT out) and
 the script keep nothing. `node-red-durable` is the same flow, of which the function appends each command to a file and
 has it synced (fdatasync) before it sends it: as durable as ours, though nothing is kept of the record, and what comes
-twice is done twice. Broker, devices, windows and turns are those of `ingest.py`.
+twice is done twice. So ours is to be held against that one; with `TMPDIR` on a memory disk nobody waits for a sync, and
+against the other two as well. Broker, devices, windows and turns are those of `ingest.py`.
 """
 
 import json
