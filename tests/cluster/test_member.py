@@ -333,7 +333,7 @@ async def test_a_damaged_entry_and_an_address_in_use_are_said_at_the_start(tmp_p
         await other.start()
     await cluster.stop("a")
     connection = sqlite3.connect(tmp_path / "a" / FILE)
-    connection.execute("UPDATE entries SET command = x'79' WHERE number = 3")
+    connection.execute("UPDATE batches SET entries = x'90' WHERE number = 3")
     connection.commit()
     connection.close()
 

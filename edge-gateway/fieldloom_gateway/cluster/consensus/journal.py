@@ -3,6 +3,9 @@
 Calls change the memory and are noted; `take` gives what was noted as one batch, and `write` brings it to the disk in
 one transaction. Nothing that follows from a change may leave the member before its batch is written. Entries are
 PySyncObj's: (command, index, term).
+
+Entries that were added together are one row, numbered by the first: a statement a batch, however many came together. A
+row says what the log holds from its number on, so that a cut in the midst of an earlier row leaves that row alone.
 """
 
 import sqlite3
@@ -18,16 +21,19 @@ from fieldloom_runtime.errors import StartFailed
 
 Entry = tuple[bytes, int, int]
 
-VERSION = 1
+VERSION = 2
 FILE = "consensus.db"
 NOTHING = b"\x01"
 """The command of an entry of the cluster's own: a kind (PySyncObj's NO_OP) and nothing else."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, term INTEGER NOT NULL, command BLOB NOT NULL,
-  checksum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY, entries BLOB NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+_ADD = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?)"
+_FORGET = "DELETE FROM batches WHERE number < (SELECT max(number) FROM batches WHERE number <= ?)"
+_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 
 
 class Term(msgspec.Struct, array_like=True):
@@ -36,6 +42,8 @@ class Term(msgspec.Struct, array_like=True):
     number: int = 0
     vote: str | None = None
     commit: int = 1
+    first: int = 0
+    """Where the log begins; the row that holds this entry may begin before it."""
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -53,12 +61,18 @@ class Batch:
     """Changes that reach the disk together."""
 
     cut_from: int | None = None
-    """Entries from this index on are gone."""
+    """Entries from this index on are gone; 0 for all."""
     added: list[Entry] = field(default_factory=list)
     keep_from: int | None = None
     """Entries below this index are gone."""
     term: Term | None = None
     snapshot: Snapshot | None = None
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether it has entries and nothing else, as nearly every batch."""
+        others = self.cut_from, self.keep_from, self.term, self.snapshot
+        return bool(self.added) and others == (None, None, None, None)
 
 
 class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
@@ -77,6 +91,8 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
             self._connection = self._opened()
             self._load()
         except (sqlite3.Error, msgspec.DecodeError) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise StartFailed(f"{self._path} is in use", "stop the other gateway that has it") from error
             raise self._unusable(str(error)) from error
 
     @property
@@ -115,30 +131,39 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
     @property
     def is_dirty(self) -> bool:
         """Whether something waits for the disk that others may rely on."""
-        return self._batch != Batch()
+        return self._batch.only_adds or self._batch != Batch()
 
     def take(self) -> Batch:
         """Return what was changed since the last call, for `write`."""
         batch, self._batch = self._batch, Batch()
-        if batch.term is not None or batch.snapshot is not None:
-            batch.term = Term(self._term.number, self._term.vote, self._term.commit)
+        if batch.term is not None or batch.snapshot is not None or batch.keep_from is not None:
+            self._term.first = self._entries[0][1] if self._entries else 0
+            batch.term = msgspec.structs.replace(self._term)
         return batch
 
     def write(self, batch: Batch) -> None:
         """Commit a batch; callable from any one thread at a time, and again if it raised sqlite3.Error."""
+        if batch.only_adds:
+            self._add_row(batch.added[0][1], batch.added)  # a statement is a transaction by itself
+            return
         execute = self._connection.execute
         with self._connection:
             execute("BEGIN IMMEDIATE")
             if batch.cut_from is not None:
-                execute("DELETE FROM entries WHERE number >= ?", (batch.cut_from,))
-            rows = ((index, term, command, _checksum(index, term, command)) for command, index, term in batch.added)
-            self._connection.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+                execute("DELETE FROM batches WHERE number >= ?", (batch.cut_from,))
+            if batch.added:
+                self._add_row(batch.added[0][1], batch.added)
+            elif batch.cut_from:
+                self._add_row(batch.cut_from, [])
             if batch.keep_from is not None:
-                execute("DELETE FROM entries WHERE number < ?", (batch.keep_from,))
+                execute(_FORGET, (batch.keep_from,))
             for name, value in (("term", batch.term), ("snapshot", batch.snapshot)):
                 if value is not None:
                     body = msgspec.msgpack.encode(value)
                     execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (name, body, crc32(body)))
+
+    def _add_row(self, number: int, entries: list[Entry]) -> None:
+        self._connection.execute(_ADD, _row(number, entries))
 
     def close(self) -> None:
         self._connection.close()
@@ -157,7 +182,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803
         if entryFrom >= len(self._entries):
             return
-        first = self._entries[entryFrom][1]
+        first = self._entries[entryFrom][1] if entryFrom else 0
         self.size -= sum(len(entry[0]) for entry in self._entries[entryFrom:])
         del self._entries[entryFrom:]
         self._batch.added = [entry for entry in self._batch.added if entry[1] < first]
@@ -213,11 +238,25 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
                 "install the newer fieldloom-gateway again",
             )
         self._path.chmod(0o600)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # no lock is taken and given back a batch
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(_SCHEMA)
+        if version == 1:
+            self._gather(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         return connection
+
+    def _gather(self, connection: sqlite3.Connection) -> None:
+        """Take the entries of version 1, which had a row each."""
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            rows = connection.execute("SELECT number, term, command, checksum FROM entries ORDER BY number").fetchall()
+            for number, term, command, checksum in rows:
+                if crc32(command, crc32(b"%d %d" % (number, term))) != checksum:
+                    raise self._unusable(f"entry {number} is damaged")
+                connection.execute(_ADD, _row(number, [(command, number, term)]))
+            connection.execute("DROP TABLE entries")
 
     def _load(self) -> None:
         for name, value, checksum in self._connection.execute("SELECT name, value, checksum FROM kept"):
@@ -227,14 +266,17 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
                 self._term = msgspec.msgpack.decode(value, type=Term)
             else:
                 self._snapshot = msgspec.msgpack.decode(value, type=Snapshot)
-        rows = self._connection.execute("SELECT number, term, command, checksum FROM entries ORDER BY number")
-        for number, term, command, checksum in rows:
-            if _checksum(number, term, command) != checksum:
-                raise self._unusable(f"entry {number} is damaged")
-            if self._entries and number != self._entries[-1][1] + 1:
-                raise self._unusable(f"entries before {number} are missing")
-            self._entries.append((command, number, term))
-            self.size += len(command)
+        for number, body, checksum in self._connection.execute("SELECT * FROM batches ORDER BY number"):
+            if _checksum(number, body) != checksum:
+                raise self._unusable(f"what begins with entry {number} is damaged")
+            if self._entries:
+                del self._entries[number - self._entries[0][1] :]
+                if number != self._entries[-1][1] + 1:
+                    raise self._unusable(f"entries before {number} are missing")
+            self._entries += _ENTRIES.decode(body)
+        if self._entries:
+            del self._entries[: max(0, self._term.first - self._entries[0][1])]
+        self.size = sum(len(entry[0]) for entry in self._entries)
 
     def _unusable(self, why: str) -> StartFailed:
         return StartFailed(
@@ -243,5 +285,10 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
         )
 
 
-def _checksum(index: int, term: int, command: bytes) -> int:
-    return crc32(command, crc32(b"%d %d" % (index, term)))
+def _row(number: int, entries: list[Entry]) -> tuple[int, bytes, int]:
+    body = msgspec.msgpack.encode(entries)
+    return number, body, _checksum(number, body)
+
+
+def _checksum(number: int, body: bytes) -> int:
+    return crc32(body, crc32(b"%d" % number))

@@ -7,22 +7,15 @@ group. The loop never waits for the disk.
 
 import asyncio
 import random
-import sqlite3
-import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
 
 import structlog
-from pysyncobj.config import FAIL_REASON
 
+from fieldloom_gateway.cluster.consensus.disk import AGAIN_S, Disk
 from fieldloom_gateway.cluster.consensus.figures import Figures, Standing
-from fieldloom_gateway.cluster.consensus.journal import FILE, Batch, SqliteJournal
+from fieldloom_gateway.cluster.consensus.journal import FILE, SqliteJournal
 from fieldloom_gateway.cluster.consensus.membership import MEMBERS_MOST, Membership
 from fieldloom_gateway.cluster.consensus.messages import Message
 from fieldloom_gateway.cluster.consensus.outbox import Letter, Outbox, grouped
@@ -32,14 +25,13 @@ from fieldloom_gateway.cluster.consensus.port import (
     Applied,
     Committed,
     Compacted,
-    ConsensusFailed,
     NoLeader,
     NotCommitted,
     Refused,
     StateMachine,
     TooLarge,
-    Unknown,
 )
+from fieldloom_gateway.cluster.consensus.proposals import Proposal, Proposals
 from fieldloom_gateway.cluster.consensus.raft import HEARTBEAT_S, NEWS_S, Answer, Raft
 from fieldloom_gateway.cluster.consensus.subscription import Subscription
 from fieldloom_runtime.errors import StartFailed
@@ -47,28 +39,8 @@ from fieldloom_runtime.errors import StartFailed
 log = structlog.get_logger()
 
 TICK_S = HEARTBEAT_S / 2
-PROPOSED = 10_000
-PROPOSED_BYTES = 16 * 1024 * 1024
-"""Commands that may be on their way at a time; others wait with their callers."""
 STALL_S = 1.0
 """A leader whose disk takes longer falls silent, so that another member leads."""
-AGAIN_S = 1.0
-"""After this time a write that failed, or a question that nobody answered, is tried again."""
-
-_LATER = (FAIL_REASON.DISCARDED, FAIL_REASON.NOT_LEADER, FAIL_REASON.MISSING_LEADER, FAIL_REASON.QUEUE_FULL)
-"""What says that a proposal is not in the log and never will be: it is proposed again."""
-
-
-@dataclass(eq=False)
-class _Proposal:
-    """Something on its way into the log, and who waits for it."""
-
-    propose: Callable[[Answer], None]
-    size: int
-    future: asyncio.Future[Applied]
-    is_proposed: bool = False
-    denied: bool = field(default=False)
-    """Whether the leader has turned a change of the members down; the next may do."""
 
 
 class Member:
@@ -78,20 +50,16 @@ class Member:
         self._membership = membership
         self._machine = machine
         self._outbox = Outbox(self._members_changed)
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="consensus-disk")
         me = membership.name, membership.address
         self._peers = Peers(me, membership.secret, self._heard, self._reach)
         self._inbox: list[tuple[str, str, list[Message]]] = []
-        self._pending: deque[_Proposal] = deque()
-        self._later: list[_Proposal] = []
-        self._proposed: set[_Proposal] = set()
-        self._proposed_bytes = 0
+        self._proposals = Proposals()
         self._asking: list[asyncio.Future[int]] = []
         self._catching_up: list[tuple[int, int, asyncio.Future[int]]] = []
         self._numbers = count()
         self._subscriptions: list[Subscription] = []
-        self._is_scheduled = self._is_writing = self._is_over = self._will_tell = False
-        self._write_begun = self._beaten = 0.0
+        self._is_scheduled = self._is_over = self._will_tell = False
+        self._beaten = 0.0
         self._got = 0
         self.figures = Figures()
         self.failed: asyncio.Future[Exception]
@@ -104,11 +72,8 @@ class Member:
         self._membership.check()
         self._loop = asyncio.get_running_loop()
         self.failed = self._loop.create_future()
-        try:
-            self._journal = await self._loop.run_in_executor(self._disk, self._open)
-        except StartFailed:
-            self._disk.shutdown(wait=False)
-            raise
+        self._journal = await asyncio.to_thread(self._open)
+        self._disk = Disk(self.name, self._journal, self.figures, self._written)
         me = self._membership.name, self._membership.address
         rng = random.Random()  # noqa: S311 - spreads elections, hides nothing
         self._raft = Raft(me, self._journal, self._outbox, self._machine, self._applied, rng)
@@ -123,8 +88,7 @@ class Member:
     async def stop(self) -> None:
         self._end()
         await self._peers.stop()
-        await self._loop.run_in_executor(self._disk, self._close)
-        self._disk.shutdown()
+        await self._disk.close()
 
     async def __aenter__(self) -> "Member":
         await self.start()
@@ -142,18 +106,10 @@ class Member:
             journal.write(journal.take())
         return journal
 
-    def _close(self) -> None:
-        try:
-            self._journal.write(self._journal.take())
-        except sqlite3.Error as error:
-            log.error("consensus_disk_error", member=self.name, error=str(error))  # noqa: TRY400
-        self._journal.close()
-
     def _end(self) -> None:
         self._is_over = True
         self._timer.cancel()
-        for proposal in [*self._pending, *self._later, *self._proposed]:
-            self._fail(proposal)
+        self._proposals.abandon()
         for future in [*self._asking, *(future for _, _, future in self._catching_up)]:
             if not future.done():
                 future.set_exception(NoLeader("this member stops"))
@@ -254,31 +210,9 @@ class Member:
     async def _propose(self, propose: Callable[[Answer], None], size: int, within: float) -> Applied:
         if self._is_over:
             raise NoLeader("this member has stopped")
-        proposal = _Proposal(propose, size, self._loop.create_future())
-        self._pending.append(proposal)
+        proposal = Proposal(propose, size, self._loop.create_future())
         self._schedule()
-        try:
-            async with asyncio.timeout(within):
-                return await proposal.future
-        except TimeoutError:
-            raise self._why(proposal, within) from None
-        finally:
-            self._settle(proposal)
-            if not proposal.is_proposed:
-                self._forget(proposal)
-
-    def _forget(self, proposal: _Proposal) -> None:
-        """Hold nothing for a caller that has gone."""
-        for queue in (self._pending, self._later):
-            with suppress(ValueError):
-                queue.remove(proposal)
-
-    def _why(self, proposal: _Proposal, within: float) -> ConsensusFailed:
-        if proposal.is_proposed:
-            return Unknown(f"nobody has said within {within} s whether it is committed")
-        if proposal.denied:
-            return Refused("another change of the members is under way, or this one is made already")
-        return NoLeader(f"there was no leader within {within} s")
+        return await self._proposals.result(proposal, within)
 
     # A cycle.
 
@@ -289,26 +223,24 @@ class Member:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
-        if self._later:
-            self._pending.extend(self._later)
-            self._later.clear()
+        self._proposals.again()
         self._asking = [future for future in self._asking if not future.done()]
-        if not self._is_writing:
+        if not self._disk.is_writing:
             self._cycle()
-        elif self._loop.time() - max(self._write_begun, self._beaten) > HEARTBEAT_S:
+        elif self._loop.time() - max(self._disk.begun, self._beaten) > HEARTBEAT_S:
             self._beat()
 
     def _beat(self) -> None:
         """Show that the leader is alive while it waits for its disk, but not for ever."""
         now = self._loop.time()
-        if now - self._write_begun < STALL_S:
+        if now - self._disk.begun < STALL_S:
             self._beaten = now
             self._raft.beat()
             self._post(self._outbox.take_ahead())
 
     def _cycle(self) -> None:
         self._is_scheduled = False
-        if self._is_writing or self._is_over:
+        if self._disk.is_writing or self._is_over:
             return
         try:
             self._decide()
@@ -319,7 +251,7 @@ class Member:
             return
         self._post(self._outbox.take_ahead())
         if self._journal.is_dirty:
-            self._write(self._journal.take())
+            self._disk.write(self._journal.take())
         else:
             self._post(self._outbox.take())
 
@@ -351,38 +283,7 @@ class Member:
         if self._asking:
             asking, self._asking = self._asking, []
             self._raft.confirm(lambda index: self._confirmed(asking, index))
-        while self._pending and len(self._proposed) < PROPOSED and self._proposed_bytes < PROPOSED_BYTES:
-            proposal = self._pending.popleft()
-            if not proposal.future.done():
-                self._hand_in_one(proposal)
-
-    def _hand_in_one(self, proposal: _Proposal) -> None:
-        proposal.is_proposed = True
-        self._proposed.add(proposal)
-        self._proposed_bytes += proposal.size
-        proposal.propose(lambda outcome, reason: self._answered(proposal, outcome, reason))
-
-    def _answered(self, proposal: _Proposal, outcome: Any, reason: int) -> None:
-        self._settle(proposal)
-        if proposal.future.done():
-            return
-        if reason == FAIL_REASON.SUCCESS:
-            proposal.future.set_result(outcome)
-        elif reason in _LATER or reason == FAIL_REASON.REQUEST_DENIED:
-            proposal.is_proposed, proposal.denied = False, reason == FAIL_REASON.REQUEST_DENIED
-            self._later.append(proposal)
-        else:
-            self._fail(proposal)
-
-    def _fail(self, proposal: _Proposal) -> None:
-        if not proposal.future.done():
-            lost = Unknown("the leader has changed") if proposal.is_proposed else NoLeader("this member stops")
-            proposal.future.set_exception(lost)
-
-    def _settle(self, proposal: _Proposal) -> None:
-        if proposal in self._proposed:
-            self._proposed.remove(proposal)
-            self._proposed_bytes -= proposal.size
+        self._proposals.hand_in()
 
     def _confirmed(self, asking: list[asyncio.Future[int]], index: int | None) -> None:
         waiting = [future for future in asking if not future.done()]
@@ -406,41 +307,9 @@ class Member:
                 subscription.put(committed)
             self._subscriptions = [one for one in self._subscriptions if not one.is_over]
 
-    # The disk.
-
-    def _write(self, batch: Batch) -> None:
-        self._is_writing = True
-        self._write_begun = self._loop.time()
-        self._disk.submit(self._write_in_thread, batch)
-
-    def _write_in_thread(self, batch: Batch) -> None:
-        begun = time.perf_counter()
-        try:
-            self._journal.write(batch)
-        except sqlite3.Error as error:
-            self._loop.call_soon_threadsafe(self._not_written, batch, str(error))
-            return
-        self._loop.call_soon_threadsafe(self._written, time.perf_counter() - begun)
-
-    def _written(self, seconds: float) -> None:
-        figures = self.figures
-        figures.writes += 1
-        figures.write_s += seconds
-        figures.longest_write_s = max(figures.longest_write_s, seconds)
-        self._is_writing = False
+    def _written(self) -> None:
         self._post(self._outbox.take())
         self._cycle()
-
-    def _not_written(self, batch: Batch, why: str) -> None:
-        """Keep still until the disk takes the batch: nothing that rests on it has left."""
-        self.figures.disk_errors += 1
-        log.error("consensus_disk_error", member=self.name, error=why)
-        self._write_begun = float("-inf")  # no beat: another member has to lead
-        self._loop.call_later(AGAIN_S, self._write_again, batch)
-
-    def _write_again(self, batch: Batch) -> None:
-        if not self._is_over:
-            self._disk.submit(self._write_in_thread, batch)
 
     # The peers.
 
