@@ -18,7 +18,7 @@ from pysyncobj.poller import createPoller
 from pysyncobj.tcp_connection import TcpConnection
 
 from cluster.cores import Bare, Ours
-from fieldloom_gateway.cluster.consensus import messages
+from fieldloom_gateway.cluster.consensus import messages, raft
 from fieldloom_gateway.cluster.consensus.journal import SqliteJournal
 from fieldloom_gateway.cluster.consensus.messages import Malformed
 from fieldloom_gateway.cluster.consensus.outbox import Outbox
@@ -296,6 +296,40 @@ def test_a_leader_that_contradicts_what_is_committed_stops_the_member(begin):
 
     with pytest.raises(Exception, match="replaces entry 3, which is committed here"):
         core.append([1, 2], term=2)
+
+
+def test_copies_of_earlier_terms_commit_nothing_until_one_of_this_term_is_with_a_majority(begin):
+    core = begin(Ours, "bcde")
+    core.append([1, 1, 1])
+    core.lead()
+    for name in "bcde":
+        core.answered(name, 4, core.term)
+    core.tick()
+    before = core.commit
+
+    core.answered("b", 5, core.term)
+    core.tick()
+    with_two = core.commit
+    core.answered("c", 5, core.term)
+    core.tick()
+
+    assert (before, with_two, core.commit) == (1, 1, 5)
+
+
+def test_a_member_that_lags_gets_all_in_messages_of_bounded_size(begin, monkeypatch):
+    core = begin(Ours)
+    core.append([1] * 9)
+    core.lead()
+    core.tick()
+    core.outbox.take()
+    monkeypatch.setattr(raft, "BATCH_BYTES", 9)  # three entries
+    lags = {"type": "next_node_idx", "next_node_idx": 2, "reset": True, "success": False}
+    core.tell("c", {**lags, "term": core.term, "round": 0})
+
+    core.sync.beat()
+
+    sent = [letter.message["entries"] for letter in core.outbox.take() if letter.name == "c"]
+    assert [[index for _, index, _ in entries] for entries in sent] == [[2, 3, 4], [5, 6, 7], [8, 9, 10], [11]]
 
 
 def test_what_no_member_is_told_of_is_sent_nowhere():

@@ -230,6 +230,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
 
     def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # no lock is taken and given back a batch
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             connection.close()
@@ -238,7 +239,6 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
                 "install the newer fieldloom-gateway again",
             )
         self._path.chmod(0o600)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # no lock is taken and given back a batch
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(_SCHEMA)
@@ -257,6 +257,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
                     raise self._unusable(f"entry {number} is damaged")
                 connection.execute(_ADD, _row(number, [(command, number, term)]))
             connection.execute("DROP TABLE entries")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _load(self) -> None:
         for name, value, checksum in self._connection.execute("SELECT name, value, checksum FROM kept"):

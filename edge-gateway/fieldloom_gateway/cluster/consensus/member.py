@@ -16,8 +16,10 @@ import structlog
 from fieldloom_gateway.cluster.consensus.disk import AGAIN_S, Disk
 from fieldloom_gateway.cluster.consensus.figures import Figures, Standing
 from fieldloom_gateway.cluster.consensus.journal import FILE, SqliteJournal
+from fieldloom_gateway.cluster.consensus.library import HEARTBEAT_S, Answer
 from fieldloom_gateway.cluster.consensus.membership import MEMBERS_MOST, Membership
 from fieldloom_gateway.cluster.consensus.messages import Message
+from fieldloom_gateway.cluster.consensus.news import NEWS_S
 from fieldloom_gateway.cluster.consensus.outbox import Letter, Outbox, grouped
 from fieldloom_gateway.cluster.consensus.peers import Peers, split
 from fieldloom_gateway.cluster.consensus.port import (
@@ -32,7 +34,7 @@ from fieldloom_gateway.cluster.consensus.port import (
     TooLarge,
 )
 from fieldloom_gateway.cluster.consensus.proposals import Proposal, Proposals
-from fieldloom_gateway.cluster.consensus.raft import HEARTBEAT_S, NEWS_S, Answer, Raft
+from fieldloom_gateway.cluster.consensus.raft import Raft
 from fieldloom_gateway.cluster.consensus.subscription import Subscription
 from fieldloom_runtime.errors import StartFailed
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from pysyncobj.config import FAIL_REASON
 
+from fieldloom_gateway.cluster.consensus.library import Answer
 from fieldloom_gateway.cluster.consensus.port import Applied, ConsensusFailed, NoLeader, Refused, Unknown
-from fieldloom_gateway.cluster.consensus.raft import Answer
 
 PROPOSED = 10_000
 PROPOSED_BYTES = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""A member's core: PySyncObj 0.3.17 with its faults mended, without sockets, threads or disk. (D1, ADR 48)
+"""A member's core: PySyncObj 0.3.17 with its faults mended. (D1, ADR 48)
 
 Messages go in by `receive`, commands by `propose`; `step` decides, and what it decided lies in the journal's batch and
 in the outbox. PySyncObj keeps elections, counting of votes and of copies, proposals and their outcomes. Mended here, by
@@ -8,62 +8,47 @@ methods of its private names (hence the pinned version), each with a test that t
 - a commit index is believed beyond what was compared, or while a snapshot comes: `_take_entries`, `_take_piece`;
 - a log that differs is compared one entry a message, and under load never to the end: `_take_entries`;
 - a snapshot older than what is committed empties the log: `_take_piece`;
-- an answer counts for a later leadership, a vote that comes twice for two: `_take_answer`, `_take_vote`;
+- an answer counts for a later leadership, a vote that comes twice for two: `_take_answer`, `elections`;
 - a restart forgets changes of the members that are not committed yet: `_begin_from_disk`;
 - a snapshot that does not lie where the log begins empties the log at a start: `_begin_from_disk`;
 - the number of a question is used again after a restart, so that an old answer is taken for it: `_begin_from_disk`;
-- a member that is cut off raises the term, and throws the leader off when it returns: `_canvass`;
+- a member that is cut off raises the term, and throws the leader off when it returns: `elections`;
 - nothing says whether a leader still leads, so that no read is safe: `confirm`;
-- members change by pickles: `_SyncObj__parseChangeClusterRequest`.
+- members change by pickles: `library`.
 """
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-import msgspec
 from pysyncobj import syncobj
-from pysyncobj.config import FAIL_REASON, SyncObjConf
+from pysyncobj.config import FAIL_REASON
 from pysyncobj.node import Node
-from pysyncobj.syncobj import SyncObj
 
 from fieldloom_gateway.cluster.consensus.confirming import Confirming
-from fieldloom_gateway.cluster.consensus.journal import Entry, Snapshot, SqliteJournal
+from fieldloom_gateway.cluster.consensus.elections import Elections
+from fieldloom_gateway.cluster.consensus.journal import Snapshot, SqliteJournal
+from fieldloom_gateway.cluster.consensus.library import HEARTBEAT_S, LEADER, MEMBERSHIP, REGULAR
 from fieldloom_gateway.cluster.consensus.messages import Message
+from fieldloom_gateway.cluster.consensus.news import News, State
 from fieldloom_gateway.cluster.consensus.outbox import Outbox
 from fieldloom_gateway.cluster.consensus.pieces import Pieces
 from fieldloom_gateway.cluster.consensus.port import COMMAND_BYTES, Applied, Committed, StateMachine
 
-HEARTBEAT_S = 0.05
-NEWS_S = 0.002
-ELECTION_S = (0.3, 0.6)
-"""Without a word of the leader for a random time between these a member asks whether it should lead."""
+TICK_S = 0.01
+"""How often the core looks at the clock."""
 COMPACT_ENTRIES = 20_000
 COMPACT_BYTES = 64 * 1024 * 1024
+BATCH_BYTES = 2 * COMMAND_BYTES
+"""Of the commands in one message, at least one."""
 KEEP_ENTRIES = 2_000
 """Entries that stay behind a snapshot, for members that lag a little and for `read`."""
-
-REGULAR, NO_OP, MEMBERSHIP = b"\x00", b"\x01", b"\x02"
-FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
-
-Answer = Callable[[Any, int], None]
-"""Gets (outcome, FAIL_REASON) of a proposal."""
 
 
 class Diverged(Exception):  # noqa: N818 - it reads as what happened
     """A leader contradicts what is committed here: one of the two disks is not what it was. The member must stop."""
 
 
-@dataclass
-class _Canvassing:
-    """Who would vote for this member in a term that has not begun."""
-
-    term: int
-    backers: set[str]
-
-
-class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
+class Raft(Elections):
     """The core. A call that raises has left it unusable."""
 
     def __init__(
@@ -76,32 +61,21 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         rng: random.Random,
     ) -> None:
         """Begin where the journal ends; `me` is (name, address). `on_applied` hears of commands, after each."""
-        self._journal = journal
-        self._outbox = outbox
         self._machine = machine
         self._on_applied = on_applied
-        self._rng = rng
         self._pieces = Pieces(self._newest_snapshot, syncobj.monotonicTime)
         self._confirming = Confirming(rng.getrandbits(48), outbox.send)
-        self._SyncObj__raftElectionDeadline: float
-        self._canvassing: _Canvassing | None = None
-        self._votes: set[str] = set()
-        self._heard = float("-inf")
         self._agreed = (0, 0)
         """The term of a leader, and the last index at which the log was the leader's."""
         self._said, self._said_at = (0, 0, 0), 0.0
         """Term, round and index of the last answer, and until when it need not be given again."""
         self._hearing = 0
         """The round of the message that is being taken."""
-        self._told, self._told_at = (0, 0, 0), 0.0
-        """Last index, commit index and round that the members were told of, and when."""
-        self._was_asked = False
-        """Whether a member's command came since they were told."""
-        self._awaited = 0
-        """An index of whose commit a member waits to hear."""
-        self.elections = self.snapshots_taken = self.snapshots_got = 0
+        self._news = News()
+        self._tick_at = 0.0
+        self.snapshots_taken = self.snapshots_got = 0
         outbox.stamp = self._stamp
-        super().__init__(Node(me[0], address=me[1]), [], _configuration(), transport=outbox)
+        super().__init__(me, journal, outbox, rng)
         self._begin_from_disk()
 
     # What a member's shell calls.
@@ -112,13 +86,21 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def step(self) -> None:
         """Do what is due; afterwards the journal may be dirty and the outbox full."""
-        self._canvass()
-        self._onTick(0.0)
+        now = syncobj.monotonicTime()
+        self._canvass(now)
+        if self.is_leader:
+            self._count_copies()
+        if now >= self._tick_at or self._is_silent(now):
+            self._tick_at = now + TICK_S
+            self._onTick(0.0)
+        else:  # of PySyncObj's tick what messages and commands ask for; the clock's part is most of its time
+            self._SyncObj__applyLogEntries()
+            self._checkCommandsToApply()
         if not self.is_leader:
             return
         if self.applied_index >= self._SyncObj__noopIDx:
             self._confirming.begin_round(self.commit_index)
-        if self._is_news_urgent():
+        if self._pieces.is_waiting or self._news.is_urgent(self._state(), now):
             self._SyncObj__sendAppendEntries()
         self._confirming.answer(lambda names: self._is_majority({self.selfNode.id, *names}))
 
@@ -127,14 +109,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         if self.is_leader:
             self._SyncObj__sendAppendEntries()
 
-    def propose(self, command: bytes, answer: Answer) -> None:
-        """Hand a command to the leader, wherever it is."""
-        self._applyCommand(REGULAR + command, answer)
-
-    def propose_member(self, verb: str, name: str, address: str, answer: Answer) -> None:
-        """Hand in a change of the members: `add` or `rem`, one at a time."""
-        self._applyCommand(MEMBERSHIP + msgspec.msgpack.encode([verb, name, address]), answer)
-
     def confirm(self, answer: Callable[[int | None], None]) -> None:
         """Ask how far all was committed now; None when it can't be said. Linearizable. (Raft's thesis, 6.4)"""
         leader = self._getLeader()
@@ -142,42 +116,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             answer(None)
             return
         self._confirming.ask(answer, None if self.is_leader else leader)
-
-    @property
-    def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == LEADER)
-
-    @property
-    def leader(self) -> str | None:
-        """The leader's name."""
-        leader = self._getLeader()
-        return None if leader is None else str(leader.id)
-
-    @property
-    def others(self) -> dict[str, str]:
-        """The other members, name to address."""
-        return {node.id: node.address for node in self._SyncObj__otherNodes}
-
-    @property
-    def members(self) -> dict[str, str]:
-        """All members, name to address."""
-        return {self.selfNode.id: self.selfNode.address, **self.others}
-
-    @property
-    def term(self) -> int:
-        return int(self._SyncObj__raftCurrentTerm)
-
-    @property
-    def last_in_log(self) -> int:
-        return self._journal[-1][1]
-
-    @property
-    def applied_index(self) -> int:
-        return int(self._SyncObj__raftLastApplied)
-
-    @property
-    def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
 
     def command_at(self, index: int) -> bytes:
         """Return the command of an entry in the log; empty for the cluster's own."""
@@ -194,20 +132,15 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     def _begin_from_disk(self) -> None:
         journal, snapshot = self._journal, self._newest_snapshot()
-        self._SyncObj__raftLog = journal
         self._SyncObj__serializer = self._pieces
-        self._SyncObj__needLoadDumpFile = False
-        self._SyncObj__raftCurrentTerm = journal.getCurrentTerm()
-        self._SyncObj__votedForNodeId = journal.getVotedForNodeId()
         self._SyncObj__raftLastApplied = snapshot.index
         known = min(journal.getRaftCommitIndex(), self.last_in_log)
         self._SyncObj__raftCommitIndex = max(snapshot.index, known)
-        self._poller = _NoPoller()
         # Never a number of an earlier life: an answer that comes late would be taken for another command's.
         self._SyncObj__commandsLocalCounter = self._rng.getrandbits(48)
         if snapshot.state is not None:
             self._machine.restore(snapshot.state)
-        self._set_members(snapshot)
+        self._set_members(snapshot.members)
         self._follow_changes(entry for entry in journal[:] if entry[1] > snapshot.index)
 
     def _newest_snapshot(self) -> Snapshot:
@@ -215,76 +148,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         if snapshot is None:
             raise LookupError("the journal was not begun")
         return snapshot
-
-    def _set_members(self, snapshot: Snapshot) -> None:
-        others = {name: address for name, address in snapshot.members.items() if name != self.selfNode.id}
-        self._SyncObj__updateClusterConfiguration([Node(name, address=address) for name, address in others.items()])
-
-    def _follow_changes(self, entries: Iterable[Entry]) -> None:
-        for command, _, _ in entries:
-            change = self._SyncObj__parseChangeClusterRequest(command)
-            if change is not None:
-                self._SyncObj__doChangeCluster(change)
-
-    # Elections.
-
-    def _canvass(self) -> None:
-        """Ask the members before a term begins, once the leader was silent for too long. (thesis, 9.6)"""
-        now = syncobj.monotonicTime()
-        due = self._SyncObj__raftElectionDeadline < now and not self.is_leader
-        if not due or self._SyncObj__transferInProgress or self._is_backed():
-            return
-        self._SyncObj__raftElectionDeadline = now + self._SyncObj__generateRaftTimeout()
-        self._SyncObj__raftLeader = None
-        self._canvassing = _Canvassing(self.term + 1, {self.selfNode.id})
-        for node in self._SyncObj__otherNodes:
-            self._outbox.send(node, {"type": "canvass", **self._standing(), "term": self.term + 1})
-        self._stand_if_backed()
-
-    def _stand_if_backed(self) -> None:
-        if self._is_backed():
-            self._SyncObj__raftElectionDeadline = 0  # PySyncObj's tick begins the term
-
-    def _is_backed(self) -> bool:
-        canvassing = self._canvassing
-        return canvassing is not None and canvassing.term == self.term + 1 and self._is_majority(canvassing.backers)
-
-    def _is_majority(self, names: Iterable[str]) -> bool:
-        return len(self.members.keys() & set(names)) * 2 > len(self.members)
-
-    def _standing(self) -> Message:
-        _, index, term = self._journal[-1]
-        return {"last_log_index": index, "last_log_term": term}
-
-    def _take_canvass(self, node: Node, message: Message) -> None:
-        is_led = self.is_leader or syncobj.monotonicTime() - self._heard < ELECTION_S[0]
-        theirs = message["last_log_term"], message["last_log_index"]
-        ours = self._standing()
-        is_behind = theirs < (ours["last_log_term"], ours["last_log_index"])
-        granted = message["term"] > self.term and not is_led and not is_behind
-        term = message["term"] if granted else self.term
-        self._outbox.send(node, {"type": "backing", "term": term, "granted": granted})
-
-    def _take_backing(self, node: Node, message: Message) -> None:
-        canvassing = self._canvassing
-        if not message["granted"]:
-            self._notice(message["term"])
-        elif canvassing is not None and canvassing.term == message["term"] and not self.is_leader:
-            canvassing.backers.add(node.id)
-            self._stand_if_backed()
-
-    def _take_vote(self, node: Node, message: Message) -> None:
-        self._notice(message["term"])
-        if message["term"] == self.term and node.id in self.others and node.id not in self._votes:
-            self._votes.add(node.id)
-            super()._SyncObj__onMessageReceived(node, message)
-
-    def _notice(self, term: int) -> None:
-        """Follow into a later term that somebody is in."""
-        if term > self.term:
-            self._SyncObj__setCurrentTerm(term, None)
-            self._SyncObj__setState(FOLLOWER)
-            self._SyncObj__raftLeader = None
 
     # Following.
 
@@ -354,6 +217,19 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
 
     # Leading.
 
+    def _count_copies(self) -> None:
+        """Commit what a majority has on its disk, if an entry of this term is among it. (Raft, 5.4.2)
+
+        PySyncObj asks every member about every entry. The log's own copy counts: no step is made while it is written.
+        """
+        copies = sorted(
+            [self.last_in_log, *(self._SyncObj__raftMatchIndex[node] for node in self._SyncObj__otherNodes)]
+        )
+        index = copies[(len(copies) - 1) // 2]
+        if index > self.commit_index and self._journal.term_at(index) == self.term:
+            self._SyncObj__raftCommitIndex = index
+            self._journal.setRaftCommitIndex(index)
+
     def _stamp(self, message: Message) -> None:
         if message["type"] == "append_entries":
             message["round"] = self._confirming.round
@@ -369,29 +245,32 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             self._pieces.arrived(node, message["next_node_idx"])
         super()._SyncObj__onMessageReceived(node, message)
 
-    def _send_piece(self, node: Node) -> None:
-        """Send a member the next piece of a snapshot, and let PySyncObj do no more than greet it."""
-        piece = self._pieces.following(node)
-        if piece is not None:
-            told = {"term": self.term, "commit_index": self.commit_index, "serialized": piece}
-            self._outbox.send(node, {"type": "append_entries", **told})
-        self._SyncObj__raftNextIndex[node] = self.last_in_log + 1
+    def _send_what_follows(self, node: Node) -> None:
+        """Send a member what it lacks, or a piece of the snapshot if the log begins later; and the commit index."""
+        following = self._SyncObj__raftNextIndex[node]
+        told = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
+        if following <= self._journal[0][1] or self._pieces.are_leaving(node):
+            piece = self._pieces.following(node)
+            if piece is not None:
+                self._outbox.send(node, {**told, "serialized": piece})
+            following = self.last_in_log + 1
+        while True:
+            before = following - 1
+            entries = self._SyncObj__getEntries(following, None, BATCH_BYTES) if before < self.last_in_log else []
+            place = {"prevLogIdx": before, "prevLogTerm": self._journal.term_at(before)}
+            self._outbox.send(node, {**told, **place, "entries": entries})
+            following += len(entries)
+            if following > self.last_in_log:
+                break
+        self._SyncObj__raftNextIndex[node] = following
 
     @property
     def owes_news(self) -> bool:
         """Whether the members were not yet told of the commit index; `step` does so NEWS_S later."""
-        return self.is_leader and self._told != self._news()
+        return self.is_leader and self._news.is_owed(self._state())
 
-    def _is_news_urgent(self) -> bool:
-        """Whether to send now; of a commit that no member waits for, the next command may bring the news."""
-        told, news = self._told, self._news()
-        if told == news:
-            return self._pieces.is_waiting
-        is_commit_alone = told[0] == news[0] and told[2] == news[2] and not self._pieces.is_waiting
-        return not is_commit_alone or told[1] < self._awaited or syncobj.monotonicTime() - self._told_at >= NEWS_S
-
-    def _news(self) -> tuple[int, int, int]:
-        return self.last_in_log, self.commit_index, self._confirming.round
+    def _state(self) -> State:
+        return State(self.last_in_log, self.commit_index, self._confirming.round)
 
     # PySyncObj's private methods, in place of its own.
 
@@ -412,7 +291,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
             case "read_response":
                 self._confirming.settle(message["request_id"], message["index"])
             case _:
-                self._was_asked |= message["type"] == "apply_command"
+                if message["type"] == "apply_command":
+                    self._news.await_next()
                 super()._SyncObj__onMessageReceived(node, message)
 
     def _SyncObj__sendNextNodeIdx(  # noqa: N802
@@ -428,24 +308,18 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._outbox.send(node, {"type": "next_node_idx", "term": self.term, "round": self._hearing, **answer})
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+        now = syncobj.monotonicTime()
         for node in self._SyncObj__otherNodes:
-            if self._SyncObj__raftNextIndex[node] <= self._journal[0][1] or self._pieces.are_leaving(node):
-                self._send_piece(node)
-        super()._SyncObj__sendAppendEntries()
-        self._told, self._told_at = self._news(), syncobj.monotonicTime()
-        if self._was_asked:
-            self._awaited, self._was_asked = self.last_in_log, False
+            if self._outbox.reaches(node.id):
+                self._send_what_follows(node)
+            else:
+                self._pieces.cancelTransmisstion(node)
+        self._SyncObj__newAppendEntriesTime = now + HEARTBEAT_S
+        self._news.told(self._state(), now)
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         self._confirming.lead()
-        self.elections += 1
         super()._SyncObj__onBecomeLeader()
-
-    def _SyncObj__setCurrentTerm(self, term: int, voted: str | None) -> None:  # noqa: N802
-        if term != self.term:
-            self._votes.clear()
-            self._canvassing = None
-        super()._SyncObj__setCurrentTerm(term, voted)
 
     def _SyncObj__setState(self, state: int) -> None:  # noqa: N802
         was_leader = self.is_leader
@@ -462,23 +336,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._pieces.cancelTransmisstion(node)
         if node == self._getLeader():
             self._SyncObj__onLeaderChanged()  # its answers are lost
-
-    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
-        return self._rng.uniform(*ELECTION_S)
-
-    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> tuple[str, str, Node] | None:  # noqa: N802
-        if command[:1] != MEMBERSHIP:
-            return None
-        verb, name, address = msgspec.msgpack.decode(command[1:], type=tuple[str, str, str])
-        return verb, name, Node(name, address=address)
-
-    def _SyncObj__changeCluster(self, request: tuple[str, str, Node]) -> bool:  # noqa: N802
-        """Change the members, unless it is the leader who is to go: then another one has to lead first."""
-        verb, name, _ = request
-        if (verb, name) == ("rem", self.selfNode.id):
-            self.transferLeadership()
-            return False
-        return bool(super()._SyncObj__changeCluster(request))
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> Applied:  # noqa: N802
         """Apply a command; the members have changed when the entry came into the log. (Raft's thesis, 4.1)"""
@@ -513,31 +370,10 @@ class Raft(SyncObj):  # type: ignore[misc]  # PySyncObj has no types
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = snapshot.index
         if snapshot.state is not None:
             self._machine.restore(snapshot.state)
-        self._set_members(snapshot)
+        self._set_members(snapshot.members)
         self._follow_changes(entry for entry in self._journal[:] if entry[1] > snapshot.index)
         waiting = self._SyncObj__commandsWaitingCommit
         for index in [index for index in waiting if index <= snapshot.index]:
             for _, answer in waiting.pop(index):
                 answer(None, FAIL_REASON.UNKNOWN_OUTCOME)
         self.snapshots_got += 1
-
-
-class _NoPoller:
-    """Stands where PySyncObj would wait for sockets: it has none."""
-
-    def poll(self, timeout: float) -> None:
-        """Return at once."""
-
-
-def _configuration() -> SyncObjConf:
-    return SyncObjConf(
-        autoTick=False,
-        dynamicMembershipChange=True,
-        commandsWaitLeader=False,
-        appendEntriesPeriod=HEARTBEAT_S,
-        appendEntriesBatchSizeBytes=2 * COMMAND_BYTES,  # above a command, so that none is sent as a pickle in parts
-        raftMinTimeout=ELECTION_S[0],
-        raftMaxTimeout=ELECTION_S[1],
-        leaderFallbackTimeout=2 * ELECTION_S[1],
-        pollerType="select",
-    )
