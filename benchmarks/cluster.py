@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -37,6 +37,8 @@ SECRET = "a secret of the benchmark, long enough"
 COMMAND = b"x" * 64
 CALLERS, CONNECTIONS = 1000, 64
 NAMES = "abc"
+TURNS = 4
+"""How often ours and etcd take turns in a round, so that both see the machine alike."""
 
 
 def install() -> None:
@@ -311,19 +313,19 @@ def measure(seconds: float, rounds: int) -> dict[str, list[dict[str, float]]]:
     for number in range(rounds):
         with tempfile.TemporaryDirectory(dir=Path(__file__).parents[1] / ".cache") as text:
             folder = Path(text)
-            for kind in ("ours", "bare"):
-                site = Site(kind, folder)
-                try:
-                    figures = site.measure(share)
-                    if kind == "ours":
-                        figures["failover_s"] = site.fail_over()
-                    found["ours" if kind == "ours" else "pysyncobj"].append(figures)
-                finally:
-                    site.close()
-            with etcd(folder) as port:
-                found["etcd"].append(asyncio.run(measure_etcd(port, share)))
+            with closing(Site("ours", folder)) as site, etcd(folder) as port:
+                for _ in range(TURNS):
+                    found["ours"].append(site.measure(share / TURNS))
+                    found["etcd"].append(asyncio.run(measure_etcd(port, share / TURNS)))
+                found["ours"][-1]["failover_s"] = site.fail_over()
+            with closing(Site("bare", folder)) as site:
+                found["pysyncobj"].append(site.measure(share))
         print(f"round {number + 1}:", {kind: figures[-1] for kind, figures in found.items()}, file=sys.stderr)
     return found
+
+
+def medians_of(measured: list[dict[str, float]]) -> dict[str, float]:
+    return {key: median(one[key] for one in measured if key in one) for key in measured[-1]}
 
 
 def main() -> None:
@@ -345,8 +347,8 @@ def main() -> None:
     if asked.setup:
         return
     found = measure(asked.seconds, asked.rounds)
-    medians = {kind: {key: median(one[key] for one in all_) for key in all_[0]} for kind, all_ in found.items()}
-    figures, peers = medians.pop("ours"), medians
+    peers = {kind: medians_of(measured) for kind, measured in found.items()}
+    figures = peers.pop("ours")
     ratios = {
         f"{key}_vs_{peer}": round(figures[key] / peers[peer][key], 3)
         for peer in peers

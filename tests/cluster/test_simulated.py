@@ -79,7 +79,22 @@ def reads_without_a_majority(patch):
     patch(Confirming, "answer", lambda confirming, _: answer(confirming, lambda _: True))
 
 
-@pytest.mark.parametrize("fault", [believes_what_was_not_compared, answers_before_the_write, reads_without_a_majority])
+def commits_what_it_alone_has(patch):
+    def count(core) -> None:
+        core._SyncObj__raftCommitIndex = core.last_in_log
+
+    patch(Raft, "_count_copies", count)
+
+
+FAULTS = [
+    believes_what_was_not_compared,
+    answers_before_the_write,
+    reads_without_a_majority,
+    commits_what_it_alone_has,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_ours_would_be_found(fault, monkeypatch):
     fault(monkeypatch.setattr)
 

@@ -13,7 +13,7 @@ from itertools import count
 
 import structlog
 
-from fieldloom_gateway.cluster.consensus.disk import AGAIN_S, Disk
+from fieldloom_gateway.cluster.consensus.disk import Disk
 from fieldloom_gateway.cluster.consensus.figures import Figures, Standing
 from fieldloom_gateway.cluster.consensus.journal import FILE, SqliteJournal
 from fieldloom_gateway.cluster.consensus.library import HEARTBEAT_S, Answer
@@ -33,7 +33,7 @@ from fieldloom_gateway.cluster.consensus.port import (
     StateMachine,
     TooLarge,
 )
-from fieldloom_gateway.cluster.consensus.proposals import Proposal, Proposals
+from fieldloom_gateway.cluster.consensus.proposals import Proposals
 from fieldloom_gateway.cluster.consensus.raft import Raft
 from fieldloom_gateway.cluster.consensus.subscription import Subscription
 from fieldloom_runtime.errors import StartFailed
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 TICK_S = HEARTBEAT_S / 2
 STALL_S = 1.0
 """A leader whose disk takes longer falls silent, so that another member leads."""
+AGAIN_S = 1.0
+"""After this time a question that nobody answered is asked again."""
 
 
 class Member:
@@ -212,9 +214,8 @@ class Member:
     async def _propose(self, propose: Callable[[Answer], None], size: int, within: float) -> Applied:
         if self._is_over:
             raise NoLeader("this member has stopped")
-        proposal = Proposal(propose, size, self._loop.create_future())
         self._schedule()
-        return await self._proposals.result(proposal, within)
+        return await self._proposals.submit(propose, size, within)
 
     # A cycle.
 

@@ -23,7 +23,7 @@ _LATER = (FAIL_REASON.DISCARDED, FAIL_REASON.NOT_LEADER, FAIL_REASON.MISSING_LEA
 
 
 @dataclass(eq=False, slots=True)
-class Proposal:
+class _Proposal:
     """Something on its way into the log, and who waits for it."""
 
     propose: Callable[[Answer], None]
@@ -38,15 +38,17 @@ class Proposals:
     """The proposals of one member, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._pending: deque[Proposal] = deque()
-        self._later: list[Proposal] = []
-        self._proposed: set[Proposal] = set()
+        self._pending: deque[_Proposal] = deque()
+        self._later: list[_Proposal] = []
+        self._proposed: set[_Proposal] = set()
         self._proposed_bytes = 0
 
-    async def result(self, proposal: Proposal, within: float) -> Applied:
-        """Wait for a proposal's outcome, at most so many seconds. Raises ConsensusFailed."""
+    async def submit(self, propose: Callable[[Answer], None], size: int, within: float) -> Applied:
+        """Return the outcome of a command of `size` bytes, after so many seconds at most. Raises ConsensusFailed."""
+        loop = asyncio.get_running_loop()
+        proposal = _Proposal(propose, size, loop.create_future())
         self._pending.append(proposal)
-        over = asyncio.get_running_loop().call_later(within, self._give_up, proposal, within)
+        over = loop.call_later(within, self._give_up, proposal, within)
         try:
             return await proposal.future
         finally:
@@ -72,13 +74,13 @@ class Proposals:
         for proposal in [*self._pending, *self._later, *self._proposed]:
             self._fail(proposal)
 
-    def _propose(self, proposal: Proposal) -> None:
+    def _propose(self, proposal: _Proposal) -> None:
         proposal.is_proposed = True
         self._proposed.add(proposal)
         self._proposed_bytes += proposal.size
         proposal.propose(lambda outcome, reason: self._answered(proposal, outcome, reason))
 
-    def _answered(self, proposal: Proposal, outcome: Any, reason: int) -> None:
+    def _answered(self, proposal: _Proposal, outcome: Any, reason: int) -> None:
         self._settle(proposal)
         if proposal.future.done():
             return
@@ -90,28 +92,28 @@ class Proposals:
         else:
             self._fail(proposal)
 
-    def _fail(self, proposal: Proposal) -> None:
+    def _fail(self, proposal: _Proposal) -> None:
         if not proposal.future.done():
             lost = Unknown("the leader has changed") if proposal.is_proposed else NoLeader("this member stops")
             proposal.future.set_exception(lost)
 
-    def _give_up(self, proposal: Proposal, within: float) -> None:
+    def _give_up(self, proposal: _Proposal, within: float) -> None:
         if not proposal.future.done():
             proposal.future.set_exception(_why(proposal, within))
 
-    def _settle(self, proposal: Proposal) -> None:
+    def _settle(self, proposal: _Proposal) -> None:
         if proposal in self._proposed:
             self._proposed.remove(proposal)
             self._proposed_bytes -= proposal.size
 
-    def _forget(self, proposal: Proposal) -> None:
+    def _forget(self, proposal: _Proposal) -> None:
         """Hold nothing for a caller that has gone."""
         for queue in (self._pending, self._later):
             with suppress(ValueError):
                 queue.remove(proposal)
 
 
-def _why(proposal: Proposal, within: float) -> ConsensusFailed:
+def _why(proposal: _Proposal, within: float) -> ConsensusFailed:
     if proposal.is_proposed:
         return Unknown(f"nobody has said within {within} s whether it is committed")
     if proposal.is_denied:
