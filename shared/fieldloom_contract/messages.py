@@ -52,6 +52,7 @@ RESERVED = (
     "workflow.recorded",
     "workflow.applied",
     "workflow.refused",
+    "workflow.answered",
 )
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.

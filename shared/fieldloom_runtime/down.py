@@ -18,6 +18,10 @@ RULE = "rule"
 RULES = "rules"
 WORKFLOW = "workflow"
 WORKFLOWS = "workflows"
+START = "start"
+TERMINATE = "terminate"
+SIGNAL = "signal"
+RETRY = "retry"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -119,8 +123,48 @@ class Workflows(Struct, tag_field="kind", tag=WORKFLOWS):
     """The version by id."""
 
 
+class Start(Struct, tag_field="kind", tag=START):
+    """An instance that shall begin, by the version that is at work at the gateway. (W4, W7)"""
+
+    id: str
+    """The instance's; `request` of the answer."""
+    workflow: str
+    variables: dict[str, Any] = {}
+
+
+class Terminate(Struct, tag_field="kind", tag=TERMINATE):
+    """An instance shall end. (W7)"""
+
+    id: str
+    """Of the request, as in all that follows: `request` of the answer."""
+    instance: str
+    reason: str
+    undo: bool = True
+
+
+class Signal(Struct, tag_field="kind", tag=SIGNAL):
+    """An event for one instance. (W2, W7)"""
+
+    id: str
+    instance: str
+    type: str
+    data: dict[str, Any] = {}
+
+
+class Retry(Struct, tag_field="kind", tag=RETRY):
+    """An instance that is over shall begin again at a state. (W7)"""
+
+    id: str
+    instance: str
+    state: str
+    variables: dict[str, Any] = {}
+
+
 Deployable = Rule | Rules | Workflow | Workflows
-Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | Deployable
+Request = Start | Terminate | Signal | Retry
+"""What somebody asks of an instance at a gateway, which tells by `workflow.answered` what came of it."""
+ForAutomation = Deployable | Request
+Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 
 encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Down] = msgspec.json.Decoder(Down).decode

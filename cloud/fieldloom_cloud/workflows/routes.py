@@ -11,7 +11,6 @@ from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.strict import StrictRoute
 from fieldloom_cloud.workflows import checking, instances, schemas, service
-from fieldloom_cloud.workflows.kinds import CLOUD_KINDS
 from fieldloom_engine import workflows
 
 router = APIRouter(prefix="/api/v1", tags=["workflows"], route_class=StrictRoute)
@@ -31,8 +30,8 @@ async def list_workflows(
 
 @router.get("/workflows/schema")
 async def workflow_schema(_: Viewer) -> dict[str, Any]:
-    """Return the JSON Schema of a workflow's file, as the cloud takes it."""
-    return workflows.schema(CLOUD_KINDS)
+    """Return the JSON Schema of a workflow's file; which actions it may have depends on where it runs."""
+    return workflows.schema()
 
 
 @router.post("/workflows/validate")

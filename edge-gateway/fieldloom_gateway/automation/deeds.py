@@ -102,9 +102,10 @@ class Deeds:
         told = effect.parameters
         if not isinstance(told["variables"], dict):
             raise Rejected("variables", "must be an object")
-        variables = {"device_id": firing.event.source} | told["variables"]
-        self._workflows.request(told["workflow"], effect.id, variables, now)
-        return Outcome(DONE, {"instance": effect.id})
+        device = {"device_id": firing.event.source} if firing.event.source else {}
+        parent = self._workflows.asker(effect.id)
+        self._workflows.request(told["workflow"], effect.id, device | told["variables"], now, parent=parent)
+        return Outcome(DONE, {"instance": effect.id}) if parent is None else Outcome(SENT)
 
 
 def _told(deed: Deed) -> Deed:

@@ -13,9 +13,9 @@ from fieldloom_engine.rules import Effect, Firing
 from fieldloom_runtime.records import Event, Expired, Record, Result
 
 ACTION = "rule.action"
-COMMAND = "command"
+COMMAND, START = "command", "start_workflow"
 WITHHELD, WAITING, SENT, DONE, FAILED = "withheld", "waiting", "sent", "done", "failed"
-"""Withheld is not to be done; waiting is to be done, or tried again; sent waits for its device's answer."""
+"""Withheld is not to be done; waiting is to be done, or tried again; sent waits for its device's answer, or an end."""
 KEPT = 10_000  # of those that are over
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 600_000
 TRIES = 12
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     """What became of an effect."""
 
     status: str
-    result: dict[str, Any] | None = None
+    result: Any = None
     error: str | None = None
 
 
@@ -96,11 +96,23 @@ class Effects:
         query = "SELECT 1 FROM effect WHERE id = ?"
         return identifier in self._asked or self._db.execute(query, (identifier,)).fetchone() is not None
 
-    def withdraw(self, identifier: str) -> None:
-        """Have an effect not done, if it is not done yet; what becomes of it all the same is told to nobody."""
-        query = "UPDATE effect SET status = ?, due = NULL, error = ? WHERE id = ? AND status IN (?, ?)"
+    def withdraw(self, identifier: str) -> str | None:
+        """Have an effect not done, if it is not done yet, and return its kind; None if it is.
+
+        What becomes of it all the same is told to nobody.
+        """
+        query = "UPDATE effect SET status = ?, due = NULL, error = ? WHERE id = ? AND status IN (?, ?) RETURNING kind"
         row = (FAILED, "its workflow has given it up", identifier, WAITING, SENT)
-        self._ended += self._db.execute(query, row).rowcount
+        found = self._db.execute(query, row).fetchall()
+        self._ended += len(found)
+        return str(found[0][0]) if found else None
+
+    def conclude(self, identifier: str, outcome: Outcome, now: int) -> None:
+        """Take note of the end of a workflow that somebody waits for; anything else is none, nor is one told before."""
+        query = "SELECT device FROM effect WHERE id = ? AND kind = ? AND status = ?"
+        row = self._db.execute(query, (identifier, START, SENT)).fetchone()
+        if row is not None:
+            self._end(identifier, row[0], START, outcome, now)
 
     def write(self) -> None:
         """Do what was taken or keep it for later, and forget the oldest of what is over where there is too much."""

@@ -22,7 +22,7 @@ from fieldloom_gateway.automation.workflows.service import Workflows
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.store import Store
 from fieldloom_runtime import down
-from fieldloom_runtime.down import Deployable
+from fieldloom_runtime.down import ForAutomation
 from fieldloom_runtime.judged import event_of
 from fieldloom_runtime.records import Event, Expired, Record, Result
 
@@ -110,10 +110,14 @@ class Automation:
         """Read a rule of the cloud before it is taken down, on whatever thread."""
         deployed.prepare(deployed.of_cloud(told))
 
-    def take_down(self, told: Deployable, now: int) -> None:
-        """Take what the cloud says of rules and workflows, and answer whether they are at work."""
+    def take_down(self, told: ForAutomation, now: int) -> None:
+        """Take what the cloud says of rules and workflows, and answer what came of it."""
         if isinstance(told, (down.Workflow, down.Workflows)):
             self.workflows.take_down(told, now)
+        elif isinstance(told, down.Request):
+            self._refresh()  # a workflow may have come in the same transaction
+            self.workflows.take_request(told, now)
+            return
         elif isinstance(told, down.Rules):
             self._deployed.keep_only(CLOUD, told.ids)
         else:

@@ -17,10 +17,10 @@ from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
-from fieldloom_runtime.down import Answered, Credential, Deployable, Removed, Revoked, TwinPatch
+from fieldloom_runtime.down import Answered, Credential, ForAutomation, Removed, Revoked, TwinPatch
 from fieldloom_runtime.records import Expired, Record, Result
 
-Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Deployable
+Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 """A record of the cloud; a command is the contract's, as it was parsed."""
 
 
@@ -45,7 +45,7 @@ class Ways(NamedTuple):
     """A record that is judged and sent up."""
     judge: Callable[[Record], None]
     """One that is judged here, and sent up by another gateway of the site."""
-    automation: Callable[[Deployable, int], None]
+    automation: Callable[[ForAutomation, int], None]
     """What the cloud says of rules and workflows."""
 
 
@@ -185,7 +185,7 @@ class Down:
         elif isinstance(record, TwinPatch):
             known = Desired(record.version, record.values)
             self._twins.take(record.device, Patch(record.id, record.changes, known), now)
-        elif isinstance(record, Deployable):
+        elif isinstance(record, ForAutomation):
             self._ways.automation(record, now)
         else:
             command = _command(record)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from fieldloom_runtime.down import Deployable, Rule
+from fieldloom_runtime.down import ForAutomation, Rule
 from fieldloom_runtime.records import Record
 
 
@@ -25,7 +25,7 @@ class Judge(Protocol):
         """Do what takes long of a rule that will be taken down; on any thread, beside all else."""
         ...
 
-    def take_down(self, told: Deployable, now: int) -> None:
+    def take_down(self, told: ForAutomation, now: int) -> None:
         """Take what the cloud says of rules and workflows. `now` is the clock, Unix ms."""
         ...
 

@@ -43,7 +43,7 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
-from fieldloom_runtime.down import Deployable, Rule
+from fieldloom_runtime.down import ForAutomation, Rule
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
@@ -344,7 +344,7 @@ class Store:
                 self._judge.forget()
             raise
 
-    def _take_automation(self, told: Deployable, now: int) -> None:
+    def _take_automation(self, told: ForAutomation, now: int) -> None:
         if self._judge is not None:
             self._judge.take_down(told, now)
 

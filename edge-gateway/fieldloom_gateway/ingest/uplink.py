@@ -25,16 +25,20 @@ from fieldloom_runtime.down import (
     ANSWERED,
     CREDENTIAL,
     REMOVED,
+    RETRY,
     REVOKED,
     RULE,
     RULES,
+    SIGNAL,
+    START,
+    TERMINATE,
     TWIN,
     WITHDRAWN,
     WORKFLOW,
     WORKFLOWS,
     Answered,
     Credential,
-    Deployable,
+    ForAutomation,
     Removed,
     Revoked,
     Rule,
@@ -48,7 +52,8 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
-TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, RULE, RULES, WORKFLOW, WORKFLOWS)
+FOR_AUTOMATION = (RULE, RULES, WORKFLOW, WORKFLOWS, START, TERMINATE, SIGNAL, RETRY)
+TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, *FOR_AUTOMATION)
 """The kinds of what is no command."""
 LEAST_BATCH_BYTES = 4096
 SEALED_FROM_BATCHES = 4  # less that waits is through before anybody notices
@@ -237,7 +242,7 @@ class Uplink:
             had = last
             if any(isinstance(record, Revoked) for record in known):
                 self.new_list.set()
-            if any(isinstance(record, (TwinPatch, Deployable)) for record in known):
+            if any(isinstance(record, (TwinPatch, ForAutomation)) for record in known):
                 self.wake()
             for one in news:
                 # What finds no room is on the disk: what waits is sent again, and for the rest devices ask.
@@ -246,7 +251,7 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | Deployable | None:
+def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)

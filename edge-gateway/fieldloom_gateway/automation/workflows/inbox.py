@@ -24,6 +24,10 @@ class Begins(Struct, tag="begins", kw_only=True):
     variables: dict[str, Any]
     correlation: str | None
     overlap: Overlap
+    parent: str | None = None
+    """The instance that waits for its end."""
+    request: str = ""
+    """By which the cloud is answered, in what follows too; nobody is where it is empty."""
 
 
 class Came(Struct, tag="came"):
@@ -48,6 +52,7 @@ class Ends(Struct, tag="ends"):
     instance: str
     reason: str
     undo: bool = True
+    request: str = ""
 
 
 class Signals(Struct, tag="signals"):
@@ -55,6 +60,7 @@ class Signals(Struct, tag="signals"):
 
     instance: str
     event: Event
+    request: str = ""
 
 
 class Again(Struct, tag="again"):
@@ -63,6 +69,7 @@ class Again(Struct, tag="again"):
     instance: str
     state: str
     variables: dict[str, Any] = {}
+    request: str = ""
 
 
 Told = Begins | Came | Outcome | Ends | Signals | Again

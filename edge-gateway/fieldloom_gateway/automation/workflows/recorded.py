@@ -76,5 +76,8 @@ def _body(instance: Instance, record: Record) -> dict[str, Any]:
         "version": instance.version,
         "status": instance.status,
         "correlation": instance.correlation,
+        "parent": instance.metadata.get("parent"),
+        "created": instance.created,
+        "states": instance.active,
         "record": told,
     }

@@ -7,7 +7,7 @@ instance takes a happening once, and what it has asked for and recorded has ids.
 import asyncio
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_engine.ports import Ownership
 from fieldloom_engine.workflows import Instance, Program
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
-from fieldloom_gateway.automation.workflows.inbox import Row
+from fieldloom_gateway.automation.workflows.inbox import Begins, Row, Told
 from fieldloom_gateway.automation.workflows.service import Followed, Workflows
 from fieldloom_gateway.automation.workflows.world import UNFINISHED, Line, Version, World
 from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
@@ -81,7 +81,8 @@ class Runtime:
         world.load((instance for instance, _ in own), lines)
         self._world = world
         self._service.awaited = world.awaited()
-        await self._hand_over(Followed(history=own, asked=world.outstanding(), running=world.versions))
+        ended = [instance for instance, _ in own if instance.is_over]
+        await self._hand_over(Followed(history=own, asked=world.outstanding(), running=world.versions, ended=ended))
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -115,7 +116,9 @@ class Runtime:
         if world.awaits_others:
             self._service.awaited = world.awaited()
         history = [(world.instances[name], records) for name, records in world.history.items()]
-        followed = Followed([*taken], history, world.asked, world.abandoned, world.forgotten)
+        outcomes = _outcomes(rows, taken)
+        ended = self._ended(outcomes)
+        followed = Followed([*taken], history, world.asked, world.abandoned, world.forgotten, None, outcomes, ended)
         world.begin_batch()
         self._most = MOST
         await self._hand_over(followed)
@@ -183,8 +186,9 @@ class Runtime:
         self._world.counts["refused"] += 1
         for name in stuck:
             self._world.leave(name)
-        await self._hand_over(Followed([row.number for row in rows]))
-        await self._answer({row.number: reason for row in rows})
+        refused: dict[int, str | None] = {row.number: reason for row in rows}
+        await self._hand_over(Followed([*refused], outcomes=_outcomes(rows, refused)))
+        await self._answer(refused)
 
     async def _hand_over(self, followed: Followed) -> None:
         """Have the database keep what has followed, as soon as its disk takes it: before, nothing goes on."""
@@ -196,6 +200,12 @@ class Runtime:
                 await asyncio.sleep(PAUSE_S)
             else:
                 return
+
+    def _ended(self, outcomes: Sequence[tuple[Told, str | None]]) -> list[Instance]:
+        """Return the instances that are over, and those that were when somebody began to wait for them."""
+        asked_for = (told.id for told, _ in outcomes if isinstance(told, Begins))
+        found = (self._world.instances.get(name) for name in {*self._world.history, *asked_for})
+        return [one for one in found if one is not None and one.is_over]
 
     async def _answer(self, taken: dict[int, str | None]) -> None:
         if not taken:
@@ -223,6 +233,11 @@ class Runtime:
         deadline = self.next_deadline
         left = LOOK_EVERY_S if deadline is None else (deadline - self._now()) / 1000
         return min(max(left, 0), LOOK_EVERY_S)
+
+
+def _outcomes(rows: Sequence[Row], taken: Mapping[int, str | None]) -> list[tuple[Told, str | None]]:
+    """Return what became of the rows that were taken."""
+    return [(row.told, taken[row.number]) for row in rows if row.number in taken]
 
 
 def _owned(instance: Instance) -> str:

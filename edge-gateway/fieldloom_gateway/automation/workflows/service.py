@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import structlog
+from msgspec import structs
 
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
@@ -21,9 +22,10 @@ from fieldloom_engine.workflows.triggers import NotStarted, Start, by_request
 from fieldloom_gateway.automation import effects
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Put, told_faults
 from fieldloom_gateway.automation.effects import Effects
+from fieldloom_gateway.automation.workflows.answers import Answers
 from fieldloom_gateway.automation.workflows.clock import Schedules
 from fieldloom_gateway.automation.workflows.definitions import Definitions
-from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Inbox, Outcome, Row, Told
+from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Inbox, Outcome, Row, Signals, Told
 from fieldloom_gateway.automation.workflows.recorded import Recorded
 from fieldloom_runtime import down
 from fieldloom_runtime.records import Event
@@ -49,6 +51,10 @@ class Followed(NamedTuple):
     """Instances that are not kept any more."""
     running: Set[tuple[str, str]] | None = None
     """All versions that run or will, where that is told: others that are not at work are forgotten."""
+    outcomes: Sequence[tuple[Told, str | None]] = ()
+    """What was taken, and why it did nothing; None if it did."""
+    ended: Sequence[Instance] = ()
+    """Instances that are over, of which nobody may have heard yet who waits for it."""
 
 
 class Workflows:
@@ -73,6 +79,7 @@ class Workflows:
         self._definitions = Definitions(connection)
         self._schedules = Schedules(connection)
         self._recorded = Recorded(connection, gateway, tell)
+        self._answers = Answers(gateway, tell)
         self.inbox = Inbox(connection)
         self.awaited: Awaited = {}
         """Set as a whole by the runtime, from its own thread."""
@@ -116,8 +123,20 @@ class Workflows:
         found = self._schedules.take(now)
         self._begin([one for one in found if self._ownership.owns(one.workflow.id)])
 
-    def request(self, workflow: str, identifier: str, variables: Mapping[str, Any], now: int) -> int:
-        """Start a workflow for who asks for it; return the number of that in the inbox. Raises Rejected."""
+    def request(
+        self,
+        workflow: str,
+        identifier: str,
+        variables: Mapping[str, Any],
+        now: int,
+        *,
+        parent: str | None = None,
+        request: str = "",
+    ) -> int:
+        """Start a workflow for who asks for it; return the number of that in the inbox. Raises Rejected.
+
+        `parent` is the instance that waits for its end, `request` that by which the cloud is answered.
+        """
         found = self._definitions.at_work.get(workflow)
         if found is None:
             raise Rejected("workflow", f"no workflow {workflow} is at work here")
@@ -126,7 +145,7 @@ class Workflows:
         start = by_request(found, identifier, variables, now)
         if isinstance(start, NotStarted):
             raise Rejected("variables", start.reason)
-        return self.put(_begins(start))
+        return self.put(structs.replace(_begins(start), parent=parent, request=request))
 
     def put(self, told: Told) -> int:
         """Keep what is to happen to an instance; return its number in the inbox."""
@@ -134,27 +153,37 @@ class Workflows:
 
     def answer(self, effect: str, outcome: effects.Outcome) -> bool:
         """Take what became of an effect, if an instance has asked for it; return whether one has."""
-        row = self._db.execute("SELECT instance FROM workflow_effect WHERE id = ?", (effect,)).fetchone()
-        if row is None:
+        instance = self.asker(effect)
+        if instance is None:
             return False
-        self.inbox.put(Outcome(row[0], effect, outcome.status == effects.DONE, outcome.result, outcome.error))
+        self.inbox.put(Outcome(instance, effect, outcome.status == effects.DONE, outcome.result, outcome.error))
         return True
+
+    def asker(self, effect: str) -> str | None:
+        """Return the instance that has asked for an effect, None where none has."""
+        row = self._db.execute("SELECT instance FROM workflow_effect WHERE id = ?", (effect,)).fetchone()
+        return None if row is None else str(row[0])
 
     def follow(self, told: Followed, performer: Effects, now: int) -> None:
         """Keep what has followed from steps, once, and forget what they have taken."""
         self.inbox.done(told.taken)
+        for happening, reason in told.outcomes:
+            self._answers.take(happening, reason, performer, now)
         for instance, records in told.history:
             self._recorded.keep(instance, records, now)
         self._recorded.forget(told.forgotten)
         if told.running is not None:
             self._definitions.forget_unused(told.running)
         for given_up in told.abandoned:
-            performer.withdraw(given_up)
+            if performer.withdraw(given_up) == effects.START:
+                self.inbox.put(Ends(given_up, "the workflow that waits for it goes on without it"))
             self._withdraw(given_up)
         for instance, effect in told.asked:
             if not performer.is_known(effect.id):
                 self._db.execute("INSERT INTO workflow_effect VALUES (?, ?)", (effect.id, instance.id))
                 performer.take(_asked(instance, effect, now), effect, now)
+        for instance in told.ended:
+            self._answers.end(instance, performer, now)
 
     def forget_effects(self) -> None:
         """Forget who asked for what is not kept any more."""
@@ -179,6 +208,22 @@ class Workflows:
         if faults:
             data |= {"faults": told_faults(faults), "engine": ENGINE}
         self._tell(Event(self._gateway, now, now, type=REFUSED if faults else APPLIED, data=data))
+
+    def take_request(self, told: down.Request, now: int) -> None:
+        """Take what the cloud asks of an instance: what can't be is answered at once, all else once it was taken."""
+        instance = told.id if isinstance(told, down.Start) else told.instance
+        try:
+            match told:
+                case down.Start(id=name):
+                    self.request(told.workflow, name, told.variables, now, request=name)
+                case down.Terminate(id=request):
+                    self.put(Ends(instance, told.reason, told.undo, request))
+                case down.Signal(id=request):
+                    self.put(Signals(instance, Judged(request, told.type, "", now, told.data), request))
+                case down.Retry(id=request):
+                    self.put(Again(instance, told.state, told.variables, request))
+        except Rejected as error:
+            self._answers.answer(told.id, instance, str(error), now)
 
     def take_folder(self, told: Sequence[Put]) -> dict[str, list[Fault]]:
         """Take all workflows of the gateway's folder; return what is wrong with some, by id."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fieldloom_engine.rules import Effect, Event
 from fieldloom_engine.workflows import (
@@ -43,6 +43,8 @@ ENDED = 1000
 """Instances that are over and are kept, to be seen and begun again."""
 ENDED_BYTES = 8 * 1024 * 1024
 UNFINISHED = "it is to happen again"
+MAX_DEPTH = 10
+"""So many instances may wait for each other."""
 PRUNED = 10
 """At most so many are forgotten with one commit."""
 
@@ -150,7 +152,7 @@ class World:
             case Outcome(instance, effect, succeeded, result, error):
                 return self._happen(instance, Answered(effect, succeeded, result, error), now)
             case Ends(instance, reason, undo):
-                return self._happen(instance, Terminated(reason, undo), now)
+                return self._end(instance, Terminated(reason, undo), now)
             case Signals(instance, event):
                 return self._happen(instance, Signalled(event), now)
             case Again(instance, state, variables):
@@ -199,11 +201,29 @@ class World:
         program = self._programs.get((told.workflow, told.version))
         if program is None:
             return self._refuse("not_started", f"{told.workflow} {told.version} is not here any more")
+        metadata = self._descent(told.parent)
+        if metadata.get("depth", 0) > MAX_DEPTH:
+            return self._refuse("not_started", f"more than {MAX_DEPTH} workflows would wait for each other")
+        key = told.correlation
         try:
-            instance = create(program.workflow, told.id, told.variables, now, correlation=told.correlation)
+            instance = create(program.workflow, told.id, told.variables, now, correlation=key, metadata=metadata)
         except InvalidStart as error:
             return self._refuse("not_started", str(error))
         return self._start(instance, now) if told.correlation is None else self._fit_in(instance, told, now)
+
+    def _descent(self, parent: str | None) -> dict[str, Any]:
+        """Return what is kept with an instance of the one that waits for its end."""
+        if parent is None:
+            return {}
+        above = self.instances.get(parent)
+        return {"parent": parent, "depth": 1 + (above.metadata.get("depth", 0) if above is not None else 0)}
+
+    def _end(self, name: str, happening: Terminated, now: int) -> str | None:
+        """End an instance; one that waits for its turn does not begin."""
+        if self.lines.pop(name, None) is None:
+            return self._happen(name, happening, now)
+        self._change(Change(QUEUE + name, None))
+        return None
 
     def _fit_in(self, instance: Instance, told: Begins, now: int) -> str | None:
         """Begin with an instance as far as those with its key let it."""

@@ -1,0 +1,42 @@
+"""Who has asked is told what came of it: the cloud of its requests, an instance of the one that it waits for. (W7)"""
+
+from collections.abc import Callable
+
+from fieldloom_engine.workflows import Instance
+from fieldloom_gateway.automation.effects import DONE, FAILED, Effects
+from fieldloom_gateway.automation.effects import Outcome as Ending
+from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Outcome, Told
+from fieldloom_runtime.records import Event, Record
+
+ANSWERED = "workflow.answered"
+
+
+class Answers:
+    """All of it belongs into a transaction of its caller; `tell` sends a record up, `now` is Unix ms."""
+
+    def __init__(self, gateway: str, tell: Callable[[Record], None]) -> None:
+        self._gateway = gateway
+        self._tell = tell
+
+    def take(self, told: Told, reason: str | None, performer: Effects, now: int) -> None:
+        """Tell of a happening that was taken; `reason` says why it did nothing."""
+        if isinstance(told, (Came, Outcome)):
+            return
+        instance = told.id if isinstance(told, Begins) else told.instance
+        if isinstance(told, Begins) and reason is not None:
+            performer.conclude(instance, Ending(FAILED, error=reason), now)
+        if told.request:
+            self.answer(told.request, instance, reason, now)
+
+    def answer(self, request: str, instance: str, reason: str | None, now: int) -> None:
+        """Tell the cloud that what it asked for was taken, or why not."""
+        data = {"request": request, "instance": instance, "refused": reason}
+        self._tell(Event(self._gateway, now, now, type=ANSWERED, data=data))
+
+    def end(self, instance: Instance, performer: Effects, now: int) -> None:
+        """Tell who waits for an instance how it has ended."""
+        if instance.status == "succeeded":
+            performer.conclude(instance.id, Ending(DONE, instance.output), now)
+            return
+        error = f"{instance.workflow} has {instance.status}: {instance.reason or instance.failure}"
+        performer.conclude(instance.id, Ending(FAILED, error=error), now)
