@@ -109,7 +109,11 @@ async def test_a_start_that_overlaps_is_answered_as_refused_and_one_that_waits_c
     await ask(gateway, down.Terminate("s", "queue-1", "enough"))
 
     assert (answered["queue-2"], answered["r"]) == (None, None)
-    assert "queue-2" not in [one.id for one in gateway.runtime.all()]
+    assert {one.id: one.status for one in gateway.runtime.all()} == {
+        "skip-1": "waiting",
+        "queue-1": "terminated",
+        "queue-2": "terminated",
+    }
     assert "skip-1" in answered["skip-2"]
 
 

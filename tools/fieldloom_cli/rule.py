@@ -64,7 +64,7 @@ def show(
     show_table(["VERSION", "CREATED"], ([one["version"], one["created"]] for one in found["versions"]))
     if found["gateways"]:
         print()
-        rows = ([one["gateway"], one["version"], one["status"], _why(one)] for one in found["gateways"])
+        rows = ([one["gateway"], one["version"], one["status"], refusal(one)] for one in found["gateways"])
         show_table(["GATEWAY", "VERSION", "STATUS", "WHY"], rows)
     if firings:
         print()
@@ -156,7 +156,8 @@ def _gateways(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
 
 
-def _why(gateway: dict[str, Any]) -> str:
+def refusal(gateway: dict[str, Any]) -> str:
+    """Return why a gateway has refused what it was told, and which version it goes on with."""
     told = "; ".join(f"{fault['path']}: {fault['reason']}" for fault in gateway["faults"])
     return f"{told} (runs {gateway['applied']})" if told and gateway["applied"] else told
 

@@ -14,6 +14,7 @@ from fieldloom_cli.definition_file import placed
 from fieldloom_cli.errors import CommandFailed, NotFound
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
+from fieldloom_cli.rule import refusal
 
 FINAL = ("succeeded", "failed", "terminated")
 POLL_S = 0.2
@@ -123,6 +124,10 @@ def show(
             print(found["description"])
         rows = ([one["version"], one["created"], _counts(one["instances"])] for one in found["versions"])
         show_table(["VERSION", "CREATED", "INSTANCES"], rows)
+        if found["gateways"]:
+            print()
+            rows = ([one["gateway"], one["version"], one["status"], refusal(one)] for one in found["gateways"])
+            show_table(["GATEWAY", "VERSION", "STATUS", "WHY"], rows)
 
 
 def terminate(
@@ -258,7 +263,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         return
     about = f", about {found['device']}" if found["device"] else ""
     print(f"{found['id']} of {found['workflow']} {found['version']}{about}: {found['status']}")
-    for name in ("fault", "correlation", "deadline"):
+    for name in ("gateway", "fault", "correlation", "deadline"):
         if found[name]:
             print(f"{name}: {found[name]}")
     for one in found["awaits"]:
@@ -267,6 +272,8 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         print(f"has asked for {one['kind']}: {one['status']}, {one['attempts']} attempts")
     rows = [(one["at"], one["state"] or one["kind"], one["outcome"], _took(one), _why(one)) for one in found["history"]]
     show_table(["AT", "STATE", "OUTCOME", "TOOK", "WHAT"], rows)
+    if found["failure"] and not rows:
+        print(f"failed: {found['failure']['message']}")
     if found["output"] is not None:
         print(f"output: {json.dumps(found['output'], ensure_ascii=False)}")
 

@@ -65,7 +65,7 @@ async def hear(session: AsyncSession, gateway: str, word: Event) -> bool:
         row.applied = str(version)[:20]
     if version == row.version and mode in (None, row.mode):
         row.status, row.at = WORDS[word.type], word.ts
-        row.faults = _faults(word.data.get("faults")) if row.status == REFUSED else []
+        row.faults = told_faults(word.data.get("faults")) if row.status == REFUSED else []
         found = word.data.get("engine")
         row.engine = found if isinstance(found, int) and 0 <= found < 2**31 else None
     return True
@@ -142,7 +142,7 @@ def _id_of(body: bytes) -> str:
     return told.id if isinstance(told, down.Rule) else ""
 
 
-def _faults(told: Any) -> list[dict[str, Any]]:
+def told_faults(told: Any) -> list[dict[str, Any]]:
     """Return the faults that a gateway tells, as far as they are some."""
     faults = told if isinstance(told, list) else []
     return [

@@ -182,7 +182,7 @@ async def _store(
 
 async def _store_presence(session: AsyncSession, staleness: Staleness, gateway: str, record: State) -> None:
     status = "online" if record.online else "asleep" if "wakes_by" in record.facts else "offline"
-    word = registry.Told(record.session, record.at, status, record.facts, record.began)
+    word = registry.Told(record.session, record.at, status, record.facts, record.began, gateway)
     if not await registry.set_presence(session, record.device, word):
         return
     if record.online:

@@ -123,6 +123,8 @@ class DeviceState(Base):
     at: Mapped[int] = mapped_column(BigInteger)
     """When its gateway heard it, Unix ms."""
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    gateway: Mapped[str] = mapped_column(String(64), default="")
+    """Which heard it; empty where that was not kept yet."""
     quiet_at: Mapped[int | None] = mapped_column(BigInteger)
     """When it told last that no record waited with it, Unix ms."""
 

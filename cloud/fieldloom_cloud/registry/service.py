@@ -130,6 +130,8 @@ class Told(NamedTuple):
     facts: dict[str, Any]
     began: int | None = None
     """When its gateway heard of the session first, in Unix ms."""
+    gateway: str = ""
+    """Which heard it."""
 
 
 async def set_presence(session: AsyncSession, device_id: str, told: Told) -> bool:
@@ -151,7 +153,7 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> boo
     if state is None:
         state = DeviceState(device=device_id, session=told.session, at=told.at, facts={})
         session.add(state)
-    state.session, state.at = told.session, told.at
+    state.session, state.at, state.gateway = told.session, told.at, told.gateway
     if told.status == ONLINE and told.facts.get("waiting") == 0:
         state.quiet_at = told.at
     state.facts = told.facts if told.status == ONLINE else {**state.facts, **told.facts}  # a last will tells little
@@ -166,6 +168,11 @@ async def set_presence(session: AsyncSession, device_id: str, told: Told) -> boo
         outbox.leave(session, "device.updated", {"version": found.version, "changes": changes}, device_id)
     _announce(session, found)
     return found.status != before or is_new_session
+
+
+async def gateway_of(session: AsyncSession, device_id: str) -> str | None:
+    """Return the gateway over which a device has said last that it is there, or has gone; None where none is known."""
+    return await session.scalar(select(DeviceState.gateway).where(DeviceState.device == device_id)) or None
 
 
 async def set_stale(session: AsyncSession, device_id: str, *, is_stale: bool, last: int) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.automation import service as rules
 from fieldloom_cloud.workflows import checking
+from fieldloom_cloud.workflows.kinds import EDGE
 from fieldloom_cloud.workflows.models import WorkflowVersion
 from fieldloom_engine.rules import Devices, Event
 from fieldloom_engine.workflows import Program, Workflow
@@ -35,7 +36,9 @@ class Definitions:
         self._meant: dict[str, set[str]] = {}
         self._named: dict[str, Devices] = {}
         self.at_work: dict[str, Workflow] = {}
-        """By id the version that starts instances."""
+        """By id the version that starts instances here."""
+        self.at_edge: dict[str, Workflow] = {}
+        """The like of those that gateways carry out."""
         self.triggers = Triggers([])
         self.awaited: dict[str, set[str | None]] = {}
         """By an event's type what correlates it in any version: paths in its data, None for its source."""
@@ -47,16 +50,20 @@ class Definitions:
         if (count, newest) == self._mark:
             return
         rows = list(await session.scalars(select(WorkflowVersion).order_by(WorkflowVersion.deployed)))
-        self._workflows, self.at_work = {}, {}
+        self._workflows, self.at_work, self.at_edge = {}, {}, {}
         for row in rows:
             workflow = checking.parsed(row.document)
             if workflow is None:
                 told = {"workflow": row.workflow, "version": row.version}
                 log.error("workflow_not_readable", **told, way_out="deploy a further version of it")
                 continue
-            self._workflows[Version(row.workflow, row.version)] = workflow
+            is_of_edge = workflow.placement == EDGE
+            if not is_of_edge:
+                self._workflows[Version(row.workflow, row.version)] = workflow
             if row.deployed is not None:
-                self.at_work[row.workflow] = workflow
+                here, elsewhere = (self.at_edge, self.at_work) if is_of_edge else (self.at_work, self.at_edge)
+                here[row.workflow] = workflow
+                elsewhere.pop(row.workflow, None)
         self._use()
         self._mark = (count, newest)
 

@@ -8,7 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.ingest.judge import Came, Judge
-from fieldloom_cloud.workflows import happenings, performing, starts
+from fieldloom_cloud.workflows import distribution, edge, happenings, performing, starts
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.models import AwaitedRow
@@ -16,6 +16,7 @@ from fieldloom_engine.rules import Event
 from fieldloom_engine.rules.instant import Read, reader
 from fieldloom_engine.workflows import Occurred
 from fieldloom_engine.workflows.program import written
+from fieldloom_runtime import records
 from fieldloom_runtime.judged import event_of
 from fieldloom_runtime.records import Expired, Result
 
@@ -48,6 +49,7 @@ class Hearing:
         """Judge records by rules; start what they start, and tell those who wait."""
         await self._rules.judge(session, came)
         await self._definitions.refresh(session)
+        self._has_told |= await self._hear_of_gateway(session, came)
         events = [event for record in came.records if (event := event_of(record)) is not None and event.source]
         now = self._now()
         if found := await self._definitions.started_by(session, events, now):
@@ -60,6 +62,19 @@ class Hearing:
     async def restore(self, session: AsyncSession, gateway: str) -> None:
         """Send a gateway whose stream is new what it may have lost."""
         await self._rules.restore(session, gateway)
+        await distribution.restore(session, self._definitions, gateway)
+
+    async def _hear_of_gateway(self, session: AsyncSession, came: Came) -> bool:
+        """Take what a gateway says of its workflows and instances, and say whether one here hears of it."""
+        told = [record for record in came.records if isinstance(record, records.Event)]
+        for word in told:
+            if word.device == came.gateway and word.type in distribution.WORDS:
+                await distribution.hear(session, came.gateway, word)
+        of_instances = [word for word in told if word.type in (edge.RECORDED, edge.ANSWERED)]
+        if not of_instances:
+            return False
+        ends = await edge.hear(session, came.gateway, of_instances, self._now())
+        return await performing.hear_ends(session, ends)
 
 
 async def occur(session: AsyncSession, definitions: Definitions, events: list[Event]) -> bool:

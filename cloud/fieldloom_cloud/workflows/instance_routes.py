@@ -55,7 +55,7 @@ async def terminate_instance(
 ) -> schemas.InstanceTold:
     """End an instance; what it did is undone first."""
     told = await instances.terminate(transaction, instance_id, body.reason, undo=body.undo)
-    after.add_task(request.app.state.workflows.wake)  # once the transaction is committed
+    _go_on(request, after)
     return schemas.InstanceTold.model_validate(told)
 
 
@@ -70,7 +70,7 @@ async def signal_instance(
 ) -> schemas.InstanceTold:
     """End a wait for an event of a type, whatever it would correlate by: as an approval does."""
     told = await instances.signal(transaction, instance_id, body.type, body.data, caller.id)
-    after.add_task(request.app.state.workflows.wake)  # once the transaction is committed
+    _go_on(request, after)
     return schemas.InstanceTold.model_validate(told)
 
 
@@ -85,5 +85,11 @@ async def retry_instance(
 ) -> schemas.InstanceTold:
     """Begin again with an instance that is over, at a state, with the variables that it ended with and others."""
     told = await instances.retry(transaction, instance_id, body.state, body.variables)
-    after.add_task(request.app.state.workflows.wake)  # once the transaction is committed
+    _go_on(request, after)
     return schemas.InstanceTold.model_validate(told)
+
+
+def _go_on(request: Request, after: BackgroundTasks) -> None:
+    """Have what was told be taken once the transaction is committed: here, or at a gateway."""
+    after.add_task(request.app.state.workflows.wake)
+    after.add_task(request.app.state.wake_downlink)

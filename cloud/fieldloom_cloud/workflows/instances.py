@@ -14,7 +14,7 @@ from fieldloom_cloud import pages
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import BadContent, InUse, NotFound
 from fieldloom_cloud.trail import service as trail
-from fieldloom_cloud.workflows import checking, happenings, starts
+from fieldloom_cloud.workflows import checking, edge, happenings, starts
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.models import EffectRow, HistoryRow, InstanceRow, QueuedStart, WorkflowVersion
 from fieldloom_cloud.workflows.starts import Wish
@@ -79,8 +79,7 @@ async def start(session: AsyncSession, workflow: Workflow, asked: Asked) -> dict
     if begun.outcome == "skipped":
         raise InUse(f"{workflow.id} does not start: {begun.reason}")
     if begun.outcome == "known":
-        before = await starts.instance_of(session, id_)
-        if before is not None and before.metadata.get("request") != fingerprint:
+        if (await starts.metadata_of(session, id_)).get("request") != fingerprint:
             reason = "was used for another request: draw a new one for each"
             raise BadContent("The key stands for another start.", [{"path": "Idempotency-Key", "reason": reason}])
     else:
@@ -102,22 +101,22 @@ async def listed(session: AsyncSession, wanted: Filter, asked: pages.Asked) -> t
 async def show(session: AsyncSession, id_: str, after: int = 0) -> dict[str, Any]:
     """Return an instance with its history behind a record's number. Raises NotFound."""
     row = await _row(session, id_)
-    instance = _decoded(row)
+    known = _known(row)
     of_it = (HistoryRow.instance == id_, HistoryRow.number > after)
     records = await session.scalars(select(HistoryRow).where(*of_it).order_by(HistoryRow.number).limit(MAX_HISTORY))
     history = [_told(_record(one.record)) for one in records]
-    more = bool(history) and history[-1]["number"] < instance.recorded
+    more = bool(history) and history[-1]["number"] < known.recorded
     query = select(EffectRow).where(EffectRow.instance == id_, EffectRow.status.in_(("waiting", "sent")))
     effects = [
         {name: getattr(one, name) for name in ("id", "kind", "status", "attempts", "error")}
         for one in await session.scalars(query.order_by(EffectRow.created, EffectRow.id))
     ]
-    waits = await _awaited(session, instance)
+    waits = await _awaited(session, known) if isinstance(known, Instance) else []
     return {
         **_shown(row),
-        "variables": dict(instance.variables),
-        "output": instance.output,
-        "failure": msgspec.to_builtins(instance.failure),
+        "variables": await _variables(session, row),
+        "output": known.output,
+        "failure": msgspec.to_builtins(known.failure),
         "effects": effects,
         "awaits": waits,
         "history": history,
@@ -131,7 +130,7 @@ async def terminate(session: AsyncSession, id_: str, reason: str, *, undo: bool)
     if queued is not None:
         await session.delete(queued)
         trail.note(session, "instance", id_, {"status": "queued"}, {"status": "terminated", "reason": reason})
-        return {"id": id_, "workflow": queued.workflow, "status": "terminated"}
+        return {"id": id_, "workflow": queued.workflow, "status": "terminated", "request": None}
     row = await _row(session, id_)
     if row.status in FINAL:
         raise InUse(f"instance {id_} has {row.status} already")
@@ -143,7 +142,7 @@ async def signal(session: AsyncSession, id_: str, type_: str, data: dict[str, An
     row = await _row(session, id_)
     event = Event(secrets.token_hex(16), type_, f"token/{token}", _now(), data)
     happening = Signalled(event)
-    if not await _does_something(session, row, happening):
+    if not row.gateway and not await _does_something(session, row, happening):
         waits = ", ".join(sorted({one["type"] for one in await _awaited(session, _decoded(row))})) or "no event"
         raise InUse(f"instance {id_} waits for {waits}, and not for such a {type_}")
     return await _tell(session, row, happening, {"signal": type_})
@@ -152,14 +151,16 @@ async def signal(session: AsyncSession, id_: str, type_: str, data: dict[str, An
 async def retry(session: AsyncSession, id_: str, state: str | None, variables: dict[str, Any]) -> dict[str, Any]:
     """Begin again at a state, by default the one in which it failed. Raises NotFound, InUse and BadContent."""
     row = await _row(session, id_)
-    instance = _decoded(row)
-    if not instance.is_over:
+    if row.status not in FINAL:
         raise InUse(f"instance {id_} is {row.status}: terminate it first")
-    at = state or (instance.failure.state if instance.failure else None)
-    if at is None:
+    failure = _known(row).failure
+    at = state or (failure.state if failure else None)
+    if not at:
         reason = f"must tell where it begins again: it has {row.status}"
         raise BadContent("The instance can't begin again.", [{"path": "state", "reason": reason}])
     happening = Replayed(at, variables)
+    if row.gateway:
+        return await _tell(session, row, happening, {"retried": at, "variables": variables})
     try:
         await _does_something(session, row, happening)
     except NotPossible as error:
@@ -177,9 +178,8 @@ async def check(session: AsyncSession, new: Workflow) -> dict[str, Any]:
     rows = list(await session.scalars(query))
     found = []
     for row in rows[:MAX_CHECKED]:
-        instance = _decoded(row)
-        old = await _workflow(session, instance)
-        broken = breaks(old, new, instance.active, instance.variables)
+        old = await _workflow(session, row.workflow, row.version)
+        broken = breaks(old, new, _known(row).active, await _variables(session, row))
         if broken:
             told = [{"state": shown(one.state), "reason": one.reason} for one in broken]
             found.append({"instance": row.id, "version": row.version, "breaks": told})
@@ -189,14 +189,18 @@ async def check(session: AsyncSession, new: Workflow) -> dict[str, Any]:
 async def _does_something(session: AsyncSession, row: InstanceRow, happening: Happening) -> bool:
     """Whether anything follows from a happening as the instance is now. Raises NotPossible and InvalidStart."""
     instance = _decoded(row)
-    program = Program(await _workflow(session, instance))
+    program = Program(await _workflow(session, row.workflow, row.version))
     return bool(step(program, instance, happening, _now()).history)
 
 
 async def _tell(session: AsyncSession, row: InstanceRow, happening: Happening, noted: dict[str, Any]) -> dict[str, Any]:
-    await happenings.tell(session, [Told(row.id, happening)])
+    request = None
+    if row.gateway:
+        request = await edge.ask(session, row.gateway, row.id, happening)
+    else:
+        await happenings.tell(session, [Told(row.id, happening)])
     trail.note(session, "instance", row.id, {"status": row.status}, noted, row.device)
-    return {"id": row.id, "workflow": row.workflow, "status": row.status}
+    return {"id": row.id, "workflow": row.workflow, "status": row.status, "request": request}
 
 
 async def _row(session: AsyncSession, id_: str) -> InstanceRow:
@@ -206,11 +210,11 @@ async def _row(session: AsyncSession, id_: str) -> InstanceRow:
     return row
 
 
-async def _workflow(session: AsyncSession, instance: Instance) -> Workflow:
-    row = await session.get_one(WorkflowVersion, (instance.workflow, instance.version))
-    workflow = checking.parsed(row.document)
+async def _workflow(session: AsyncSession, id_: str, version: str) -> Workflow:
+    row = await session.get(WorkflowVersion, (id_, version))
+    workflow = None if row is None else checking.parsed(row.document)
     if workflow is None:
-        raise InUse(f"this cloud does not take {instance.workflow} {instance.version} any more")
+        raise InUse(f"this cloud does not take {id_} {version} any more")
     return workflow
 
 
@@ -218,9 +222,21 @@ async def _awaited(session: AsyncSession, instance: Instance) -> list[dict[str, 
     if instance.is_over or instance.status == "created":
         return []
     return sorted(
-        (one._asdict() for one in awaits(Program(await _workflow(session, instance)), instance)),
+        (
+            one._asdict()
+            for one in awaits(Program(await _workflow(session, instance.workflow, instance.version)), instance)
+        ),
         key=lambda one: (one["type"], str(one["key"])),
     )
+
+
+def _known(row: InstanceRow) -> Instance | edge.Mirror:
+    """Return how an instance is, as far as the cloud knows it."""
+    return edge.mirror(row) if row.gateway else _decoded(row)
+
+
+async def _variables(session: AsyncSession, row: InstanceRow) -> dict[str, Any]:
+    return await edge.variables(session, row.id) if row.gateway else dict(_decoded(row).variables)
 
 
 def _decoded(row: InstanceRow) -> Instance:
@@ -233,10 +249,17 @@ def _decoded(row: InstanceRow) -> Instance:
 def _shown(row: InstanceRow) -> dict[str, Any]:
     names = ("id", "workflow", "version", "status", "correlation", "parent", "fault")
     moments = {"created": from_ms(row.created), "ended": None if row.ended is None else from_ms(row.ended)}
-    states = [shown(path) for path in _decoded(row).active]
+    states = [shown(path) for path in _known(row).active]
     deadline = None if row.deadline is None else from_ms(row.deadline)
     told = {name: getattr(row, name) for name in names}
-    return {**told, "device": row.device or None, **moments, "deadline": deadline, "states": states}
+    return {
+        **told,
+        "device": row.device or None,
+        "gateway": row.gateway or None,
+        **moments,
+        "deadline": deadline,
+        "states": states,
+    }
 
 
 def _told(record: Record) -> dict[str, Any]:

@@ -40,6 +40,26 @@ class WorkflowVersion(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+class WorkflowAtGateway(Base):
+    """What became of a workflow at a gateway; of one that is undeployed till the gateway is told. (W7, W8)"""
+
+    __tablename__ = "workflow_at_gateway"
+
+    workflow: Mapped[str] = mapped_column(String(64), primary_key=True)
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(20))
+    devices: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    """Those of its site that it was told the workflow is for; None for all."""
+    status: Mapped[str] = mapped_column(String(8))
+    """`sent`, `applied` or `refused`."""
+    applied: Mapped[str | None] = mapped_column(String(20))
+    """The version that is at work there, also while a newer one is refused."""
+    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    engine: Mapped[int | None]
+    at: Mapped[int | None] = mapped_column(BigInteger)
+    """When it said so, by its own clock."""
+
+
 class InstanceRow(Base):
     """An instance: its checkpoint, and of what stands there that which is searched for. (W5, W6)"""
 
@@ -54,6 +74,8 @@ class InstanceRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     workflow: Mapped[str] = mapped_column(String(64))
     version: Mapped[str] = mapped_column(String(20))
+    gateway: Mapped[str] = mapped_column(String(64), default="")
+    """Which carries it out; empty: the cloud does."""
     status: Mapped[str] = mapped_column(String(10))
     correlation: Mapped[str | None] = mapped_column(String(256))
     device: Mapped[str] = mapped_column(String(64))
@@ -67,6 +89,7 @@ class InstanceRow(Base):
     revision: Mapped[int]
     """Counts its steps: a step that began from another one is refused."""
     checkpoint: Mapped[bytes] = mapped_column(LargeBinary)
+    """How it is; of one at a gateway what the cloud knows of that (`edge.Mirror`)."""
     fault: Mapped[str | None] = mapped_column(Text)
     """Why this cloud can't go on with it; another version of the cloud tries again."""
 

@@ -19,7 +19,7 @@ from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import Origin
-from fieldloom_cloud.workflows import happenings, starts
+from fieldloom_cloud.workflows import edge, happenings, starts
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.kinds import COMMAND, GROUP_COMMAND, LOG, START, TELEMETRY
@@ -127,7 +127,8 @@ class Performing:
     async def start_of(self, session: AsyncSession, id_: str, told: Mapping[str, Any], now: int) -> Start:
         """Return what an action `start_workflow` asks for. Raises NotPerformed."""
         await self._definitions.refresh(session)
-        workflow = self._definitions.at_work.get(told["workflow"])
+        known = self._definitions
+        workflow = known.at_work.get(told["workflow"]) or known.at_edge.get(told["workflow"])
         if workflow is None:
             raise NotPerformed(f"there is no workflow {told['workflow']}", is_final=True)
         variables = told.get("variables", {})
@@ -180,7 +181,11 @@ async def withdraw(session: AsyncSession, abandoned: list[str]) -> None:
     children = [row.id for row in open_ones if row.kind == START]
     await session.execute(delete(QueuedStart).where(QueuedStart.id.in_(children)))
     reason = "the workflow that waits for it goes on without it"
-    await happenings.tell(session, (Told(child, Terminated(reason)) for child in children))
+    elsewhere = await edge.among(session, children)
+    for child, gateway in elsewhere.items():
+        await edge.ask(session, gateway, child, Terminated(reason))
+    here = (child for child in children if child not in elsewhere)
+    await happenings.tell(session, (Told(child, Terminated(reason)) for child in here))
 
 
 async def hear_commands(session: AsyncSession, ended: list[str]) -> bool:
@@ -200,6 +205,13 @@ async def hear_end(session: AsyncSession, instance: str, answer: Answered) -> To
         return None
     _settle(row, answer)
     return Told(row.instance, answer)
+
+
+async def hear_ends(session: AsyncSession, ends: list[Answered]) -> bool:
+    """Take note of the ends of instances elsewhere, and say whether an instance hears of one."""
+    told = [one for end in ends if (one := await hear_end(session, end.effect, end)) is not None]
+    await happenings.tell(session, told)
+    return bool(told)
 
 
 async def look_after(session: AsyncSession, perform_again: Performing, now: int, limit: int) -> int:

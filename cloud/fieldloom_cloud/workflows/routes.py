@@ -111,6 +111,7 @@ async def start_workflow(
     asked = instances.Asked(body.variables, caller.id, idempotency_key)
     begun = await instances.start(transaction, workflow, asked)
     after.add_task(request.app.state.workflows.wake)  # once the transaction is committed
+    after.add_task(request.app.state.wake_downlink)
     return schemas.StartOut.model_validate(begun)
 
 

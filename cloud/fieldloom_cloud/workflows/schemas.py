@@ -30,6 +30,7 @@ class WorkflowShort(BaseModel):
     name: str
     version: str = Field(description="The one that starts instances.")
     revision: int = Field(description="Counts its deployments: the ETag.")
+    placement: Literal["cloud", "edge"]
     description: str | None
     updated: str
 
@@ -44,8 +45,19 @@ class WorkflowVersionOut(BaseModel):
     instances: dict[str, int]
 
 
+class WorkflowAtGateway(BaseModel):
+    gateway: str
+    version: str
+    status: Literal["sent", "applied", "refused"]
+    applied: str | None = Field(description="The version that is at work there, also while a newer one is refused.")
+    faults: list[Fault]
+    engine: int | None
+    at: str | None
+
+
 class WorkflowOut(WorkflowShort):
     document: dict[str, Any]
+    gateways: list[WorkflowAtGateway] = Field(description="Where it is told to, of the edge.")
     versions: list[WorkflowVersionOut] = Field(description="Those that are deployed, the newest first.")
     warnings: list[Fault]
 
@@ -58,8 +70,9 @@ class StartWish(BaseModel, extra="forbid"):
 class StartOut(BaseModel):
     id: str = Field(description="The instance's.")
     workflow: str
-    outcome: Literal["created", "queued", "known"] = Field(
-        description="`queued` behind others with its key; `known`: this key has started it before."
+    outcome: Literal["created", "sent", "queued", "known"] = Field(
+        description="`sent` to the gateway that begins it; `queued` behind others with its key; `known`: this key has "
+        "started it before."
     )
     reason: str | None
 
@@ -72,6 +85,7 @@ class InstanceShort(BaseModel):
     states: list[str] = Field(description="Where it is, each by its path in the definition.")
     correlation: str | None
     device: str | None
+    gateway: str | None = Field(description="Which carries it out; null: the cloud does.")
     parent: str | None = Field(description="The instance that waits for its end.")
     created: str
     ended: str | None
@@ -154,6 +168,7 @@ class InstanceTold(BaseModel):
     id: str
     workflow: str
     status: str = Field(description="As it was: what it was told is taken by its next step.")
+    request: str | None = Field(description="Of one at a gateway: by which its `workflow.answered` tells what came.")
 
 
 class StateBroken(BaseModel):

@@ -13,7 +13,8 @@ from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
-from fieldloom_cloud.workflows import checking, scheduling
+from fieldloom_cloud.workflows import checking, distribution, scheduling
+from fieldloom_cloud.workflows.kinds import EDGE
 from fieldloom_cloud.workflows.models import InstanceRow, WorkflowRow, WorkflowVersion
 from fieldloom_engine.workflows import Workflow
 
@@ -94,7 +95,8 @@ async def show(session: AsyncSession, workflow: str, version: str | None = None)
         }
         for one in await _deployed(session, workflow)
     ]
-    return {**_shown(row, found), "document": found.document, "versions": versions}
+    at_gateways = await distribution.at_gateways(session, workflow)
+    return {**_shown(row, found), "document": found.document, "versions": versions, "gateways": at_gateways}
 
 
 async def listed(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:
@@ -108,12 +110,15 @@ async def listed(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[s
 
 
 async def version_of(session: AsyncSession, workflow: str, version: str | None) -> Workflow:
-    """Return a deployed version of a workflow, by default the one at work. Raises NotFound."""
+    """Return a deployed version of a workflow to start, by default the one at work. Raises NotFound and BadContent."""
     row = await _row(session, workflow)
     found = await _version(session, workflow, version or row.version)
     parsed = None if found.deployed is None else checking.parsed(found.document)
     if parsed is None:
         raise NotFound(f"version {found.version} of workflow {workflow} is not deployed")
+    if parsed.placement == EDGE and parsed.version != row.version:
+        reason = f"must be {row.version}: gateways start the version that is at work"
+        raise BadContent("The workflow can't start.", [{"path": "version", "reason": reason}])
     return parsed
 
 
@@ -166,4 +171,5 @@ def _noted(row: WorkflowRow) -> dict[str, Any]:
 def _shown(row: WorkflowRow, version: WorkflowVersion) -> dict[str, Any]:
     document = version.document
     told = {"id": row.id, "version": row.version, "revision": row.revision, "updated": iso(row.updated)}
-    return {**told, "name": document.get("name") or row.id, "description": document.get("description")}
+    said = {"placement": document.get("placement", "cloud"), "description": document.get("description")}
+    return {**told, **said, "name": document.get("name") or row.id}

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud.changes import Change, announce_all
 from fieldloom_cloud.database import is_sqlite, table_of
 from fieldloom_cloud.outbox import service as outbox
-from fieldloom_cloud.workflows import happenings
+from fieldloom_cloud.workflows import edge, happenings
 from fieldloom_cloud.workflows.happenings import Told
+from fieldloom_cloud.workflows.kinds import EDGE
 from fieldloom_cloud.workflows.models import InstanceRow, QueuedStart, WorkflowRow
 from fieldloom_contract.limits import MAX_NAME
 from fieldloom_engine.workflows import Instance, InvalidStart, Terminated, create, decode, encode
@@ -20,7 +21,8 @@ from fieldloom_engine.workflows.model import Overlap
 from fieldloom_engine.workflows.overlap import decide
 from fieldloom_engine.workflows.triggers import NotStarted, Start
 
-Outcome = Literal["created", "queued", "skipped", "refused", "known"]
+Outcome = Literal["created", "sent", "queued", "skipped", "refused", "known"]
+"""Sent is what a gateway is to begin."""
 
 
 class Wish(NamedTuple):
@@ -62,6 +64,9 @@ async def begin(session: AsyncSession, wishes: Sequence[Wish], now: int) -> dict
             begun.setdefault(id_, Begun("known"))
             continue
         known.add(id_)
+        if wish.start.workflow.placement == EDGE:
+            begun[id_] = await _send(session, wish, now)
+            continue
         try:
             new = _New(_created(wish, now), wish.parent)
         except InvalidStart as error:
@@ -76,12 +81,15 @@ async def begin(session: AsyncSession, wishes: Sequence[Wish], now: int) -> dict
     return begun
 
 
-async def instance_of(session: AsyncSession, id_: str) -> Instance | None:
-    """Return an instance as it is, or will begin when its turn comes; None when there is none."""
-    checkpoint = await session.scalar(select(InstanceRow.checkpoint).where(InstanceRow.id == id_))
+async def metadata_of(session: AsyncSession, id_: str) -> dict[str, Any]:
+    """Return what is kept with an instance, or a start that waits for its turn; nothing when there is none."""
+    row = await session.get(InstanceRow, id_)
+    if row is not None and row.gateway:
+        return edge.mirror(row).metadata
+    checkpoint = row.checkpoint if row is not None else None
     if checkpoint is None:
         checkpoint = await session.scalar(select(QueuedStart.checkpoint).where(QueuedStart.id == id_))
-    return None if checkpoint is None else decode(checkpoint)
+    return {} if checkpoint is None else decode(checkpoint).metadata
 
 
 async def release(session: AsyncSession, keys: Iterable[tuple[str, str | None]], now: int) -> None:
@@ -139,6 +147,15 @@ def _created(wish: Wish, now: int) -> Instance:
     return create(start.workflow, start.id, start.variables, now, correlation=key, metadata=metadata)
 
 
+async def _send(session: AsyncSession, wish: Wish, now: int) -> Begun:
+    """Have a gateway begin with an instance; how it overlaps with others is decided there."""
+    try:
+        await edge.begin(session, wish.start, wish.parent, wish.metadata, now)
+    except edge.NoGateway as error:
+        return Begun("skipped", str(error))
+    return Begun("sent")
+
+
 async def _begin(session: AsyncSession, new: _New, overlap: Overlap, key: str, now: int) -> Begun:
     """Begin with an instance as its policy says, or let it wait or be."""
     instance = new.instance
@@ -161,7 +178,8 @@ async def _begin(session: AsyncSession, new: _New, overlap: Overlap, key: str, n
 
 async def _active(session: AsyncSession, workflow: str, key: str) -> list[str]:
     of_key = (InstanceRow.workflow == workflow, InstanceRow.correlation == key, InstanceRow.status.not_in(FINAL))
-    return list(await session.scalars(select(InstanceRow.id).where(*of_key).order_by(InstanceRow.created)))
+    query = select(InstanceRow.id).where(*of_key, InstanceRow.gateway == "")
+    return list(await session.scalars(query.order_by(InstanceRow.created)))
 
 
 async def _insert(session: AsyncSession, new: list[_New], now: int) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fieldloom_cloud.automation.performing import Asked, NotPerformed
 from fieldloom_cloud.database import Database
-from fieldloom_cloud.workflows import performing, scheduling, starts, stepping
+from fieldloom_cloud.workflows import distribution, performing, scheduling, starts, stepping
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.performing import Performing, Wanted
 from fieldloom_cloud.workflows.starts import Wish
@@ -30,6 +30,8 @@ CALLS_AT_ONCE = 8
 CALL_MS = 120_000
 """So long a call belongs to the process that makes it."""
 LOOKED_AFTER_AT_ONCE = 200
+TELL_EVERY_S = 30.0
+"""For who has come into a group."""
 
 
 def clock() -> int:
@@ -59,6 +61,7 @@ class WorkflowWorker:
         self._moved = asyncio.Event()
         self._has_asked = asyncio.Event()
         self._deployed = asyncio.Event()
+        self._is_to_tell = asyncio.Event()
         self._is_turn = asyncio.Lock()
         self._look_every_s = LOOK_EVERY_S if database.is_sqlite else SHARED_LOOK_EVERY_S
         self.counts: Counter[str] = Counter()
@@ -70,6 +73,7 @@ class WorkflowWorker:
     def refresh(self) -> None:
         """Take note that other workflows are deployed."""
         self._deployed.set()
+        self._is_to_tell.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -79,6 +83,7 @@ class WorkflowWorker:
             tasks.create_task(self._repeat(self.go_on, self._moved), name="workflows-steps")
             tasks.create_task(self._repeat(self.call_out, self._has_asked), name="workflows-calls")
             tasks.create_task(self._repeat(self.keep_time, self._deployed), name="workflows-schedules")
+            tasks.create_task(self._repeat(self.tell_gateways, self._is_to_tell), name="workflows-gateways")
 
     async def go_on(self) -> float:
         """Go on with all that can, and return for how many seconds nothing will by itself."""
@@ -118,6 +123,14 @@ class WorkflowWorker:
         self.wake()
         return self._wait_s(following)
 
+    async def tell_gateways(self) -> float:
+        """Tell gateways what has changed of their workflows and of whom those are for; return when to look again."""
+        async with self._is_turn, self._database.transaction() as session:
+            changed = await distribution.distribute(session, self.definitions)
+        if changed:
+            self.wake_downlink()
+        return TELL_EVERY_S
+
     async def start(self, asked: Asked) -> dict[str, str]:
         """Start a workflow for a rule, which does not wait for its end. Raises NotPerformed."""
         now = self._now()
@@ -127,6 +140,7 @@ class WorkflowWorker:
             if begun.outcome in {"refused", "skipped"}:
                 raise NotPerformed(f"{start.workflow.id} does not start: {begun.reason}", is_final=True)
         self.wake()
+        self.wake_downlink()
         return {"instance": start.id, "outcome": begun.outcome}
 
     def _wait_s(self, until: int | None) -> float:

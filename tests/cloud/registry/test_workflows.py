@@ -53,9 +53,12 @@ def test_every_fault_of_a_definition_is_told_with_its_path(api, name):
     faults = {one["path"]: one["reason"] for one in put(api, told, 422).json()["errors"]}
     assert {path.rpartition("states.")[2] for path in faults} == {"wait.transitions[0].target", "never"}
 
-    fine = document(name, placement="edge", triggers=[{"message": {"topic": "a/#"}}])
-    validated = api.post("/workflows/validate", json={"document": fine}).json()
-    assert [one["path"] for one in validated["errors"]] == ["document.placement", "document.triggers[0].message"]
+    misplaced = document(name, triggers=[{"message": {"topic": "a/#"}}])
+    assert put(api, misplaced, 422).json()["errors"][0]["path"] == "document.triggers[0].message"
+    for placement, action in (("cloud", {"publish": {"topic": "a", "payload": 1}}), ("edge", {"group_command": {}})):
+        there = {"a": {"type": "task", "actions": [action]}}
+        validated = api.post("/workflows/validate", json={"document": document(name, there, placement=placement)})
+        assert [one["reason"] for one in validated.json()["errors"]] == ["is not known here"]
     lost = document(name, devices={"group": "nobody"})
     assert put(api, lost, 422).json()["errors"][0]["reason"] == "there is no group nobody"
     assert put(api, document("schema"), 422).json()["errors"][0]["path"] == "document.id"

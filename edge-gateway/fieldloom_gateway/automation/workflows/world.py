@@ -220,10 +220,11 @@ class World:
 
     def _end(self, name: str, happening: Terminated, now: int) -> str | None:
         """End an instance; one that waits for its turn does not begin."""
-        if self.lines.pop(name, None) is None:
-            return self._happen(name, happening, now)
-        self._change(Change(QUEUE + name, None))
-        return None
+        line = self.lines.pop(name, None)
+        if line is not None:
+            self._change(Change(QUEUE + name, None))
+            self.instances[name] = line.instance
+        return self._happen(name, happening, now)
 
     def _fit_in(self, instance: Instance, told: Begins, now: int) -> str | None:
         """Begin with an instance as far as those with its key let it."""
