@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fieldloom_cloud.automation.telling import AtGateway, Kind
 from fieldloom_cloud.database import Base, now
+from fieldloom_runtime import down
 
 
 class Rule(Base):
@@ -35,24 +37,16 @@ class RuleVersion(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
-class RuleAtGateway(Base):
-    """What became of a rule at a gateway: sent, applied or refused; of one that is removed till the gateway is told."""
+class RuleAtGateway(AtGateway, Base):
+    """What became of a rule at a gateway."""
 
     __tablename__ = "rule_at_gateway"
 
     rule: Mapped[str] = mapped_column(String(64), primary_key=True)
-    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
-    version: Mapped[str] = mapped_column(String(20))
     mode: Mapped[str] = mapped_column(String(8))
-    devices: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    """Those of its site that it was told the rule is for; None for all."""
-    status: Mapped[str] = mapped_column(String(8))
-    applied: Mapped[str | None] = mapped_column(String(20))
-    """The version that it runs, also while a newer one is refused."""
-    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    engine: Mapped[int | None]
-    at: Mapped[int | None] = mapped_column(BigInteger)
-    """When it said so, by its own clock, Unix ms."""
+
+
+AT_GATEWAYS = Kind(RuleAtGateway, "rule", ("version", "mode", "devices"), down.RULE, down.Rules, down.RULES)
 
 
 class RuleState(Base):

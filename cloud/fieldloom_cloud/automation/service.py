@@ -8,9 +8,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
-from fieldloom_cloud.automation import checking
+from fieldloom_cloud.automation import checking, telling
 from fieldloom_cloud.automation.checking import Mode
-from fieldloom_cloud.automation.models import Rule, RuleAtGateway, RuleVersion
+from fieldloom_cloud.automation.models import AT_GATEWAYS, Rule, RuleAtGateway, RuleVersion
 from fieldloom_cloud.database import from_ms, iso, now
 from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
 from fieldloom_cloud.ingest import service as ingest
@@ -85,8 +85,7 @@ async def show(session: AsyncSession, rule_id: str, version: str | None = None) 
     found = await _version(session, row, version)
     query = select(RuleVersion).where(RuleVersion.rule == rule_id).order_by(RuleVersion.created, RuleVersion.version)
     versions = [{"version": one.version, "created": iso(one.created)} for one in await session.scalars(query)]
-    told = select(RuleAtGateway).where(RuleAtGateway.rule == rule_id).order_by(RuleAtGateway.gateway)
-    at_gateways = [_shown_at_gateway(one) for one in await session.scalars(told)]
+    at_gateways = await telling.at_gateways(session, AT_GATEWAYS, rule_id)
     return {**_shown(row, found), "document": found.document, "versions": versions, "gateways": at_gateways}
 
 
@@ -201,8 +200,3 @@ def _shown(row: Rule, version: RuleVersion) -> dict[str, Any]:
     told = {name: getattr(row, name) for name in ("id", "version", "mode", "revision")}
     said = {"placement": version.document.get("placement", "both"), "description": version.document.get("description")}
     return {**told, **said, "updated": iso(row.updated)}
-
-
-def _shown_at_gateway(row: RuleAtGateway) -> dict[str, Any]:
-    told = {name: getattr(row, name) for name in ("gateway", "version", "mode", "status", "applied", "faults")}
-    return {**told, "engine": row.engine, "at": None if row.at is None else from_ms(row.at)}

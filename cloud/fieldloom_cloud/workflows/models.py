@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fieldloom_cloud.automation.telling import AtGateway, Kind
 from fieldloom_cloud.database import Base, now
+from fieldloom_runtime import down
 
 
 class WorkflowRow(Base):
@@ -40,24 +42,15 @@ class WorkflowVersion(Base):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
-class WorkflowAtGateway(Base):
-    """What became of a workflow at a gateway; of one that is undeployed till the gateway is told. (W7, W8)"""
+class WorkflowAtGateway(AtGateway, Base):
+    """What became of a workflow at a gateway. (W7, W8)"""
 
     __tablename__ = "workflow_at_gateway"
 
     workflow: Mapped[str] = mapped_column(String(64), primary_key=True)
-    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
-    version: Mapped[str] = mapped_column(String(20))
-    devices: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    """Those of its site that it was told the workflow is for; None for all."""
-    status: Mapped[str] = mapped_column(String(8))
-    """`sent`, `applied` or `refused`."""
-    applied: Mapped[str | None] = mapped_column(String(20))
-    """The version that is at work there, also while a newer one is refused."""
-    faults: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
-    engine: Mapped[int | None]
-    at: Mapped[int | None] = mapped_column(BigInteger)
-    """When it said so, by its own clock."""
+
+
+AT_GATEWAYS = Kind(WorkflowAtGateway, "workflow", ("version", "devices"), down.WORKFLOW, down.Workflows, down.WORKFLOWS)
 
 
 class InstanceRow(Base):

@@ -8,14 +8,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import pages
+from fieldloom_cloud.automation import telling
 from fieldloom_cloud.database import iso, now
 from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
-from fieldloom_cloud.workflows import checking, distribution, scheduling
+from fieldloom_cloud.workflows import checking, scheduling
 from fieldloom_cloud.workflows.kinds import EDGE
-from fieldloom_cloud.workflows.models import InstanceRow, WorkflowRow, WorkflowVersion
+from fieldloom_cloud.workflows.models import AT_GATEWAYS, InstanceRow, WorkflowRow, WorkflowVersion
 from fieldloom_engine.workflows import Workflow
 
 
@@ -95,7 +96,7 @@ async def show(session: AsyncSession, workflow: str, version: str | None = None)
         }
         for one in await _deployed(session, workflow)
     ]
-    at_gateways = await distribution.at_gateways(session, workflow)
+    at_gateways = await telling.at_gateways(session, AT_GATEWAYS, workflow)
     return {**_shown(row, found), "document": found.document, "versions": versions, "gateways": at_gateways}
 
 

@@ -18,6 +18,7 @@ from fieldloom_engine.rules import Event as Happened
 from fieldloom_engine.workflows import Program, Signalled, Started, Terminated, create, parse, step
 from fieldloom_runtime.records import Event, State
 
+IN_SQLITE = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 numbers = itertools.count(1)
 AT = 1_790_000_000_000
 WAIT = {"type": "wait", "event": {"type": "go", "any_source": True}, "transitions": [{"target": "end"}]}
@@ -168,6 +169,7 @@ def test_gateways_are_told_their_workflows_and_what_they_say_is_kept(served, api
     assert gateway.take() == [{"kind": "workflows", "ids": {}}]
 
 
+@IN_SQLITE
 def test_a_gateway_that_is_away_or_new_gets_one_word_of_each(served, api, name, gateway):
     for version in ("1.0.0", "1.0.1", "1.0.2"):
         put(served, api, name, version=version)
@@ -183,6 +185,7 @@ def test_a_gateway_that_is_away_or_new_gets_one_word_of_each(served, api, name, 
     assert at_gateway(api, name, gateway)["status"] == "applied"
 
 
+@IN_SQLITE
 def test_a_workflow_for_a_group_goes_where_its_devices_are(served, api, name, gateway):
     group, device = f"group-{next(numbers)}", add_device(api, gateway, is_online=False)
     api.post("/groups", json={"id": group}).raise_for_status()
@@ -223,6 +226,7 @@ def test_an_instance_of_a_gateway_is_listed_and_shown_with_its_history(served, a
     assert api.get(f"/workflows/{name}").json()["versions"][0]["instances"] == {"succeeded": 1}
 
 
+@IN_SQLITE
 def test_what_is_asked_of_an_instance_goes_to_its_gateway(served, api, name, gateway):
     put(served, api, name)
     program, instance, history = begun(name, {"level": 3})
@@ -248,6 +252,7 @@ def test_what_is_asked_of_an_instance_goes_to_its_gateway(served, api, name, gat
     ]
 
 
+@IN_SQLITE
 def test_nobody_tells_of_instances_of_others(served, api, name, gateway):
     put(served, api, name)
     stranger = Gateway(served, "other")
@@ -306,6 +311,7 @@ def waits_for(name):
     return {"placement": "cloud", "variables": declared, "initial_state": "start", "states": states}
 
 
+@IN_SQLITE
 @pytest.mark.parametrize("how", ["succeeds", "is ended", "is refused", "is not waited for"])
 def test_a_workflow_of_the_cloud_waits_for_one_at_a_gateway(served, api, name, gateway, how):
     device = add_device(api, gateway)
