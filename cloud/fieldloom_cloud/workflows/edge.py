@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.changes import Change, announce_all
@@ -33,7 +33,8 @@ from fieldloom_runtime import down
 from fieldloom_runtime.records import DeadLetter, Event
 
 RECORDED, ANSWERED = "workflow.recorded", "workflow.answered"
-NOT_STARTED = "not_started"
+NOT_STARTED, LOST = "not_started", "lost"
+ANEW = "its gateway began anew, and may not have it any more"
 
 Id = Annotated[str, Meta(min_length=1, max_length=32)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -163,13 +164,19 @@ async def hear(session: AsyncSession, gateway: str, words: Iterable[Event], now:
     return answers
 
 
+async def doubt(session: AsyncSession, gateway: str) -> None:
+    """Take note that a gateway has another disk: what ran there is lost, unless it or another one tells of it again."""
+    of_it = (InstanceRow.gateway == gateway, InstanceRow.status.not_in((*FINAL, "created")))
+    await session.execute(update(InstanceRow).where(*of_it).values(fault=ANEW))
+
+
 def _followed(row: InstanceRow, gateway: str, told: Recorded) -> list[Answered]:
     """Take how an instance is after a record, unless a newer one has told, and return its end if it has one."""
     record, known = told.record, mirror(row)
     has_ended = record.kind == "ended"
     if record.number > known.recorded:
         row.gateway, row.status, row.version, row.correlation = gateway, told.status, told.version, told.correlation
-        row.ended = record.at if has_ended else None
+        row.ended, row.fault = record.at if has_ended else None, None
         known.recorded, known.active = record.number, told.states
         known.output, known.failure = (record.output, record.failure) if has_ended else (None, None)
         row.checkpoint = _encode(known)
@@ -181,12 +188,15 @@ def _followed(row: InstanceRow, gateway: str, told: Recorded) -> list[Answered]:
 
 
 def _replied(session: AsyncSession, row: InstanceRow, reply: Reply, now: int) -> list[Answered]:
-    """Take what came of a request: a start that was refused is the end of its instance."""
+    """Take what came of a request: what is refused of a start, or of an instance that may be lost, is its end."""
     known = mirror(row)
-    if reply.refused is None or reply.request != row.id or known.recorded or row.status in FINAL:
+    is_start = reply.request == row.id and not known.recorded
+    if reply.refused is None or row.status in FINAL or not (is_start or row.fault):
         return []
-    known.failure = Failure(NOT_STARTED, reply.refused, "")
-    row.status, row.ended, row.checkpoint = "failed", now, _encode(known)
+    known.active, known.failure = [], Failure(NOT_STARTED if is_start else LOST, reply.refused, "")
+    row.status, row.ended, row.fault, row.checkpoint = "failed", now, None, _encode(known)
+    if not is_start:
+        return [Answered(row.id, False, None, f"{row.workflow} is lost: {reply.refused}")]
     data = {"id": row.workflow, "instance": row.id, "reason": reply.refused}
     outbox.leave(session, "workflow.not_started", data, row.device)
     return [Answered(row.id, False, None, f"{row.workflow} does not start: {reply.refused}")]

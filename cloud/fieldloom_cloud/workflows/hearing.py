@@ -63,6 +63,7 @@ class Hearing:
         """Send a gateway whose stream is new what it may have lost."""
         await self._rules.restore(session, gateway)
         await distribution.restore(session, self._definitions, gateway)
+        await edge.doubt(session, gateway)
 
     async def _hear_of_gateway(self, session: AsyncSession, came: Came) -> bool:
         """Take what a gateway says of its workflows and instances, and say whether one here hears of it."""

@@ -39,7 +39,7 @@ from fieldloom_engine.workflows import (
 )
 from fieldloom_engine.workflows.instance import FINAL
 from fieldloom_engine.workflows.triggers import NotStarted, by_request
-from fieldloom_engine.workflows.upgrades import breaks
+from fieldloom_engine.workflows.upgrades import Break, breaks
 
 MAX_HISTORY = 1000
 MAX_CHECKED = 1000
@@ -178,12 +178,19 @@ async def check(session: AsyncSession, new: Workflow) -> dict[str, Any]:
     rows = list(await session.scalars(query))
     found = []
     for row in rows[:MAX_CHECKED]:
-        old = await _workflow(session, row.workflow, row.version)
-        broken = breaks(old, new, _known(row).active, await _variables(session, row))
+        broken = await _breaks(session, row, new)
         if broken:
             told = [{"state": shown(one.state), "reason": one.reason} for one in broken]
             found.append({"instance": row.id, "version": row.version, "breaks": told})
     return {"checked": len(rows[:MAX_CHECKED]), "complete": len(rows) <= MAX_CHECKED, "items": found}
+
+
+async def _breaks(session: AsyncSession, row: InstanceRow, new: Workflow) -> list[Break]:
+    try:
+        old = await _workflow(session, row.workflow, row.version)
+    except InUse as error:  # of a gateway's folder, or of another version of the cloud
+        return [Break((), error.detail)]
+    return breaks(old, new, _known(row).active, await _variables(session, row))
 
 
 async def _does_something(session: AsyncSession, row: InstanceRow, happening: Happening) -> bool:
@@ -214,7 +221,7 @@ async def _workflow(session: AsyncSession, id_: str, version: str) -> Workflow:
     row = await session.get(WorkflowVersion, (id_, version))
     workflow = None if row is None else checking.parsed(row.document)
     if workflow is None:
-        raise InUse(f"this cloud does not take {id_} {version} any more")
+        raise InUse(f"this cloud has no {id_} {version} that it takes")
     return workflow
 
 

@@ -84,7 +84,7 @@ class InstanceRow(Base):
     checkpoint: Mapped[bytes] = mapped_column(LargeBinary)
     """How it is; of one at a gateway what the cloud knows of that (`edge.Mirror`)."""
     fault: Mapped[str | None] = mapped_column(Text)
-    """Why this cloud can't go on with it; another version of the cloud tries again."""
+    """Why this cloud can't go on with it, as another version of it may; of one at a gateway why it may be lost."""
 
 
 class HappeningRow(Base):

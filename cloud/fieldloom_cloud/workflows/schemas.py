@@ -90,7 +90,7 @@ class InstanceShort(BaseModel):
     created: str
     ended: str | None
     deadline: str | None = Field(description="When time goes on with it.")
-    fault: str | None = Field(description="Why this cloud can't go on with it.")
+    fault: str | None = Field(description="Why this cloud can't go on with it, or a gateway may have lost it.")
 
 
 class ActionDone(BaseModel):

@@ -127,7 +127,8 @@ async def next_time(session: AsyncSession) -> int | None:
 
 async def try_again(session: AsyncSession) -> None:
     """Let instances go on with which another version of the cloud could not."""
-    await session.execute(update(InstanceRow).where(InstanceRow.fault.is_not(None)).values(fault=None))
+    here = (InstanceRow.fault.is_not(None), InstanceRow.gateway == "")
+    await session.execute(update(InstanceRow).where(*here).values(fault=None))
 
 
 async def _taken(session: AsyncSession, now: int) -> list[Any]:

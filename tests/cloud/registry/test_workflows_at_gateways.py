@@ -208,8 +208,12 @@ def test_an_instance_of_a_gateway_is_listed_and_shown_with_its_history(served, a
     program, instance, history = begun(name, {"device_id": device, "level": 3})
 
     gateway.bring(*gateway.recorded(instance, history, correlation=device))
+    _, other, _ = begun(f"{name}-folder", {})
+    gateway.bring(*gateway.recorded(other, history))
     shown = show(api, instance.id)
     broken = api.post(f"/workflows/{name}/check", json={"document": {"id": name, **FLOW, "variables": []}}).json()
+    folder = {"id": other.workflow, **FLOW}
+    unknown = api.post(f"/workflows/{other.workflow}/check", json={"document": folder}).json()
     done = step(program, instance, Signalled(Happened("e", "go", "x", AT + 9, {})), AT + 9)
     for _ in range(2):  # a gateway that takes over tells again
         gateway.bring(*reversed(gateway.recorded(done.instance, done.history)))
@@ -217,6 +221,7 @@ def test_an_instance_of_a_gateway_is_listed_and_shown_with_its_history(served, a
     assert (shown["status"], shown["states"], shown["gateway"]) == ("waiting", ["wait"], gateway.name)
     assert (shown["device"], shown["correlation"], shown["variables"]) == (device, device, dict(instance.variables))
     assert [one["breaks"][0]["reason"] for one in broken["items"]] == ["the variable level is gone"]
+    assert "this cloud has no" in unknown["items"][0]["breaks"][0]["reason"], "it is of the gateway's folder"
     ended = show(api, instance.id)
     assert (ended["status"], ended["output"], ended["states"]) == ("succeeded", {"level": 3}, [])
     assert ended["variables"] == json.loads(json.dumps(dict(done.instance.variables)))
@@ -250,6 +255,27 @@ def test_what_is_asked_of_an_instance_goes_to_its_gateway(served, api, name, gat
         {"kind": "terminate", "id": requests[1], "instance": instance.id, "reason": "enough", "undo": False},
         {"kind": "retry", "id": requests[2], "instance": instance.id, "state": "wait", "variables": {"level": 4}},
     ]
+
+
+@IN_SQLITE
+def test_what_a_gateway_with_a_new_disk_had_may_be_lost(served, api, name, gateway):
+    put(served, api, name)
+    found = [begun(name, {"level": 3}) for _ in range(2)]
+    for _, instance, history in found:
+        gateway.bring(*gateway.recorded(instance, history))
+    (_, lost, _), (program, kept, _) = found
+
+    gateway.begin()
+    doubted = [show(api, one.id)["fault"] for one in (lost, kept)]
+    request = api.post(f"/instances/{lost.id}/terminate", json={"reason": "enough"}).json()["request"]
+    gateway.say("workflow.answered", request=request, instance=lost.id, refused=f"there is no instance {lost.id}")
+    done = step(program, kept, Signalled(Happened("e", "go", "x", AT, {})), AT)
+    gateway.bring(*gateway.recorded(done.instance, done.history))
+
+    assert doubted == ["its gateway began anew, and may not have it any more"] * 2
+    shown = [show(api, one.id) for one in (lost, kept)]
+    assert [(one["status"], one["fault"]) for one in shown] == [("failed", None), ("succeeded", None)]
+    assert shown[0]["failure"] == {"kind": "lost", "message": f"there is no instance {lost.id}", "state": ""}
 
 
 @IN_SQLITE
