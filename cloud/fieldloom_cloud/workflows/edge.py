@@ -145,6 +145,7 @@ async def hear(session: AsyncSession, gateway: str, words: Iterable[Event], now:
     rows = {row.id: row for row in await session.scalars(select(InstanceRow).where(InstanceRow.id.in_(names)))}
     answers: list[Answered] = []
     records: list[dict[str, Any]] = []
+    moved: dict[str, InstanceRow] = {}
     for word, one in told:
         row = rows.get(one.instance)
         if row is not None and not await _may_tell(session, gateway, row):
@@ -152,15 +153,17 @@ async def hear(session: AsyncSession, gateway: str, words: Iterable[Event], now:
             continue
         if isinstance(one, Reply):
             answers += [] if row is None else _replied(session, row, one, now)
+            moved |= {} if row is None else {row.id: row}
             continue
         if row is None:
             row = rows[one.instance] = _begun(gateway, word, one)
             session.add(row)
+        moved[row.id] = row
         records.append({"instance": row.id, "number": one.record.number, "record": _encode(one.record)})
         answers += _followed(row, gateway, one)
     if records:
         await session.execute(insert(session, HistoryRow).on_conflict_do_nothing(), records)
-    announce_all(session, [_change(row, now) for row in rows.values()])
+    announce_all(session, [_change(row, now) for row in moved.values()])
     return answers
 
 

@@ -228,13 +228,9 @@ async def _workflow(session: AsyncSession, id_: str, version: str) -> Workflow:
 async def _awaited(session: AsyncSession, instance: Instance) -> list[dict[str, Any]]:
     if instance.is_over or instance.status == "created":
         return []
-    return sorted(
-        (
-            one._asdict()
-            for one in awaits(Program(await _workflow(session, instance.workflow, instance.version)), instance)
-        ),
-        key=lambda one: (one["type"], str(one["key"])),
-    )
+    program = Program(await _workflow(session, instance.workflow, instance.version))
+    found = (one._asdict() for one in awaits(program, instance))
+    return sorted(found, key=lambda one: (one["type"], str(one["key"])))
 
 
 def _known(row: InstanceRow) -> Instance | edge.Mirror:
@@ -259,14 +255,8 @@ def _shown(row: InstanceRow) -> dict[str, Any]:
     states = [shown(path) for path in _known(row).active]
     deadline = None if row.deadline is None else from_ms(row.deadline)
     told = {name: getattr(row, name) for name in names}
-    return {
-        **told,
-        "device": row.device or None,
-        "gateway": row.gateway or None,
-        **moments,
-        "deadline": deadline,
-        "states": states,
-    }
+    told |= {"device": row.device or None, "gateway": row.gateway or None}
+    return {**told, **moments, "deadline": deadline, "states": states}
 
 
 def _told(record: Record) -> dict[str, Any]:
