@@ -40,6 +40,7 @@ from fieldloom_cloud.enrolment.est import est_app
 from fieldloom_cloud.enrolment.routes import router as claims
 from fieldloom_cloud.errors import answer_problems, describe_problems
 from fieldloom_cloud.health import router as health
+from fieldloom_cloud.holds.routes import router as holds
 from fieldloom_cloud.ingest.registry_events import Publisher
 from fieldloom_cloud.ingest.routes import router as ingest
 from fieldloom_cloud.ingest.service import refuse
@@ -136,7 +137,7 @@ def interface() -> FastAPI:
     registered = (transfer, registry, removal, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
     kept = (telemetry, downsampling, completeness, ingest)
-    fleet = (*registered, *proofs, *kept, commands, twins, releases, updates)
+    fleet = (*registered, *proofs, *kept, commands, holds, twins, releases, updates)
     automation = (backtest, rules, alarms, workflows, instances)
     for router in (tokens, sessions, audit, workers, *fleet, *automation, live, health, published):
         app.include_router(router)

@@ -28,6 +28,9 @@ from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.automation import folder
 from fieldloom_gateway.automation.effects import Again, Due, Outcome
+from fieldloom_gateway.automation.holds.kept import Kept as KeptHolds
+from fieldloom_gateway.automation.holds.routes import add_holds
+from fieldloom_gateway.automation.holds.runtime import Runtime as Holding
 from fieldloom_gateway.automation.performing import Handler, Performer, Publishing, write_log
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
@@ -159,6 +162,10 @@ class Gateway:
             unix_ms,
         )
 
+        self._holding = Holding(
+            self._automation.holds, KeptHolds(self._shared), Alone(), self._commit, self._deliver_committed, unix_ms
+        )
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
         ordered: list[parts.Part] = [
@@ -174,6 +181,7 @@ class Gateway:
             ("expiry", parts.Background("expiry", self._expire_commands, stop)),
             ("actions", parts.Background("actions", self._performer.run, stop)),
             ("workflows", parts.Background("workflows", self._workflows.run, stop)),
+            ("holds", parts.Background("holds", self._holding.run, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
             ("discovery", parts.Background("discovery", self._discover, stop)),
@@ -336,7 +344,11 @@ class Gateway:
         """Keep what has followed from steps of workflows, and tell devices and others who do something with it."""
         automation = self._automation
         follow = automation.workflows.follow
-        await self._in_store(self._store.commit, follow, followed, automation.effects, unix_ms())
+        await self._commit(follow, followed, automation.effects, unix_ms())
+        await self._deliver_committed()
+
+    async def _deliver_committed(self) -> None:
+        """Tell devices, and others who do something with it, of what was committed beside the ingest."""
         self._tell_of_records()
         for message in await self._in_store(self._store.messages):
             await self._ingest.send(*message)
@@ -371,6 +383,7 @@ class Gateway:
         """Open what the gateways of a site share, and take from it what goes on."""
         await self._consensus.start()
         try:
+            await self._holding.load()
             await self._load_workflows()
             yield
         finally:
@@ -412,6 +425,7 @@ class Gateway:
         add_members(app, token, self._node, mdns.fingerprint(self._settings.ca), self._joining_tls)
         add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
         add_workflows(app, token, self._automation, self._workflows, self._data, self._commit, unix_ms)
+        add_holds(app, token, self._automation.holds, self._holding, self._commit, unix_ms)
         for adapter in self._adapters:
             if adapter.app is not None:  # what runs on the gateway itself need not leave it to be heard
                 app.mount("", adapter.app)

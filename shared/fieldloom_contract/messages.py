@@ -43,7 +43,8 @@ FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
 # Python's heap and on flash; how often it had to connect again, how many records wait and how many it had to drop; the
 # cause of its last reset.
 STATE_FIGURES = ("up", "twin", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
-# The types of events that gateways and the cloud make, and no device: what rules and workflows have done.
+# The types of events that gateways and the cloud make, and no device: what rules and workflows have done, who
+# holds actuators.
 RESERVED = (
     "rule.fired",
     "rule.action",
@@ -53,6 +54,9 @@ RESERVED = (
     "workflow.applied",
     "workflow.refused",
     "workflow.answered",
+    "actuator.held",
+    "actuator.lost",
+    "actuator.released",
 )
 # A record whose content is at fault. With boot and seq it counts as received and goes to the dead letters; without
 # them (both None) the gateway repeats its acknowledgement with an error, and the sender sends record by record.

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from fieldloom_runtime.records import Whole
+from fieldloom_engine import holds
+from fieldloom_runtime.records import Name, Whole
 
 WITHDRAWN = "withdrawn"
 REVOKED = "revoked"
@@ -22,6 +23,7 @@ START = "start"
 TERMINATE = "terminate"
 SIGNAL = "signal"
 RETRY = "retry"
+RELEASE = "release"
 
 
 class Withdrawn(Struct, tag_field="kind", tag=WITHDRAWN):
@@ -160,10 +162,20 @@ class Retry(Struct, tag_field="kind", tag=RETRY):
     variables: dict[str, Any] = {}
 
 
+class Release(Struct, tag_field="kind", tag=RELEASE):
+    """Somebody's wish that a slot of an actuator be held no more. (E9)"""
+
+    device: str
+    actuator: Name
+    id: Name
+    priority: holds.Priority
+    by: holds.Owner
+
+
 Deployable = Rule | Rules | Workflow | Workflows
 Request = Start | Terminate | Signal | Retry
 """What somebody asks of an instance at a gateway, which tells by `workflow.answered` what came of it."""
-ForAutomation = Deployable | Request
+ForAutomation = Deployable | Request | Release
 Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 
 encode = msgspec.json.Encoder().encode

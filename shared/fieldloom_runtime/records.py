@@ -96,6 +96,8 @@ class Expired(Record, tag="expired", kw_only=True):
     """A gateway's word on a command that no device has answered in time."""
 
     id: Name
+    error: str | None = None
+    """Why the gateway waits for it no more, where that is not the time."""
 
 
 class CertificateRequest(Record, tag="certificate_request", kw_only=True):

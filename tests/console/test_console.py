@@ -128,6 +128,26 @@ def test_a_command_goes_its_way_before_the_eyes_of_who_sent_it(visitor):
     expect(page.get_by_role("row").filter(has_text="command.result").first).to_be_visible()
 
 
+def test_an_actuator_is_held_and_released_before_the_eyes_of_who_does_it(visitor):
+    one = visitor().log_in("operator")
+    page = one.open("/devices/board-2")
+    holds = page.get_by_role("region", name="Who holds what")
+    expect(holds).to_contain_text("Nobody holds an actuator")
+
+    holds.get_by_role("textbox", name="Actuator").fill("relay")
+    holds.get_by_role("textbox", name="Set to").fill("true")
+    holds.get_by_role("textbox", name="Why").fill("a new lining")
+    holds.get_by_text("Until released").click()
+    holds.get_by_role("button", name="Hold", exact=True).click()
+    held = holds.locator("[data-actuator=relay] [data-priority=person]")
+    expect(held).to_contain_text("a new lining")
+    expect(held).to_contain_text("Acts")
+
+    held.get_by_role("button", name="Release relay").click()
+    expect(held).to_have_count(0)
+    expect(holds).to_contain_text("Nobody holds an actuator")
+
+
 def test_a_twin_shows_what_is_wanted_and_what_the_board_makes_of_it(visitor, system):
     one = visitor().log_in("viewer")
     page = one.open("/devices/board-3")
@@ -433,7 +453,7 @@ def test_an_address_that_is_none_says_so(visitor):
     # While the page does not know yet, its parts may complain too; then it has nothing but this to say.
     expect(page.get_by_role("alert")).to_have_count(1)
     expect(page.get_by_role("alert")).to_contain_text("there is no device nobody")
-    for part in ("/latest", "/commands", ""):
+    for part in ("/latest", "/commands", "/holds", ""):
         one.forgive("404", f"nobody{part}")
 
 

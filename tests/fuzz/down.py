@@ -2,7 +2,7 @@
 
 from fieldloom_contract.limits import MAX_WHOLE
 from fieldloom_gateway.ingest import uplink
-from fieldloom_runtime.down import Answered, Credential, Removed, Revoked, TwinPatch, encode
+from fieldloom_runtime.down import Answered, Credential, Release, Removed, Revoked, TwinPatch, encode
 from fuzz.target import Target
 
 
@@ -18,6 +18,8 @@ TARGET = Target(
     parse,
     [
         b'{"device":"dev-1","id":"c1","type":"read","parameters":{"name":"a"},"expires":1732380000123}',
+        b'{"device":"d","id":"c","type":"go","parameters":{},"expires":1,"source":{"priority":"rule","owner":"r"},"hold":{}}',
+        encode(Release("dev-1", "relay", "r1", "person", "anna")),
         encode(Revoked(3, 1, 2, b"0", ["dev-1"], ["dev-2"])),
         encode(Answered("dev-1", "0" * 64, b"0", None)),
         encode(TwinPatch("dev-1", 4, {"interval": 1000}, "p", {"led": None})),

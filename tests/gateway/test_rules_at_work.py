@@ -104,6 +104,11 @@ def local(site, method, path, body=None):
     return httpx2.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=20)
 
 
+def commanded(site, name):
+    """Return what became of commands that rules have asked for."""
+    return [one["data"] for one in told(site, name, "rule.action") if one["data"]["kind"] == "command"]
+
+
 async def test_a_hot_device_gets_its_command_once_while_the_cloud_is_away(site):
     async with device(site, "dev-1") as client:
         await report(client, "dev-1", reading(1, 79), reading(2, 81), reading(3, 85))
@@ -123,7 +128,7 @@ async def test_a_hot_device_gets_its_command_once_while_the_cloud_is_away(site):
     assert (command["type"], command["parameters"]) == ("cooling", {"mode": "max"})
     (fired,) = told(site, "dev-1", "rule.fired")
     assert (fired["data"]["version"], fired["data"]["values"]) == ("1.0.0", {"temperature": 81})
-    outcomes = [one["data"] for one in told(site, "dev-1", "rule.action") if one["data"]["kind"] == "command"]
+    outcomes = commanded(site, "dev-1")
     answered = {"status": "succeeded", "result": {"fan": 3}}
     assert [(one["effect"], one["status"], one["result"]) for one in outcomes] == [(command["id"], "done", answered)]
     shown = local(site, "GET", "/rules/overheat").json()
@@ -240,3 +245,44 @@ def run(site, *arguments, code=0):
     done = CliRunner().invoke(app, ["rules", *arguments, "--data", str(site.data)])
     assert done.exit_code == code, done.output
     return done
+
+
+async def test_who_holds_at_the_gateway_wins_over_its_rules_while_the_cloud_is_away(site):
+    holds = "/devices/dev-held/holds"
+    async with device(site, "dev-held") as client:
+        asked = local(site, "POST", holds, {"type": "cooling", "parameters": {"mode": "off"}, "reason": "a new fan"})
+        command = (await hear(client, "command", seconds=40)).message
+        await report(client, "dev-held", reading(1, 79), reading(2, 81))
+        async with asyncio.timeout(40):
+            while not (actions := commanded(site, "dev-held")):  # noqa: ASYNC110 - the outbox sets no event
+                await asyncio.sleep(0.1)
+    released = local(site, "DELETE", f"{holds}/cooling")
+
+    assert (asked.status_code, command["id"], command["parameters"]) == (202, asked.json()["id"], {"mode": "off"})
+    (held,) = asked.json()["items"]
+    assert (held["actuator"], held["holds"][0]["owner"], held["holds"][0]["expires"]) == (
+        "cooling",
+        "at the gateway",
+        None,
+    )
+    (action,) = actions
+    refusal = "rejected: at the gateway (person) holds cooling until released: a new fan"
+    assert (action["status"], action["error"]) == ("failed", refusal)
+    assert (released.status_code, released.json()["items"]) == (202, [])
+    events = told(site, "dev-held", "actuator.held", "actuator.lost", "actuator.released")
+    assert [one["type"] for one in events] == ["actuator.held", "actuator.lost", "actuator.released"]
+
+
+def test_what_can_not_be_held_at_the_gateway_is_refused_with_the_reason(site):
+    refused = [
+        local(site, "POST", "/devices/dev-held/holds", {"type": "reboot"}),
+        local(site, "POST", "/devices/dev-held/holds", {"type": "cooling", "priority": "rule"}),
+        local(site, "POST", "/devices/dev-held/holds", {"type": "cooling", "parameters": {"x": "y" * 5000}}),
+        local(site, "POST", "/devices/No Device/holds", {"type": "cooling"}),
+    ]
+    url = f"http://127.0.0.1:{site.ports['http']}/api/v1/devices/dev-held/holds"
+
+    assert [one.status_code for one in refused] == [422, 422, 422, 404]
+    assert refused[0].json()["detail"] == "reboot moves no actuator"
+    strangers = [httpx2.get(url), httpx2.post(url, json={"type": "cooling"}), httpx2.delete(f"{url}/cooling")]
+    assert [one.status_code for one in strangers] == [401, 401, 401]

@@ -29,6 +29,9 @@ RIGHTS = {
     ("GET", "/api/v1/devices/{device_id}/commands"): VIEWER,
     ("POST", "/api/v1/devices/{device_id}/commands"): OPERATOR,
     ("GET", "/api/v1/commands/{command_id}"): VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/holds"): VIEWER,
+    ("POST", "/api/v1/devices/{device_id}/holds"): OPERATOR,
+    ("DELETE", "/api/v1/devices/{device_id}/holds/{actuator}"): OPERATOR,
     ("GET", "/api/v1/groups"): VIEWER,
     ("POST", "/api/v1/groups"): OPERATOR,
     ("GET", "/api/v1/groups/{group_id}"): VIEWER,
@@ -132,6 +135,7 @@ GUARDED = [pytest.param(*row, least, id=" ".join(row)) for row, least in RIGHTS.
 BODIES = {
     ("POST", "/api/v1/devices"): {"id": "dev-9"},
     ("POST", "/api/v1/devices/{device_id}/commands"): {"type": "read"},
+    ("POST", "/api/v1/devices/{device_id}/holds"): {"type": "cooling"},
     ("POST", "/api/v1/groups"): {"id": "group-9"},
     ("PATCH", "/api/v1/groups/{group_id}"): {"name": "nine"},
     ("POST", "/api/v1/groups/{group_id}/commands"): {"type": "read"},

@@ -39,7 +39,7 @@ def send(
     device, kind = _names(words, group)
     api = Api(data)
     place = f"/devices/{device}/commands" if group is None else f"/groups/{group}/commands"
-    body = {"type": kind, "parameters": _object(parameters)}
+    body = {"type": kind, "parameters": parameters_of(parameters)}
     told = api.call("POST", place, json=body, headers={"Idempotency-Key": key or secrets.token_hex(8)})
     commands = [told] if group is None else [one["command"] for one in told["items"] if one["command"]]
     commands = _after(api, commands, wait)
@@ -92,7 +92,8 @@ def reasons(refused: dict[str, Any]) -> str:
     return "; ".join(f"{each['path']}: {each['reason']}" for each in refused["errors"])
 
 
-def _object(text: str) -> dict[str, Any]:
+def parameters_of(text: str) -> dict[str, Any]:
+    """Return the parameters of a command, a JSON object. Raises CommandFailed."""
     try:
         value = json.loads(text)
     except ValueError as error:

@@ -13,6 +13,7 @@ from fieldloom_cli import credential, identity, update
 from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.filters import Where, read
+from fieldloom_cli.hold import hold, holds, release
 from fieldloom_cli.options import Data, Json
 from fieldloom_cli.output import show_json, show_table
 from fieldloom_cli.transfer import export_devices, import_devices
@@ -144,6 +145,9 @@ def _events(api: Api, name: str, limit: int, *, follow: bool) -> Iterator[dict[s
 
 
 app.add_typer(update.app)
+app.command(epilog="Example: fieldloom device holds pump-7")(holds)
+app.command(epilog='Example: fieldloom device hold pump-7 relay=false --for 2h --reason "maintenance" --wait 10')(hold)
+app.command(epilog="Example: fieldloom device release pump-7 relay")(release)
 app.add_typer(credential.app, name="credential")
 app.command(epilog="Example: fieldloom device twin pump-7 --set interval=5000 --set drivers.fan.speed=0.5 --wait 10")(
     twin

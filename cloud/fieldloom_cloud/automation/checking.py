@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from fieldloom_cloud.errors import BadContent
 from fieldloom_engine import rules
 from fieldloom_engine.definitions import Fault, Path, shown
+from fieldloom_engine.holds import MOVES_NOTHING
 from fieldloom_engine.rules.templates import is_template
 
 Mode = Literal["active", "shadow"]
@@ -88,7 +89,7 @@ def _written(rule: rules.Rule) -> Iterator[tuple[Path, _Actuator]]:
 
 def _targets(action: rules.Action) -> list[str]:
     told = action.told
-    if action.kind == "command" and not is_template(told["type"]):
+    if action.kind == "command" and not is_template(told["type"]) and told["type"] not in MOVES_NOTHING:
         parameters = told.get("parameters")
         name = parameters.get("name") if told["type"] == "write" and isinstance(parameters, dict) else None
         return [f"command {told['type']}" + (f" {name}" if isinstance(name, str) else "")]

@@ -15,6 +15,7 @@ from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import Origin
 from fieldloom_cloud.twins import service as twins
 from fieldloom_contract.limits import MAX_NAME
+from fieldloom_engine.holds import asked_by
 from fieldloom_engine.rules import WITHDRAW
 from fieldloom_runtime.records import Event
 
@@ -84,7 +85,8 @@ async def _command(session: AsyncSession, effect: Asked, now: int) -> dict[str, 
     if expires <= now:
         raise NotPerformed("it expired before it could be sent", is_final=True)
     device, parameters = told["device_id"], told.get("parameters", {})
-    wish = dispatch.Wish(device, told["type"], parameters, expires, TOKEN, effect.id, id=effect.id)
+    asked = asked_by("rule", effect.rule, told.get("hold"), effect.created)
+    wish = dispatch.Wish(device, told["type"], parameters, expires, TOKEN, effect.id, *asked, id=effect.id)
     return {"command": (await dispatch.send(session, wish))["id"]}
 
 

@@ -26,6 +26,8 @@ class Command(Base):
     expires: Mapped[int] = mapped_column(BigInteger)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     error: Mapped[str | None] = mapped_column(String(4096))
+    hold: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """How it is to hold its actuator, if it is: by what priority, why, until when (Unix ms)."""
     token: Mapped[str] = mapped_column(String(32))
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     created: Mapped[datetime] = mapped_column(default=now)

@@ -1,24 +1,36 @@
 """Commands over HTTP."""
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
 from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.auth.service import Caller
 from fieldloom_cloud.dispatch import service
-from fieldloom_cloud.errors import Fault
+from fieldloom_cloud.errors import Fault, Forbidden
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import groups
 from fieldloom_cloud.strict import Instant, StrictRoute
+from fieldloom_engine.holds import MAX_REASON, Priority, Source, Wanted
 
 router = APIRouter(prefix="/api/v1", tags=["commands"], route_class=StrictRoute)
+
+
+class HoldIn(BaseModel, extra="forbid"):
+    """That a command holds what it moves against others of its priority and below."""
+
+    priority: Literal["safety", "person"] = Field("person", description="`safety` is for admins.")
+    reason: str = Field("", max_length=MAX_REASON)
+    expires: Instant | None = Field(None, description="null: until it is released.")
 
 
 class CommandIn(BaseModel, extra="forbid"):
     type: str = Field(min_length=1, max_length=64)
     parameters: dict[str, Any] = Field(default_factory=dict)
     expires: Instant | None = Field(None, description="By default five minutes from now.")
+    hold: HoldIn | None = None
 
 
 class CommandOut(BaseModel):
@@ -57,7 +69,7 @@ async def send_command(
     after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> CommandOut:
-    sent = await service.send(transaction, _wish(device_id, body, caller.id, idempotency_key))
+    sent = await service.send(transaction, wish_of(device_id, body, caller, idempotency_key))
     after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CommandOut(**sent)
 
@@ -74,7 +86,7 @@ async def send_to_group(
 ) -> GroupCommand:
     """Send a command to each device of a group, of 500 at most, and tell of each what became of it."""
     await groups.group(transaction, group_id)
-    sent = await service.send_to_group(transaction, group_id, _wish("", body, caller.id, idempotency_key))
+    sent = await service.send_to_group(transaction, group_id, wish_of("", body, caller, idempotency_key))
     after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     items = [{**one._asdict(), "errors": [] if one.refused is None else one.refused.errors} for one in sent]
     return GroupCommand.model_validate({"group": group_id, "items": items})
@@ -97,6 +109,20 @@ async def show_command(command_id: str, transaction: Transaction, _: Viewer) -> 
     return CommandOut(**await service.command(transaction, command_id))
 
 
-def _wish(device: str, body: CommandIn, token: str, idempotency_key: str | None) -> service.Wish:
-    expires = None if body.expires is None else round(body.expires.timestamp() * 1000)
-    return service.Wish(device, body.type, body.parameters, expires, token, idempotency_key)
+def wish_of(device: str, body: CommandIn, caller: Caller, idempotency_key: str | None) -> service.Wish:
+    """Return what a caller asks of a device, as the service takes it. Raises Forbidden."""
+    hold = None if body.hold is None else Wanted(body.hold.reason, _ms(body.hold.expires))
+    source = source_of(caller, "person" if body.hold is None else body.hold.priority)
+    command = (device, body.type, body.parameters, _ms(body.expires))
+    return service.Wish(*command, caller.id, idempotency_key, source, hold)
+
+
+def source_of(caller: Caller, priority: Priority) -> Source:
+    """Return who asks, for the slots of an actuator. Raises Forbidden for a priority that is not the caller's."""
+    if priority == "safety" and not caller.may("admin"):
+        raise Forbidden(f"the role {caller.role} may not act on the slot safety, admin may")
+    return Source(priority, caller.name or f"session {caller.id}")
+
+
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)

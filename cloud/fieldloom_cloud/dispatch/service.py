@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from msgspec import to_builtins
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +27,7 @@ from fieldloom_contract import messages
 from fieldloom_contract.batch import STREAM_BYTES
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine import commands
+from fieldloom_engine.holds import Source, Wanted, actuator_of
 from fieldloom_runtime.down import REMOVED, WITHDRAWN, Removed, Withdrawn, encode
 
 EXPIRES_MS = 300_000
@@ -41,6 +43,10 @@ class Wish(NamedTuple):
     expires: int | None
     token: str
     idempotency_key: str | None
+    source: Source
+    """Who asks, as the cloud knows it: what decides where somebody holds what the command moves."""
+    hold: Wanted | None = None
+    """That the command is to hold it itself."""
     id: str | None = None
     """The command's, where its caller has one that says what it follows from; else one is drawn."""
 
@@ -75,18 +81,22 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
             return _shown(_same(before, wish))
     device = await registry.device(session, wish.device)
     await device_types.check_command(session, device["type"], wish.type, wish.parameters)
+    if wish.hold is not None:
+        _check_hold(wish, wish.hold)
     if wish.type == UPDATE:
         await releases.check_update(session, wish.parameters, device["board"])
     expires = wish.expires if wish.expires is not None else time.time_ns() // 1_000_000 + EXPIRES_MS
     fields = {"type": wish.type, "parameters": wish.parameters, "expires": expires}
     command = Command(id=wish.id or secrets.token_hex(8), device=wish.device, status=commands.PENDING, **fields)
+    command.hold = _kept_hold(wish)
     command.token, command.idempotency_key = wish.token, wish.idempotency_key
     try:
         messages.command(command.id, wish.type, wish.parameters, expires)
     except Rejected as error:
         raise BadContent("No device would take this.", [{"path": error.field, "reason": error.reason}]) from None
     session.add(command)
-    body = messages.dumps({"kind": "command", "device": wish.device, "id": command.id, **fields})
+    asked = {"source": to_builtins(wish.source)} | ({"hold": to_builtins(wish.hold)} if wish.hold else {})
+    body = messages.dumps({"kind": "command", "device": wish.device, "id": command.id, **fields, **asked})
     for gateway in await registry.gateways(session):
         if gateway["site"] == device["site"]:
             await queue(session, gateway["id"], "command", body, command.id)
@@ -95,7 +105,8 @@ async def send(session: AsyncSession, wish: Wish) -> dict[str, Any]:
     except IntegrityError:
         raise Duplicate("a request with this Idempotency-Key is being answered at this moment") from None
     _announce(session, command)
-    trail.note(session, "command", command.id, None, {**fields, "expires": from_ms(expires)}, wish.device)
+    noted = {**fields, "expires": from_ms(expires)} | ({"hold": command.hold} if command.hold else {})
+    trail.note(session, "command", command.id, None, noted, wish.device)
     return _shown(command)
 
 
@@ -126,11 +137,29 @@ def key_of_member(key: str | None, device: str) -> str | None:
 
 def _same(before: Command, wish: Wish) -> Command:
     """Return the command of a repeated request. Raises BadContent when the key stands for another one."""
-    told = (before.device, before.type, before.parameters)
-    if told != (wish.device, wish.type, wish.parameters) or wish.expires not in (None, before.expires):
+    told = (before.device, before.type, before.parameters, before.hold)
+    if told != (wish.device, wish.type, wish.parameters, _kept_hold(wish)) or wish.expires not in (
+        None,
+        before.expires,
+    ):
         reason = "was used for another request: draw a new one for each"
         raise BadContent("The key stands for another command.", [{"path": "Idempotency-Key", "reason": reason}])
     return before
+
+
+def _check_hold(wish: Wish, hold: Wanted) -> None:
+    """Raise BadContent for a hold that no gateway would take."""
+    faults = []
+    if actuator_of(wish.type, wish.parameters) is None:
+        faults.append({"path": "hold", "reason": f"{wish.type} moves no actuator"})
+    if hold.expires is not None and hold.expires <= time.time_ns() // 1_000_000:
+        faults.append({"path": "hold.expires", "reason": "is over"})
+    if faults:
+        raise BadContent("Nothing can be held by this.", faults)
+
+
+def _kept_hold(wish: Wish) -> dict[str, Any] | None:
+    return None if wish.hold is None else {"priority": wish.source.priority, **to_builtins(wish.hold)}
 
 
 async def queue(session: AsyncSession, gateway: str, kind: str, body: bytes, command_id: str | None = None) -> None:

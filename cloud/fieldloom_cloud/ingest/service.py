@@ -20,6 +20,7 @@ from fieldloom_cloud.discoveries import service as discoveries
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.enrolment import renewal
 from fieldloom_cloud.guard import Guard, Incoming
+from fieldloom_cloud.holds import service as holds
 from fieldloom_cloud.ingest import guards
 from fieldloom_cloud.ingest.checked import FOREIGN, letter
 from fieldloom_cloud.ingest.judge import Came, Judge
@@ -236,6 +237,8 @@ async def store_event(
     if isinstance(record, Event):
         kind, data = record.type, record.data
         fault = await alarms.told(session, record.device, data) if kind in alarms.TOLD else None
+        if kind in holds.TOLD:
+            fault = await holds.told(session, gateway, record.device, data)
         if fault is not None:
             was = msgspec.to_builtins(record)
             keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=f"{kind}: {fault}", was=was))
@@ -252,7 +255,8 @@ async def store_event(
         await twins.hear_desired(session, record)
     else:
         kind, data = "command.expired", {"id": record.id}
-        await dispatch.hear(session, record.id, record.device, commands.GATEWAY_EXPIRED)
+        data |= {"error": record.error} if record.error else {}
+        await dispatch.hear(session, record.id, record.device, commands.GATEWAY_EXPIRED, data)
     where = {"device": record.device, "boot": record.boot, "seq": record.seq, "gateway": gateway, "ts": record.ts}
     session.add(EventRow(**where, type=kind, data=data))
     announce(session, "event", record.device, {"type": kind, "ts": record.ts, "data": data})

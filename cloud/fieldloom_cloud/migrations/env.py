@@ -12,6 +12,7 @@ from fieldloom_cloud.device_types import models as device_types
 from fieldloom_cloud.discoveries import models as discoveries
 from fieldloom_cloud.dispatch import models as dispatch
 from fieldloom_cloud.enrolment import models as enrolment
+from fieldloom_cloud.holds import models as holds
 from fieldloom_cloud.ingest import models as ingest
 from fieldloom_cloud.outbox import models as outbox
 from fieldloom_cloud.pki import models as pki
@@ -33,6 +34,7 @@ TABLES_OF = (
     discoveries,
     dispatch,
     enrolment,
+    holds,
     ingest,
     outbox,
     pki,

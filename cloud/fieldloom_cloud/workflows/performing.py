@@ -26,6 +26,7 @@ from fieldloom_cloud.workflows.kinds import COMMAND, GROUP_COMMAND, LOG, START, 
 from fieldloom_cloud.workflows.models import CommandOfEffect, EffectRow, QueuedStart
 from fieldloom_cloud.workflows.starts import Wish
 from fieldloom_engine import commands
+from fieldloom_engine.holds import asked_by
 from fieldloom_engine.rules.firing import identity
 from fieldloom_engine.workflows import Answered, Terminated
 from fieldloom_engine.workflows.triggers import NotStarted, Start, by_request
@@ -306,7 +307,7 @@ async def _answer(session: AsyncSession, row: EffectRow) -> Told | None:
 async def _command(session: AsyncSession, wanted: Wanted, now: int) -> Outcome:
     told = wanted.parameters
     expires = _expiry(wanted, now)
-    await _send(session, told["device_id"], told, expires, wanted.id)
+    await _send(session, wanted, told["device_id"], expires, wanted.id)
     return Waits(SENT, expires + GRACE_MS, (wanted.id,))
 
 
@@ -320,7 +321,7 @@ async def _group_command(session: AsyncSession, wanted: Wanted, now: int) -> Out
         command = identity(wanted.id, device)
         try:
             async with session.begin_nested():
-                await _send(session, device, told, expires, command)
+                await _send(session, wanted, device, expires, command)
             sent.append(command)
         except NotPerformed as error:
             refused[device] = error.reason
@@ -337,7 +338,10 @@ def _expiry(wanted: Wanted, now: int) -> int:
     return expires
 
 
-async def _send(session: AsyncSession, device: str, told: Mapping[str, Any], expires: int, command: str) -> None:
-    wish = dispatch.Wish(device, told["type"], told.get("parameters", {}), expires, TOKEN, command, id=command)
+async def _send(session: AsyncSession, wanted: Wanted, device: str, expires: int, command: str) -> None:
+    told = wanted.parameters
+    asked = asked_by("workflow", f"{wanted.workflow}/{wanted.instance}", told.get("hold"), wanted.created)
+    sent = (device, told["type"], told.get("parameters", {}), expires, TOKEN, command)
+    wish = dispatch.Wish(*sent, *asked, id=command)
     with refusals():
         await dispatch.send(session, wish)

@@ -8,15 +8,18 @@ from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import text
 from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_engine import commands
 from fieldloom_engine.alarms import Mark
+from fieldloom_engine.holds import asked_by
 from fieldloom_engine.rules import WITHDRAW, Effect, Firing
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway.automation.alarms import Alarms
 from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
+from fieldloom_gateway.automation.holds.service import Holds
 from fieldloom_gateway.automation.latest import Latest
 from fieldloom_gateway.automation.workflows.service import Workflows
 from fieldloom_gateway.ingest.down import Command, Down
-from fieldloom_gateway.ingest.judge import Downward
+from fieldloom_gateway.ingest.judge import Downward, Order
 from fieldloom_gateway.ingest.twins import Twins
 
 _encode = msgspec.json.Encoder().encode  # the contract's own is as dear as all else of a command together
@@ -25,8 +28,11 @@ _encode = msgspec.json.Encoder().encode  # the contract's own is as dear as all 
 class Deeds:
     """What devices are to be told of what was done collects in `messages`; commands are kept by `write`."""
 
-    def __init__(self, down: Down, twins: Twins, alarms: Alarms, latest: Latest, workflows: Workflows) -> None:
+    def __init__(
+        self, down: Down, twins: Twins, alarms: Alarms, latest: Latest, workflows: Workflows, holds: Holds
+    ) -> None:
         self._down = down
+        self._holds = holds
         self._twins = twins
         self._alarms = alarms
         self._latest = latest
@@ -57,10 +63,18 @@ class Deeds:
             "start_workflow": _told(self._start_workflow),
         }
 
-    def _command(self, _: Firing, effect: Effect, now: int) -> Outcome:
+    def _command(self, firing: Firing, effect: Effect, now: int) -> Outcome:
         told = effect.parameters
         device, expires = topics.device_id(told["device_id"]), now + told["expires"]
         checked = messages.checked_command(effect.id, told["type"], told["parameters"], expires)
+        asked = asked_by(firing.asks, _owner(firing), told.get("hold"), now)
+        order = Order(effect.id, device, checked["type"], checked["parameters"], expires, *asked)
+        verdict = self._holds.admit(order, now)
+        if verdict.refused is not None:
+            ended = commands.ended(commands.REJECTED, None, verdict.refused)
+            return Outcome(FAILED, ended.result, ended.error)
+        if not verdict.passes:
+            return Outcome(SENT)  # it is told to its device, or refused, once its hold is in the map
         command = Command(effect.id, device, messages.fitting(_encode(checked), MAX_DOWN_BYTES), expires)
         self._commands.append(command)
         self.messages.append(command.message)
@@ -118,6 +132,11 @@ def _told(deed: Deed) -> Deed:
             return Outcome(FAILED, error=str(error))
 
     return do
+
+
+def _owner(firing: Firing) -> str:
+    """Return whose a firing's commands are: a rule's, or those of an instance of a workflow."""
+    return firing.rule if firing.asks == "rule" else f"{firing.rule}/{firing.event.id}"
 
 
 def _alarm(told: dict[str, Any]) -> tuple[str, str]:

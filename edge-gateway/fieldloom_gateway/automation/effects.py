@@ -237,7 +237,7 @@ class Effects:
 def _word(record: Result | Expired) -> tuple[str, Any, str | None]:
     """Return what a record says of a command: a word, its result and the reason."""
     if isinstance(record, Expired):
-        return commands.GATEWAY_EXPIRED, None, commands.NO_ANSWER
+        return commands.GATEWAY_EXPIRED, None, record.error or commands.NO_ANSWER
     return record.status, record.result, record.error
 
 

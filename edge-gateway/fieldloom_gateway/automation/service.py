@@ -15,11 +15,12 @@ from fieldloom_gateway.automation.deeds import Deeds
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Deployed, Put
 from fieldloom_gateway.automation.effects import Effects
 from fieldloom_gateway.automation.firings import Firings
+from fieldloom_gateway.automation.holds.service import Holds
 from fieldloom_gateway.automation.latest import Latest, metrics_of
 from fieldloom_gateway.automation.memory import ENTRIES, Memory
 from fieldloom_gateway.automation.watermarks import Watermarks
 from fieldloom_gateway.automation.workflows.service import Workflows
-from fieldloom_gateway.ingest.judge import Downward
+from fieldloom_gateway.ingest.judge import Downward, Order
 from fieldloom_gateway.ingest.store import Store
 from fieldloom_runtime import down
 from fieldloom_runtime.down import ForAutomation
@@ -56,7 +57,8 @@ class Automation:
         self._latest = Latest(connection)
         self.alarms = Alarms(connection, self._tell)
         self.workflows = Workflows(connection, gateway, self._ownership, self._tell, store.down.withdraw)
-        self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest, self.workflows)
+        self.holds = Holds(connection, store.down, self._tell, store.answer)
+        self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest, self.workflows, self.holds)
         self.effects = Effects(connection, self._deeds.by_kind(), self._tell, self.workflows.answer)
         self._keep_ms = days * DAY_MS
         self._forget_at = 0
@@ -110,8 +112,14 @@ class Automation:
         """Read a rule of the cloud before it is taken down, on whatever thread."""
         deployed.prepare(deployed.of_cloud(told))
 
-    def take_down(self, told: ForAutomation, now: int) -> None:
-        """Take what the cloud says of rules and workflows, and answer what came of it."""
+    def take_down(self, told: ForAutomation | down.Removed, now: int) -> None:
+        """Take what the cloud says of holds, and of rules and workflows, and answer what came of these."""
+        if isinstance(told, down.Release):
+            self.holds.free(told)
+            return
+        if isinstance(told, down.Removed):
+            self.holds.drop(told.device)
+            return
         if isinstance(told, (down.Workflow, down.Workflows)):
             self.workflows.take_down(told, now)
         elif isinstance(told, down.Request):
@@ -124,6 +132,10 @@ class Automation:
             put = deployed.of_cloud(told)
             self._tell(deployed.word(self._gateway, put, self._deployed.put(put), now))
         self._is_stale = True
+
+    def admit(self, order: Order, now: int) -> bool:
+        """Whether a command of the cloud goes to its device now."""
+        return self.holds.admit_of_cloud(order, now)
 
     def use_folder(self, told: list[Put]) -> dict[str, list[Fault]]:
         """Take all rules of the gateway's folder, in a transaction; return what is wrong with some, by id."""
@@ -149,6 +161,7 @@ class Automation:
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
         self._deeds.forget()
+        self.holds.messages.clear()
         self._firings.forget()
         self.effects.forget()
         self._watermarks.forget()
@@ -161,8 +174,9 @@ class Automation:
 
     def messages(self) -> list[Downward]:
         """Return what devices are to be told of what was committed since it was asked last."""
-        messages = self._deeds.messages[:]
+        messages = self._deeds.messages + self.holds.messages
         self._deeds.messages.clear()
+        self.holds.messages.clear()
         return messages
 
     def rules(self) -> list[dict[str, Any]]:

@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import msgspec
+
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_engine.holds import Source, Wanted, actuator_of
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.cluster.told import Ended, Told, Waiting
 from fieldloom_gateway.ingest import credentials
 from fieldloom_gateway.ingest.ends import Ends, end_of, word_of
-from fieldloom_gateway.ingest.judge import Downward
+from fieldloom_gateway.ingest.judge import Downward, Order
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
@@ -22,6 +25,8 @@ from fieldloom_runtime.records import Expired, Record, Result
 
 Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 """A record of the cloud; a command is the contract's, as it was parsed."""
+SOMEBODY = Source("person", "cloud")
+"""Who asks for a command of which an older cloud does not say it."""
 
 
 class Command(NamedTuple):
@@ -45,8 +50,10 @@ class Ways(NamedTuple):
     """A record that is judged and sent up."""
     judge: Callable[[Record], None]
     """One that is judged here, and sent up by another gateway of the site."""
-    automation: Callable[[ForAutomation, int], None]
-    """What the cloud says of rules and workflows."""
+    automation: Callable[[ForAutomation | Removed, int], None]
+    """What the cloud says of rules, workflows and holds."""
+    admit: Callable[[Order, int], bool]
+    """A command, of which it says whether it goes to its device."""
 
 
 class Down:
@@ -118,6 +125,18 @@ class Down:
         for device, expires in self._db.execute(query, (command_id,)).fetchall():
             self._end(Ended(command_id, device, expires, None), own=True)
 
+    def overtake(self, device: str, actuator: str, by: str, reason: str, now: int) -> None:
+        """Have a device not begin the commands that wait to move an actuator but one, in the transaction that is open.
+
+        What it has begun already it may yet tell of: its word wins.
+        """
+        query = "SELECT id, payload FROM command WHERE device = ? AND id != ?"
+        for command_id, payload in self._db.execute(query, (device, by)).fetchall():
+            told = json.loads(payload)
+            if actuator_of(told["type"], told["parameters"]) == actuator:
+                self._ways.up(Expired(device=device, id=command_id, ts=now, at=now, error=reason))
+                self.withdraw(command_id)
+
     def expire(self, now: int, leaves: Callable[[str], bool] = lambda _: False) -> int:
         """Tell the cloud of commands whose time is over without a final result; return how many. (A3)
 
@@ -180,6 +199,7 @@ class Down:
             credentials.keep(self._db, record)
         elif isinstance(record, Removed):
             self._db.execute("DELETE FROM command WHERE device = ?", (record.device,))
+            self._ways.automation(record, now)
         elif isinstance(record, Answered):
             return Downward(record.device, topics.CERTIFICATE, self._renewals.take(record))
         elif isinstance(record, TwinPatch):
@@ -188,8 +208,10 @@ class Down:
         elif isinstance(record, ForAutomation):
             self._ways.automation(record, now)
         else:
-            command = _command(record)
-            return command.message if self._keep([command]) else None
+            order = order_of(record)
+            if self._ways.admit(order, now):
+                command = command_of(order)
+                return command.message if self._keep([command]) else None
         return None
 
 
@@ -206,7 +228,20 @@ def _checked(one: Waiting) -> Command:
     return Command(one.id, topics.device_id(one.device), one.payload, one.expires)
 
 
-def _command(record: dict[str, Any]) -> Command:
-    """Return a command of the cloud as it waits. Raises Rejected for one that no device would take."""
-    payload = messages.command(record["id"], record["type"], record["parameters"], record["expires"])
-    return Command(record["id"], record["device"], payload, record["expires"])
+def order_of(record: dict[str, Any]) -> Order:
+    """Return a command of the cloud with who asks for it. Raises msgspec.ValidationError."""
+    return Order(
+        record["id"],
+        record["device"],
+        record["type"],
+        record["parameters"],
+        record["expires"],
+        msgspec.convert(record["source"], Source) if "source" in record else SOMEBODY,
+        msgspec.convert(record["hold"], Wanted) if "hold" in record else None,
+    )
+
+
+def command_of(order: Order) -> Command:
+    """Return a command as it waits. Raises Rejected for one that no device would take."""
+    payload = messages.command(order.id, order.type, order.parameters, order.expires)
+    return Command(order.id, order.device, payload, order.expires)

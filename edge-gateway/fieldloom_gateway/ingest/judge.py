@@ -1,8 +1,9 @@
 """Who judges what goes up, in the transaction that keeps it: rules and workflows are above the ingest."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from fieldloom_runtime.down import ForAutomation, Rule
+from fieldloom_engine.holds import Source, Wanted
+from fieldloom_runtime.down import ForAutomation, Removed, Rule
 from fieldloom_runtime.records import Record
 
 
@@ -12,6 +13,19 @@ class Downward(NamedTuple):
     device: str
     verb: str
     payload: bytes
+
+
+class Order(NamedTuple):
+    """A command that somebody asks for, before it is known whether it may pass; `expires` in Unix ms."""
+
+    id: str
+    device: str
+    type: str
+    parameters: dict[str, Any]
+    expires: int
+    source: Source
+    wanted: Wanted | None = None
+    """That it is to hold its actuator, if it is."""
 
 
 class Judge(Protocol):
@@ -25,8 +39,12 @@ class Judge(Protocol):
         """Do what takes long of a rule that will be taken down; on any thread, beside all else."""
         ...
 
-    def take_down(self, told: ForAutomation, now: int) -> None:
-        """Take what the cloud says of rules and workflows. `now` is the clock, Unix ms."""
+    def take_down(self, told: ForAutomation | Removed, now: int) -> None:
+        """Take what the cloud says of rules, workflows and holds, and who is gone. `now` is the clock, Unix ms."""
+        ...
+
+    def admit(self, order: Order, now: int) -> bool:
+        """Whether a command of the cloud goes to its device now; else it was refused, or asks to hold. (E9)"""
         ...
 
     def retarget(self) -> None:

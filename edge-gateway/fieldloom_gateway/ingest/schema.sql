@@ -124,3 +124,9 @@ CREATE TABLE IF NOT EXISTS workflow_history (
 CREATE INDEX IF NOT EXISTS workflow_history_of_instance ON workflow_history (instance, record);
 -- Up to which of its records the cloud was told of an instance.
 CREATE TABLE IF NOT EXISTS workflow_told (instance TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;
+-- What was asked of the slots of actuators, until it is in the map that the site's gateways share.
+CREATE TABLE IF NOT EXISTS hold_inbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+-- Up to which version of an actuator's slots its device and the cloud were told, and by which command what acts.
+CREATE TABLE IF NOT EXISTS hold_told (
+  device TEXT, actuator TEXT, version INTEGER NOT NULL, command TEXT NOT NULL, PRIMARY KEY (device, actuator)
+) WITHOUT ROWID;

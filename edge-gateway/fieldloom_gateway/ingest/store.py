@@ -29,7 +29,7 @@ from fieldloom_gateway.ingest.dating import date
 from fieldloom_gateway.ingest.down import Down, Ways
 from fieldloom_gateway.ingest.express import Express
 from fieldloom_gateway.ingest.finding import Finding
-from fieldloom_gateway.ingest.judge import Downward, Judge
+from fieldloom_gateway.ingest.judge import Downward, Judge, Order
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.letters import DeadLetters
 from fieldloom_gateway.ingest.pressure import Pressure
@@ -43,7 +43,7 @@ from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
-from fieldloom_runtime.down import ForAutomation, Rule
+from fieldloom_runtime.down import ForAutomation, Removed, Rule
 from fieldloom_runtime.records import (
     CertificateRequest,
     Discovered,
@@ -140,7 +140,7 @@ class Store:
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._segments.add)
         owners = (self.revocations, self._renewals, self.twins)
-        ways = Ways(self._send_up, self._hear_record, self._take_automation)
+        ways = Ways(self._send_up, self._hear_record, self._take_automation, self._admit)
         self.down = Down(connection, self._transaction, ways, *owners)
         self._burying = Burying(self.letters, self._segments.add)
         self._finding = Finding(self._segments.add)
@@ -181,6 +181,10 @@ class Store:
     def send_up(self, record: Record) -> None:
         """Send a record up with the transaction that is open; nobody judges it."""
         self._segments.add(record)
+
+    def answer(self, record: Record) -> None:
+        """Send a record up with the transaction that is open, and have those hear it who wait for it here."""
+        self._send_up(record)
 
     def messages(self) -> list[Downward]:
         """Return what devices are to be told of what was committed since it was asked last."""
@@ -344,9 +348,12 @@ class Store:
                 self._judge.forget()
             raise
 
-    def _take_automation(self, told: ForAutomation, now: int) -> None:
+    def _take_automation(self, told: ForAutomation | Removed, now: int) -> None:
         if self._judge is not None:
             self._judge.take_down(told, now)
+
+    def _admit(self, order: Order, now: int) -> bool:
+        return self._judge is None or self._judge.admit(order, now)
 
     def _send_up(self, record: Record) -> None:
         self._segments.add(record)

@@ -16,6 +16,7 @@ import structlog
 from fieldloom_contract import batch, messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
+from fieldloom_gateway.ingest.down import Sent, command_of, order_of
 from fieldloom_gateway.ingest.judge import Downward
 from fieldloom_gateway.ingest.lanes import BATCH_BYTES, Lanes
 from fieldloom_gateway.ingest.outbox import Lane, Outbox
@@ -24,6 +25,7 @@ from fieldloom_runtime.decoding import UNREADABLE
 from fieldloom_runtime.down import (
     ANSWERED,
     CREDENTIAL,
+    RELEASE,
     REMOVED,
     RETRY,
     REVOKED,
@@ -36,10 +38,8 @@ from fieldloom_runtime.down import (
     WITHDRAWN,
     WORKFLOW,
     WORKFLOWS,
-    Answered,
-    Credential,
     ForAutomation,
-    Removed,
+    Release,
     Revoked,
     Rule,
     TwinPatch,
@@ -52,7 +52,7 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
-FOR_AUTOMATION = (RULE, RULES, WORKFLOW, WORKFLOWS, START, TERMINATE, SIGNAL, RETRY)
+FOR_AUTOMATION = (RULE, RULES, WORKFLOW, WORKFLOWS, START, TERMINATE, SIGNAL, RETRY, RELEASE)
 TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, *FOR_AUTOMATION)
 """The kinds of what is no command."""
 LEAST_BATCH_BYTES = 4096
@@ -251,18 +251,19 @@ class Uplink:
         await self._link.publish(topics.gateway(self._gateway, "down/ack"), batch.pack_ack(sent.stream, had))
 
 
-def _read(text: bytes) -> dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation | None:
+def _read(text: bytes) -> Sent | None:
     """Return a record of the cloud, a command checked as its device will check it; None, and said, for what is none."""
     try:
         record = json.loads(text)
         if record.get("kind") in TYPED:
             read = decode(text)
-            if isinstance(read, TwinPatch):
+            if isinstance(read, (TwinPatch, Release)):
                 topics.device_id(read.device)
+            if isinstance(read, TwinPatch):
                 messages.desired(read.version, read.values)
             return None if isinstance(read, Withdrawn) else read
         topics.device_id(record["device"])
-        messages.command(record["id"], record["type"], record["parameters"], record["expires"])
+        command_of(order_of(record))
     except (*UNREADABLE, ValueError, AttributeError, KeyError, TypeError, Rejected) as error:
         log.warning("unusable_from_cloud", error=str(error))
         return None

@@ -68,6 +68,16 @@ class Notification(Part):
     importance: Literal["low", "normal", "high"] = "normal"
 
 
+class Hold(Part):
+    """The command holds what it moves against others of its priority and below."""
+
+    priority: Literal["safety", "schedule"] | None = Field(
+        default=None, description="In place of the rule's or the workflow's own."
+    )
+    reason: Text | None = None
+    length: Duration = Field(alias="for", description="So long, and never for ever: nobody may be there to release it.")
+
+
 class Command(Part):
     """A command to a device."""
 
@@ -75,6 +85,7 @@ class Command(Part):
     type: Text
     parameters: dict[str, Any] | Text = {}  # noqa: RUF012 - frozen
     expires: Duration = Field(default=COMMAND_EXPIRES_MS, description="After so long it is not begun any more.")
+    hold: Hold | None = None
 
 
 class Publish(Part):

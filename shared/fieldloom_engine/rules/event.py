@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 TELEMETRY = "device.telemetry"
-MADE_BY_RULES = ("rule.", "alarm.", "workflow.")
+MADE_BY_RULES = ("rule.", "alarm.", "workflow.", "actuator.")
 """How the types of those events begin that follow from rules and workflows: only a rule that names such a type sees
 them, so that none goes round in a circle unasked."""
 

@@ -37,6 +37,8 @@ class Firing(NamedTuple):
     amends: Amends | None
     """What came out of order made it: it adds a firing that was missing, or withdraws one that should not have been."""
     effects: tuple[Effect, ...]
+    asks: Literal["rule", "workflow"] = "rule"
+    """What asks: a workflow's action is done as a firing of its instance."""
 
 
 def identity(*parts: str | int) -> str:

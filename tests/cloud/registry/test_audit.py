@@ -137,6 +137,14 @@ CHANGES = {
         lambda s, a: a.post(f"/devices/{device(a, 'a-6')}/commands", json={"type": "read"}),
         "command * a-6",
     ),
+    ("POST", "/devices/{device_id}/holds"): (
+        lambda s, a: a.post(f"/devices/{device(a, 'a-21')}/holds", json={"type": "cooling", "reason": "a test"}),
+        "command * a-21",
+    ),
+    ("DELETE", "/devices/{device_id}/holds/{actuator}"): (
+        lambda s, a: a.delete(f"/devices/{device(a, 'a-22')}/holds/relay"),
+        "hold relay a-22",
+    ),
     ("POST", "/groups"): (lambda s, a: a.post("/groups", json={"id": "g-1"}), "group g-1 "),
     ("PATCH", "/groups/{group_id}"): (
         lambda s, a: a.patch(f"/groups/{group(a, 'g-2')}", json={"name": "North"}),

@@ -26,6 +26,7 @@ const READ_AFTER: [string, string[]][] = [
   ["device.", ["listMembers", "listDiscoveries"]],
   ["reading.", ["listMisfits"]],
   ["mute.", ["listMutes"]],
+  ["actuator.", ["showHolds"]],
 ];
 
 /** The key of a generated query: its operation and what was asked. */

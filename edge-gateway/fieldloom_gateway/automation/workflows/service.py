@@ -272,4 +272,4 @@ def _asked(instance: Instance, effect: Effect, now: int) -> Firing:
     """Return who asks for an effect of an instance, as effects know it."""
     device = str(instance.variables.get("device_id", ""))
     cause = Judged(instance.id, instance.workflow, device, now, {})
-    return Firing(instance.workflow, instance.version, cause, now, True, {}, False, None, (effect,))
+    return Firing(instance.workflow, instance.version, cause, now, True, {}, False, None, (effect,), "workflow")

@@ -13,6 +13,7 @@ import { Charts } from "./Charts";
 import { Commands } from "./Commands";
 import { DeviceAlarms } from "./DeviceAlarms";
 import { Events } from "./Events";
+import { Holds } from "./Holds";
 import { Latest } from "./Latest";
 import { Twin } from "./Twin";
 
@@ -47,6 +48,7 @@ export function DevicePage() {
         <Charts device={id} />
         <div className={styles.side}>
           <Commands device={id} type={device.data?.type} metrics={Object.keys(latest.data?.metrics ?? {})} />
+          <Holds device={id} />
         </div>
         <div className={styles.lists}>
           <Twin device={id} />

@@ -1,0 +1,1 @@
+"""Who holds the actuators of devices, as their gateways tell. (E9)"""
