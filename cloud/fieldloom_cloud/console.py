@@ -20,6 +20,10 @@ PAGES = (
     "/discoveries",
     "/rules",
     "/rules/{rule}",
+    "/workflows",
+    "/workflows/{workflow}",
+    "/instances",
+    "/instances/{instance}",
 )
 """The console's own addresses besides `/`: all of them are its one document."""
 

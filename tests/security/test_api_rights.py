@@ -56,6 +56,7 @@ RIGHTS = {
     ("GET", "/api/v1/workflows/schema"): VIEWER,
     ("POST", "/api/v1/workflows/validate"): VIEWER,
     ("GET", "/api/v1/workflows/{workflow_id}"): VIEWER,
+    ("GET", "/api/v1/workflows/{workflow_id}/graph"): VIEWER,
     ("PUT", "/api/v1/workflows/{workflow_id}"): OPERATOR,
     ("DELETE", "/api/v1/workflows/{workflow_id}"): OPERATOR,
     ("POST", "/api/v1/workflows/{workflow_id}/start"): OPERATOR,

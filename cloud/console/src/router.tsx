@@ -8,7 +8,10 @@ import { type Range, rangeOf } from "./pages/device/ranges";
 import { FleetPage } from "./pages/fleet/FleetPage";
 import type { Found } from "./pages/groups/query";
 import { LoginPage } from "./pages/login/LoginPage";
+import type { Wanted } from "./pages/instances/Instances";
+import { statusOf } from "./pages/instances/Status";
 import { type View, viewOf } from "./pages/rules/views";
+import * as workflowViews from "./pages/workflows/views";
 
 // What of a page's state is in its address.
 type FleetSearch = { q?: string; status?: string };
@@ -18,6 +21,8 @@ type TypeSearch = { version?: number };
 type AlarmsSearch = { which?: "all"; severity?: Severity; device?: string };
 type RulesSearch = { add?: true };
 type RuleSearch = { view?: View };
+type WorkflowsSearch = { add?: true };
+type WorkflowSearch = { view?: workflowViews.View; version?: string };
 type DiscoveriesSearch = { dismissed?: true };
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
@@ -98,7 +103,34 @@ const rule = createRoute({
   validateSearch: (search): RuleSearch => ({ view: viewOf(search.view) }),
 });
 
-const pages = [fleet, device, alarms, rules, rule, groups, group, types, type, discoveries, deadLetters];
+const workflows = createRoute({
+  getParentRoute: () => shell,
+  path: "/workflows",
+  component: lazyRouteComponent(() => import("./pages/workflows/WorkflowsPage"), "WorkflowsPage"),
+  validateSearch: (search): WorkflowsSearch => ({ add: search.add === true || undefined }),
+});
+
+const workflow = createRoute({
+  getParentRoute: () => shell,
+  path: "/workflows/$workflow",
+  component: lazyRouteComponent(() => import("./pages/workflows/WorkflowPage"), "WorkflowPage"),
+  validateSearch: (search): WorkflowSearch => ({ view: workflowViews.viewOf(search.view), version: text(search.version) }),
+});
+
+const instances = createRoute({
+  getParentRoute: () => shell,
+  path: "/instances",
+  component: lazyRouteComponent(() => import("./pages/instances/InstancesPage"), "InstancesPage"),
+  validateSearch: (search): Wanted => ({ workflow: text(search.workflow), status: statusOf(search.status), device: text(search.device) }),
+});
+
+const instance = createRoute({
+  getParentRoute: () => shell,
+  path: "/instances/$instance",
+  component: lazyRouteComponent(() => import("./pages/instances/InstancePage"), "InstancePage"),
+});
+
+const pages = [fleet, device, alarms, rules, rule, workflows, workflow, instances, instance, groups, group, types, type, discoveries, deadLetters];
 
 export const router = createRouter({
   routeTree: root.addChildren([login, shell.addChildren(pages)]),

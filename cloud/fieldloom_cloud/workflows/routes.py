@@ -10,8 +10,9 @@ from fieldloom_cloud.errors import BadContent, described
 from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.strict import StrictRoute
-from fieldloom_cloud.workflows import checking, instances, schemas, service
+from fieldloom_cloud.workflows import checking, instances, picturing, schemas, service
 from fieldloom_engine import workflows
+from fieldloom_engine.workflows.graph import graph
 
 router = APIRouter(prefix="/api/v1", tags=["workflows"], route_class=StrictRoute)
 
@@ -43,9 +44,10 @@ async def validate_workflow(
         workflow = await asyncio.to_thread(checking.checked, body.document)
         await service.hold_group(transaction, workflow)
     except BadContent as error:
-        return schemas.WorkflowValidated.model_validate({"valid": False, "errors": error.errors, "warnings": []})
-    warned = checking.warnings(workflow)
-    return schemas.WorkflowValidated.model_validate({"valid": True, "errors": [], "warnings": warned})
+        wrong = {"valid": False, "errors": error.errors, "warnings": [], "graph": None}
+        return schemas.WorkflowValidated.model_validate(wrong)
+    told = {"valid": True, "errors": [], "warnings": checking.warnings(workflow), "graph": graph(workflow).as_json()}
+    return schemas.WorkflowValidated.model_validate(told)
 
 
 @router.get("/workflows/{workflow_id}")
@@ -57,6 +59,17 @@ async def show_workflow(
     version: Annotated[str | None, Query(max_length=20, description="By default the one at work.")] = None,
 ) -> schemas.WorkflowOut:
     return _shown(await service.show(transaction, workflow_id, version), response)
+
+
+@router.get("/workflows/{workflow_id}/graph", responses={409: described(409)})
+async def show_workflow_graph(
+    workflow_id: WorkflowName,
+    transaction: Transaction,
+    _: Viewer,
+    version: Annotated[str | None, Query(max_length=20, description="By default the one at work.")] = None,
+) -> schemas.GraphOut:
+    """Return a version's states and the ways between them, and how many running instances are where."""
+    return schemas.GraphOut.model_validate(await picturing.picture(transaction, workflow_id, version))
 
 
 @router.put("/workflows/{workflow_id}", responses={412: described(412)})

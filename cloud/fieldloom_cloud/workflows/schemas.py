@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from fieldloom_engine.workflows.history import Kind, Outcome
+
 Version = Annotated[str, Field(pattern=r"^\d{1,5}\.\d{1,5}\.\d{1,5}$", examples=["1.4.0"])]
 Document = Annotated[dict[str, Any], Field(description="As its file says it; `/workflows/schema` describes it.")]
 Status = Literal["created", "running", "waiting", "succeeded", "failed", "terminated"]
@@ -19,10 +21,44 @@ class Fault(BaseModel):
     reason: str
 
 
+class GraphNode(BaseModel):
+    id: str = Field(description="Its path, joined by slashes; in an iterator `*` stands for the item's number.")
+    name: str
+    type: str
+    label: str = Field(description="What it does, in few words.")
+    parent: str | None = Field(description="The node of the state that it is within.")
+    branch: int | None
+    is_initial: bool
+    place: str = Field(description="Where it stands in the document.")
+
+
+class GraphEdge(BaseModel):
+    source: str | None = Field(description="Null: from whatever state failed, by the error handler.")
+    target: str
+    kind: Literal["transition", "error", "handler"]
+    condition: str | None = Field(description="In few words; null for always.")
+    place: str
+
+
+class Graph(BaseModel):
+    workflow: str
+    version: str
+    name: str
+    triggers: list[str] = Field(description="In few words.")
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
+class GraphOut(Graph):
+    instances: dict[str, int] = Field(description="How many running instances are in a state, by its node.")
+    complete: bool = Field(description="False when there are more instances than one picture looks at.")
+
+
 class WorkflowValidated(BaseModel):
     valid: bool
     errors: list[Fault]
     warnings: list[Fault]
+    graph: Graph | None = Field(description="What is valid has one.")
 
 
 class WorkflowShort(BaseModel):
@@ -109,13 +145,13 @@ class FailureOut(BaseModel):
 
 class InstanceRecord(BaseModel):
     number: int
-    kind: str
+    kind: Kind
     at: str = Field(description="Of a state when it was left.")
     state: str | None
     entered: str | None
     took_ms: int | None
     attempt: int
-    outcome: str
+    outcome: Outcome
     actions: list[ActionDone]
     next: str | None
     variables: dict[str, Any] = Field(description="Those that were set.")

@@ -92,6 +92,16 @@ def graph(workflow: Workflow) -> Graph:
     )
 
 
+def node_of(drawn: Graph, path: StatePath) -> str:
+    """Return the node of a state that an instance is in, whatever the item of an iterator."""
+    maps = {node.id for node in drawn.nodes if node.type == "map"}
+    found = ""
+    for part in path:
+        step = ANY_ITEM if found in maps else str(part)
+        found = f"{found}/{step}" if found else step
+    return found
+
+
 def _flows(inner: _Inner) -> Iterator[_Inner]:
     yield inner
     for state in inner.flow.states.values():

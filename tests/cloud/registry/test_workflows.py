@@ -140,6 +140,30 @@ def test_an_instance_is_shown_with_what_it_waits_for_and_its_history(served, api
     assert show(api, f"{id_}?after=2")["history"] == shown["history"][2:]
 
 
+def test_a_picture_shows_how_many_instances_are_in_each_state_of_a_version(served, api, name):
+    each = {"type": "map", "items": "rooms", "iterator": {"initial_state": "wait", "states": {"wait": WAIT}}}
+    rooms = [{"name": "rooms", "type": "array", "default": [1, 2, 3]}]
+    put(api, document(name, {"each": each}, variables=rooms))
+    put(api, document(name, version="2.0.0"))
+    for version in ("1.0.0", "1.0.0", "2.0.0"):
+        start(served, api, name, version=version)
+    over = start(served, api, name, version="1.0.0")
+    post(api, over, "terminate", reason="enough")
+    go_on(served)
+    assert api.delete(f"/workflows/{name}", params={"version": "1.0.0"}).status_code == 204
+
+    first = api.get(f"/workflows/{name}/graph", params={"version": "1.0.0"}).json()
+    assert (first["instances"], first["complete"]) == ({"each": 2, "each/*/wait": 2}, True)
+    assert [node["id"] for node in first["nodes"]] == ["each", "each/*/wait"]
+    at_work = api.get(f"/workflows/{name}/graph").json()
+    assert (at_work["version"], at_work["instances"]) == ("2.0.0", {"wait": 1})
+    assert api.get(f"/workflows/{name}/graph", params={"version": "9.0.0"}).status_code == 404
+    assert api.get("/workflows/unknown/graph").status_code == 404
+    valid = api.post("/workflows/validate", json={"document": document(name)}).json()
+    assert [node["id"] for node in valid["graph"]["nodes"]] == ["wait"]
+
+
+@IN_SQLITE
 def test_instances_are_listed_by_workflow_status_and_device(served, api, name):
     variables = [{"name": "device_id", "type": "string"}]
     put(api, document(name, variables=variables))

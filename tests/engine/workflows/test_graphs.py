@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from engine.workflows import strategies
 from fieldloom_engine.workflows import parse
-from fieldloom_engine.workflows.graph import graph
+from fieldloom_engine.workflows.graph import graph, node_of
 from fieldloom_engine.workflows.pictures import drawing, mermaid
 
 IN = {"initial_state": "in", "states": {"in": {"type": "task", "actions": [{"log": {"message": "{{ n }}"}}]}}}
@@ -184,6 +184,15 @@ def test_the_drawing_shows_where_each_state_leads():
         "✓ done  succeed",
         "✗ bad  fail: too_warm",
     ]
+
+
+def test_a_state_in_an_iterator_has_one_node_for_all_items():
+    drawn = graph(parse(DOCUMENT))
+    ids = {node.id for node in drawn.nodes}
+
+    paths = (("cool",), ("both", 0, "in"), ("both", 1, "each", 17, "in"))
+    assert [node_of(drawn, path) for path in paths] == ["cool", "both/0/in", "both/1/each/*/in"]
+    assert {node_of(drawn, path) for path in paths} <= ids
 
 
 LINE = re.compile(

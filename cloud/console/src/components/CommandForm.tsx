@@ -1,11 +1,12 @@
-import { Autocomplete, Button, JsonInput, Select, TextInput } from "@mantine/core";
+import { Button, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { listGatewaysOptions, listTypesOptions } from "../api/@tanstack/react-query.gen";
+import { listTypesOptions } from "../api/@tanstack/react-query.gen";
 import type { CommandIn } from "../api/types.gen";
-import { ALL, BUILT_IN, type BuiltIn, type BuiltInName, type Field, fieldsOf, parametersOf } from "./commandFields";
+import { BUILT_IN, type BuiltIn, fieldsOf, parametersOf } from "./commandFields";
 import styles from "./CommandForm.module.css";
+import { FieldInput } from "./FieldInput";
 import { ProblemNote } from "./ProblemNote";
 
 const MOST_TYPES = 500;
@@ -46,7 +47,7 @@ export function CommandForm({ type, metrics, sending, onSend }: CommandFormProps
         data={ofType.length > 0 ? [{ group: type ?? "", items: ofType }, { group: t("command.builtIn"), items: builtIn }] : builtIn}
       />
       {fields.map((field) => (
-        <Input
+        <FieldInput
           key={`${chosen} ${field.name}`}
           field={field}
           metrics={metrics}
@@ -61,36 +62,3 @@ export function CommandForm({ type, metrics, sending, onSend }: CommandFormProps
     </form>
   );
 }
-
-type InputProps = { field: Field; metrics: string[]; value: string; onChange: (value: string) => void };
-
-function Input({ field, metrics, value, onChange }: InputProps) {
-  const { t } = useTranslation();
-  const gateways = useQuery({ ...listGatewaysOptions(), enabled: field.kind === "gateway" });
-  const builtIn = field.name === ALL ? t("command.field.all") : t(`command.field.${field.name as BuiltInName}`);
-  const common = {
-    size: "xs",
-    label: field.label ?? builtIn,
-    description: field.hint ?? (field.isOptional ? t("command.field.optional") : undefined),
-    required: !field.isOptional,
-    withAsterisk: false,
-    value,
-  } as const;
-  if (field.kind === "metric") return <Autocomplete {...common} data={metrics} onChange={onChange} />;
-  if (field.kind === "json") return <JsonInput {...common} autosize minRows={2} placeholder="{}" onChange={onChange} />;
-  if (field.kind === "gateway" || field.kind === "choice") {
-    const choices = field.choices ?? gateways.data?.items.map((one) => one.id) ?? [];
-    return <Select {...common} data={choices} onChange={(wanted) => onChange(wanted ?? "")} />;
-  }
-  const isNumber = field.kind === "ms" || field.kind === "number";
-  return (
-    <TextInput
-      {...common}
-      inputMode={isNumber ? "decimal" : undefined}
-      placeholder={PLACEHOLDER[field.kind]}
-      onChange={(event) => onChange(event.currentTarget.value)}
-    />
-  );
-}
-
-const PLACEHOLDER: Partial<Record<Field["kind"], string>> = { ms: "1000", value: "true" };

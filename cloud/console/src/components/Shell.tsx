@@ -41,6 +41,9 @@ export function Shell() {
             <Link to="/rules" activeOptions={{ includeSearch: false }}>
               {t("rule.title")}
             </Link>
+            <Link to="/workflows" activeOptions={{ includeSearch: false }}>
+              {t("workflow.title")}
+            </Link>
             <Link to="/groups" activeOptions={{ includeSearch: false }}>
               {t("group.title")}
             </Link>

@@ -21,6 +21,7 @@ type Pages<Page> = InfiniteData<Page>;
 const READ_AFTER: [string, string[]][] = [
   ["twin.", ["showTwin"]],
   ["rule.", ["listRules", "showRule", "listFirings"]],
+  ["workflow.", ["listWorkflows", "showWorkflow", "showWorkflowGraph"]],
   ["group.", ["listGroups", "showGroup", "listMembers"]],
   ["type.", ["listTypes"]],
   ["device.", ["listMembers", "listDiscoveries"]],
@@ -68,6 +69,9 @@ export class Applier {
         break;
       case "alarm":
         ["listAlarms", "showAlarm", "countAlarms"].forEach((one) => this.readAgain(one));
+        break;
+      case "instance":
+        ["listInstances", "showInstance", "listWorkflows", "showWorkflow", "showWorkflowGraph"].forEach((one) => this.readAgain(one));
         break;
       case "dead_letter":
         this.readAgain("listDeadLetters");

@@ -1,14 +1,13 @@
-import { Button, CloseButton, SegmentedControl, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
+import { Button, SegmentedControl } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { listDevicesInfiniteOptions, listLatestOptions } from "../../api/@tanstack/react-query.gen";
 import { Empty } from "../../components/Empty";
 import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { More, RowsComing } from "../../components/Rows";
+import { Search } from "../../components/Search";
 import { useMayChange } from "../../components/useMayChange";
 import { useTitle } from "../../components/useTitle";
 import { DeviceRow } from "./DeviceRow";
@@ -47,7 +46,7 @@ export function FleetPage() {
             {t("fleet.asGroup")}
           </Link>
         )}
-        <Search q={q} onChange={(wanted) => void navigate({ search: (had) => ({ ...had, q: wanted }), replace: true })} />
+        <Search q={q} label={t("fleet.search")} onChange={(wanted) => void navigate({ search: (had) => ({ ...had, q: wanted }), replace: true })} />
         <SegmentedControl
           size="xs"
           aria-label={t("fleet.status")}
@@ -93,28 +92,6 @@ function DeviceRows({ devices }: { devices: Parameters<typeof DeviceRow>[0]["dev
   const latest = useQuery({ ...listLatestOptions({ query: { device: ids } }), enabled: ids.length > 0 });
   const metrics = new Map(latest.data?.items.map((item) => [item.device, item.metrics]));
   return devices.map((device) => <DeviceRow key={device.id} device={device} metrics={metrics.get(device.id)} />);
-}
-
-function Search({ q, onChange }: { q: string | undefined; onChange: (wanted: string | undefined) => void }) {
-  const { t } = useTranslation();
-  const [typed, setTyped] = useState(q ?? "");
-  const told = useDebouncedCallback((wanted: string) => onChange(wanted || undefined), 250);
-  const type = (wanted: string) => {
-    setTyped(wanted);
-    told(wanted);
-  };
-  return (
-    <TextInput
-      size="xs"
-      w={220}
-      type="search"
-      aria-label={t("fleet.search")}
-      placeholder={t("fleet.search")}
-      value={typed}
-      onChange={(event) => type(event.currentTarget.value)}
-      rightSection={typed && <CloseButton size="xs" aria-label={t("fleet.clear")} onClick={() => type("")} />}
-    />
-  );
 }
 
 function NoDevices({ isFiltered, onClear }: { isFiltered: boolean; onClear: () => void }) {

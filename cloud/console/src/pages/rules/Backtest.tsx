@@ -5,10 +5,11 @@ import { useTranslation } from "react-i18next";
 import { showRuleOptions } from "../../api/@tanstack/react-query.gen";
 import type { RuleShown } from "../../api/types.gen";
 import { Empty } from "../../components/Empty";
+import { type Document, read } from "../../components/documents";
 import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import own from "./Backtest.module.css";
-import { metricOf, read, type RuleDocument } from "./document";
+import { metricOf } from "./document";
 import { Findings } from "./Findings";
 import { useBacktest } from "./useBacktest";
 
@@ -20,7 +21,7 @@ const NOTHING = "nothing";
 type Since = keyof typeof SINCE | "range";
 
 /** What was asked when the backtest was begun. */
-export type Asked = { from: number; to: number; name: string; other?: string; document: RuleDocument };
+export type Asked = { from: number; to: number; name: string; other?: string; document: Document };
 
 /** Tries a version of a rule, or what is typed, on what is stored, and another one beside it. */
 export function Backtest({ rule, typed }: { rule: RuleShown; typed?: string }) {
@@ -40,7 +41,7 @@ export function Backtest({ rule, typed }: { rule: RuleShown; typed?: string }) {
   const choices = draft ? [...names, { value: TYPED, label: t("rule.typed") }] : names;
   const labelOf = (name: string) => (name === TYPED ? t("rule.typed") : name);
 
-  const documentOf = async (name: string): Promise<RuleDocument> => {
+  const documentOf = async (name: string): Promise<Document> => {
     if (name === TYPED) return draft ?? {};
     return (await client.ensureQueryData(showRuleOptions({ path: { rule_id: rule.id }, query: { version: name } }))).document;
   };

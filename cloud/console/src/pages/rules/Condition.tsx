@@ -1,7 +1,7 @@
 import { useTranslation } from "react-i18next";
 import type { Part } from "../../api/types.gen";
 import styles from "./Rules.module.css";
-import { Values } from "./Values";
+import { Values } from "../../components/Values";
 
 /** A condition with all within: whether it holds for the event, and on which values. */
 export function Condition({ part }: { part: Part }) {

@@ -11,7 +11,7 @@ import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { parsedObject } from "../../json";
 import { Condition } from "./Condition";
-import type { RuleDocument } from "./document";
+import type { Document } from "../../components/documents";
 import own from "./Rules.module.css";
 
 const TELEMETRY = "device.telemetry";
@@ -21,7 +21,7 @@ const EXAMPLE = { temperature: 81 };
 type Event = { source: string; type: string; ts?: string; data: Record<string, unknown> };
 
 /** What a firing came from, and what its version makes of that by itself. */
-type Looked = { event: Event; document: RuleDocument; told: Explained };
+type Looked = { event: Event; document: Document; told: Explained };
 
 /** Why a rule fires for an event, or does not: one that is typed, or the one that a firing came from. */
 export function Explain({ rule, picked }: { rule: RuleShown; picked?: FiringOut }) {

@@ -10,7 +10,7 @@ import type { Looked } from "./document";
 import { FiringsChart } from "./FiringsChart";
 import { MetricChart } from "./MetricChart";
 import type { Fired, Outcome } from "./useBacktest";
-import { Values } from "./Values";
+import { Values } from "../../components/Values";
 
 const ROWS = 50;
 

@@ -10,7 +10,7 @@ import { ProblemNote } from "../../components/ProblemNote";
 import { More, RowsComing } from "../../components/Rows";
 import { Moment } from "../../components/Time";
 import styles from "./Rules.module.css";
-import { Values } from "./Values";
+import { Values } from "../../components/Values";
 
 const PAGE = 25;
 const COLUMNS = 4;

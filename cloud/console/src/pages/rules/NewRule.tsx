@@ -1,9 +1,9 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
+import styles from "../../components/Page.module.css";
 import { Editor } from "./Editor";
 import { FIRST_RULE } from "./document";
-import styles from "./Rules.module.css";
 
 /** A rule that is not there yet: it begins with an example that is one. */
 export function NewRule({ onCancel }: { onCancel: () => void }) {

@@ -15,7 +15,6 @@ import { written } from "./document";
 import { Explain } from "./Explain";
 import { Firings } from "./Firings";
 import { Mode } from "./Mode";
-import own from "./Rules.module.css";
 import { Standing } from "./Standing";
 import { Switch } from "./Switch";
 import { type View, VIEWS, viewOf } from "./views";
@@ -91,7 +90,7 @@ function Views({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
   const text = typed ?? written(rule.document);
   return (
     <Tabs value={view} onChange={(wanted) => look(viewOf(wanted) ?? "firings")} keepMounted={false} color="var(--mantine-color-anchor)">
-      <Tabs.List className={own.tabs}>
+      <Tabs.List className={styles.tabs}>
         {VIEWS.map((one) => (
           <Tabs.Tab key={one} value={one}>
             {t(`rule.view.${one}`)}

@@ -1,22 +1,20 @@
-import { Button, Select } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { Button } from "@mantine/core";
 import { useTranslation } from "react-i18next";
-import { showRuleOptions } from "../../api/@tanstack/react-query.gen";
+import { showRule } from "../../api/sdk.gen";
 import type { RuleShown } from "../../api/types.gen";
-import { CodeDiff } from "../../components/CodeDiff";
+import { Differences } from "../../components/Differences";
 import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
 import { written } from "./document";
 import { Mode } from "./Mode";
-import own from "./Rules.module.css";
 import { useActivation } from "./useActivation";
 
 /** All versions of a rule: which is at work, and what makes two of them differ. */
 export function Versions({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
   const { t } = useTranslation();
   const activation = useActivation(rule);
+  const names = rule.versions.map((one) => one.version);
   return (
     <div className={styles.lists}>
       <ProblemNote error={activation.error} />
@@ -26,7 +24,7 @@ export function Versions({ rule, mayChange }: { rule: RuleShown; mayChange: bool
           <thead>
             <tr>
               <th>{t("type.version")}</th>
-              <th>{t("rule.deployedAt")}</th>
+              <th>{t("document.deployedAt")}</th>
               <th>{t("rule.modeOf")}</th>
             </tr>
           </thead>
@@ -41,7 +39,7 @@ export function Versions({ rule, mayChange }: { rule: RuleShown; mayChange: bool
                   {version === rule.version && <Mode mode={rule.mode} />}
                   {version !== rule.version && mayChange && (
                     <Button size="compact-xs" variant="default" loading={activation.isPending} onClick={() => activation.put(version, rule.mode)}>
-                      {t("rule.putToWork", { version })}
+                      {t("document.putToWork", { version })}
                     </Button>
                   )}
                 </td>
@@ -50,40 +48,12 @@ export function Versions({ rule, mayChange }: { rule: RuleShown; mayChange: bool
           </tbody>
         </table>
       </section>
-      {rule.versions.length > 1 ? <Differences rule={rule} /> : <p className="dim">{t("rule.oneVersion")}</p>}
+      {names.length > 1 ? <Differences of={`rule ${rule.id}`} versions={names} read={(version) => textOf(rule.id, version)} /> : <p className="dim">{t("document.oneVersion")}</p>}
     </div>
   );
 }
 
-function Differences({ rule }: { rule: RuleShown }) {
-  const { t } = useTranslation();
-  const names = rule.versions.map((one) => one.version);
-  const [left, setLeft] = useState(names.at(-2) ?? rule.version);
-  const [right, setRight] = useState(names.at(-1) ?? rule.version);
-  const one = useQuery(showRuleOptions({ path: { rule_id: rule.id }, query: { version: left } }));
-  const other = useQuery(showRuleOptions({ path: { rule_id: rule.id }, query: { version: right } }));
-  return (
-    <section className="card" aria-labelledby="differences">
-      <header>
-        <h2 id="differences" className="grow">
-          {t("rule.differences")}
-        </h2>
-        <Choice label={t("rule.left")} value={left} names={names} onChange={setLeft} />
-        <span aria-hidden="true">→</span>
-        <Choice label={t("rule.right")} value={right} names={names} onChange={setRight} />
-      </header>
-      <ProblemNote error={one.error ?? other.error} onRetry={one.error ? one.refetch : other.refetch} />
-      {one.data && other.data && (
-        <div className={own.diff}>
-          <CodeDiff left={{ text: written(one.data.document), label: t("type.versionOf", { version: left }) }} right={{ text: written(other.data.document), label: t("type.versionOf", { version: right }) }} />
-        </div>
-      )}
-    </section>
-  );
-}
-
-type ChoiceProps = { label: string; value: string; names: string[]; onChange: (name: string) => void };
-
-function Choice({ label, value, names, onChange }: ChoiceProps) {
-  return <Select size="xs" w={120} aria-label={label} allowDeselect={false} value={value} data={names} onChange={(wanted) => wanted && onChange(wanted)} />;
+async function textOf(rule: string, version: string): Promise<string> {
+  const { data } = await showRule({ path: { rule_id: rule }, query: { version }, throwOnError: true });
+  return written(data.document);
 }

@@ -1,8 +1,8 @@
 import { useTranslation } from "react-i18next";
-import { shownValue } from "../../components/values";
-import styles from "./Rules.module.css";
+import { shownValue } from "./values";
+import styles from "./Values.module.css";
 
-/** What a condition has looked at, by name. */
+/** Values by name, in a few lines. */
 export function Values({ values }: { values: Record<string, unknown> }) {
   const { t, i18n } = useTranslation();
   const told = Object.entries(values);
