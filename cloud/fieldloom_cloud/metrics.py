@@ -12,6 +12,7 @@ from fieldloom_cloud.timeseries import measures
 from fieldloom_cloud.timeseries.maintenance import Maintenance
 from fieldloom_cloud.trail.refusals import Refusals
 from fieldloom_cloud.workers.leases import Slots
+from fieldloom_cloud.workflows.worker import WorkflowWorker
 
 
 class Counted(NamedTuple):
@@ -21,6 +22,7 @@ class Counted(NamedTuple):
     slots: Slots
     runtime: Runtime
     maintenance: Maintenance
+    workflows: WorkflowWorker
 
 
 def registry_of(counted: Counted, refusals: Refusals) -> CollectorRegistry:
@@ -36,7 +38,7 @@ class _Figures(Collector):
     """Reads the parts' counts when it is scraped, so that nothing is counted twice."""
 
     def __init__(self, counted: Counted, refusals: Refusals) -> None:
-        self._worker, self._slots, self._runtime, self._maintenance = counted
+        self._worker, self._slots, self._runtime, self._maintenance, self._workflows = counted
         self._refusals = refusals
 
     def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
@@ -92,7 +94,27 @@ class _Figures(Collector):
         )
         for outcome in ("points", "dropped", "failures"):
             upkeep.add_metric([outcome], self._maintenance.counts[outcome])
-        return [ingest, held, moved, pieces, rules, connected, waiting, refused, upkeep, *self._relayed()]
+        counted = [ingest, moved, pieces, rules, refused, upkeep]
+        return [*counted, held, connected, waiting, *self._of_workflows(), *self._relayed()]
+
+    def _of_workflows(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
+        done = CounterMetricFamily(
+            "fieldloom_cloud_workflows", "What instances of workflows did, and how they ended.", labels=["what"]
+        )
+        ends = ("succeeded", "failed", "terminated")
+        for what in ("started", "steps", "transitions", *ends, "refused", "interfered", "stopped"):
+            done.add_metric([what], self._workflows.counts[what])
+        active = GaugeMetricFamily(
+            "fieldloom_cloud_workflow_instances", "Instances that are not over, of all processes.", labels=["status"]
+        )
+        for status in ("created", "running", "waiting"):
+            active.add_metric([status], self._workflows.active[status])
+        delay = GaugeMetricFamily(
+            "fieldloom_cloud_workflow_timer_delay_seconds",
+            "How late the timer is that waits longest.",
+            self._workflows.delay_ms / 1000,
+        )
+        return [done, active, delay]
 
     def _relayed(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
         relay = self._worker.relay

@@ -99,6 +99,9 @@ class Settings(BaseModel):
     rule_days: int = Field(
         default=90, ge=1, le=36_500, description="How long it is kept when rules have fired and what they did."
     )
+    workflow_days: int = Field(
+        default=90, ge=1, le=36_500, description="How long instances of workflows are kept that have ended."
+    )
     audit_days: int = Field(default=730, ge=1, le=36_500, description="How long the audit log is kept.")
 
     @field_validator("database")

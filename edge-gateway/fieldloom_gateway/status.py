@@ -89,16 +89,7 @@ class _Metrics(Collector):
         )
         for effect in now["rules"]["effects"]:
             effects.add_metric([effect["kind"], effect["status"]], effect["count"])
-        workflows = CounterMetricFamily(
-            "fieldloom_gateway_workflows", "What instances of workflows did, and how they ended.", labels=["what"]
-        )
-        for what, count in sorted(now["workflows"]["counts"].items()):
-            workflows.add_metric([what], count)
         gauges = [
-            GaugeMetricFamily(
-                "fieldloom_gateway_workflow_instances", "Instances that are active.", now["workflows"]["active"]
-            ),
-            GaugeMetricFamily("fieldloom_gateway_workflow_queue", "Starts that wait.", now["workflows"]["queue"]),
             GaugeMetricFamily("fieldloom_gateway_rules_at_work", "Rules at work.", now["rules"]["rules"]),
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
             GaugeMetricFamily(
@@ -109,8 +100,31 @@ class _Metrics(Collector):
         ]
         shared = now["cluster"]["partitions"]
         partitions = [] if shared is None else _partitions(shared)
-        site = _cluster(now["cluster"])
-        return [ingest, adapters, releases, stages, seconds, rules, effects, workflows, *gauges, *site, *partitions]
+        site = [*_workflows(now["workflows"]), *_cluster(now["cluster"])]
+        return [ingest, adapters, releases, stages, seconds, rules, effects, *gauges, *site, *partitions]
+
+
+def _workflows(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:
+    """Return what is measured of instances of workflows. (O2)"""
+    done = CounterMetricFamily(
+        "fieldloom_gateway_workflows", "What instances of workflows did, and how they ended.", labels=["what"]
+    )
+    for what, count in sorted(now["counts"].items()):
+        done.add_metric([what], count)
+    active = GaugeMetricFamily("fieldloom_gateway_workflow_instances", "Instances that are active.", labels=["status"])
+    for status in ("created", "running", "waiting"):
+        active.add_metric([status], now["statuses"].get(status, 0))
+    delay = GaugeMetricFamily(
+        "fieldloom_gateway_workflow_timer_delay_seconds",
+        "How late the timer is that waits longest.",
+        now["timer_delay_ms"] / 1000,
+    )
+    return [
+        done,
+        active,
+        delay,
+        GaugeMetricFamily("fieldloom_gateway_workflow_queue", "Starts that wait.", now["queue"]),
+    ]
 
 
 def _cluster(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:

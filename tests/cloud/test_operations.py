@@ -39,6 +39,10 @@ def test_it_is_alive_without_its_broker_and_ready_with_it(cloud):
             time.sleep(0.05)
         else:
             raise AssertionError("it is not ready with its broker")
-        assert "fieldloom_cloud_broker_connected 1.0" in httpx2.get(f"{address}/metrics").text
+        told = httpx2.get(f"{address}/metrics").text
+        assert "fieldloom_cloud_broker_connected 1.0" in told
+        assert 'fieldloom_cloud_workflows_total{what="started"} 0.0' in told
+        assert 'fieldloom_cloud_workflow_instances{status="waiting"} 0.0' in told
+        assert "fieldloom_cloud_workflow_timer_delay_seconds 0.0" in told
     finally:
         broker.stop()

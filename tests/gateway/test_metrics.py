@@ -23,7 +23,7 @@ CLUSTER = {
 }
 
 
-def scraped(partitions):
+def scraped(partitions, statuses=None):
     counted = dict.fromkeys(("events", "firings", "late", "amendments", "shadow", "rules"), 0)
     snapshot = {
         "ingest": {},
@@ -31,7 +31,7 @@ def scraped(partitions):
         "releases": {},
         "transformers": {"stages": {}},
         "rules": {**counted, "effects": []},
-        "workflows": {"counts": {}, "active": 0, "queue": 0},
+        "workflows": {"counts": {}, "active": 0, "statuses": statuses or {}, "timer_delay_ms": 1500, "queue": 0},
         "outbox": {"bytes": 0, "records": 0},
         "dead_letters": 0,
         "cloud_connected": False,
@@ -45,6 +45,13 @@ def test_partitions_are_told_by_state_with_what_happened_and_how_long_it_took():
     assert 'fieldloom_gateway_partitions{state="active"} 7.0' in told
     assert 'fieldloom_gateway_partition_events_total{what="rebalances"} 3.0' in told
     assert 'fieldloom_gateway_partition_seconds_total{what="transfer"} 2.5' in told
+
+
+def test_instances_of_workflows_are_told_by_status_with_the_delay_of_their_timers():
+    told = scraped(None, {"waiting": 4})
+    assert 'fieldloom_gateway_workflow_instances{status="waiting"} 4.0' in told
+    assert 'fieldloom_gateway_workflow_instances{status="running"} 0.0' in told
+    assert "fieldloom_gateway_workflow_timer_delay_seconds 1.5" in told
 
 
 def test_a_gateway_that_is_alone_tells_of_none():

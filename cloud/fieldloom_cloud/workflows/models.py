@@ -59,6 +59,7 @@ class InstanceRow(Base):
     __tablename__ = "workflow_instance"
     __table_args__ = (
         Index("workflow_instance_by_deadline", "deadline"),
+        Index("workflow_instance_by_ended", "ended"),
         Index("workflow_instance_by_workflow", "workflow", "status"),
         Index("workflow_instance_by_key", "workflow", "correlation", "status"),
         Index("workflow_instance_by_device", "device"),

@@ -79,6 +79,8 @@ class Progress:
         """Outcomes that were known at once."""
         self.taken: list[int] = []
         """Numbers of happenings."""
+        self.refused = 0
+        """Happenings that could not be."""
 
     @property
     def has_ended(self) -> bool:
@@ -110,11 +112,15 @@ async def advance(session: AsyncSession, definitions: Definitions, perform: Perf
         progress = await _read(session, definitions, row)
         if progress is not None and await _go_on(session, perform, progress, deque(told.get(row.id, ())), now):
             moved.append(progress)
-            counts["steps"] += 1
     await _store(session, moved, now)
+    counts["steps"] = len(moved)
+    counts["stopped"] = len(rows) - len(moved)
     counts["instances"] = len(rows)
     counts["transitions"] = sum(record.kind == "state" for one in moved for record in one.history)
+    counts["started"] = sum(one.before.status == "created" for one in moved)
+    counts["refused"] = sum(one.refused for one in moved)
     counts["ended"] = sum(one.has_ended for one in moved)
+    counts.update(one.instance.status for one in moved if one.has_ended)
     return counts
 
 
@@ -123,6 +129,12 @@ async def next_time(session: AsyncSession) -> int | None:
     query = select(func.min(InstanceRow.deadline)).where(InstanceRow.fault.is_(None))
     found: int | None = await session.scalar(query)
     return found
+
+
+async def active(session: AsyncSession) -> Counter[str]:
+    """Return how many instances are not over, by status."""
+    query = select(InstanceRow.status, func.count()).where(InstanceRow.ended.is_(None)).group_by(InstanceRow.status)
+    return Counter({row[0]: row[1] for row in await session.execute(query)})
 
 
 async def try_again(session: AsyncSession) -> None:
@@ -180,6 +192,7 @@ async def _go_on(
             await _happen(session, perform, one, happening, now)
     except (NotPossible, InvalidStart) as error:
         log.warning("happening_not_taken", instance=one.id, reason=str(error))
+        one.refused += 1
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         log.exception("instance_not_steppable", instance=one.id)
         await _stop(session, one.id, f"{type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fieldloom_cloud.automation.performing import Asked, NotPerformed
 from fieldloom_cloud.database import Database
-from fieldloom_cloud.workflows import distribution, performing, scheduling, starts, stepping
+from fieldloom_cloud.workflows import distribution, performing, retention, scheduling, starts, stepping
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.performing import Performing, Wanted
 from fieldloom_cloud.workflows.starts import Wish
@@ -32,6 +32,10 @@ CALL_MS = 120_000
 LOOKED_AFTER_AT_ONCE = 200
 TELL_EVERY_S = 30.0
 """For who has come into a group."""
+FIGURES_EVERY_S = 15.0
+FORGET_EVERY_S = 3600.0
+FORGOTTEN_AT_ONCE = 100
+DAY_MS = 86_400_000
 
 
 def clock() -> int:
@@ -48,8 +52,12 @@ class WorkflowWorker:
         outgoing: Mapping[str, CallOut],
         now: Callable[[], int] = clock,
         perform: Perform | None = None,
+        days: int = 90,
     ) -> None:
-        """Call out with `outgoing` by kind. `now` returns Unix ms; `perform` does what else instances ask for."""
+        """Call out with `outgoing` by kind. `now` returns Unix ms; `perform` does what else instances ask for.
+
+        Instances that have ended are kept for `days`.
+        """
         self._database = database
         self.wake_downlink: Callable[[], None] = lambda: None
         """Called when there may be more to send down."""
@@ -64,7 +72,12 @@ class WorkflowWorker:
         self._is_to_tell = asyncio.Event()
         self._is_turn = asyncio.Lock()
         self._look_every_s = LOOK_EVERY_S if database.is_sqlite else SHARED_LOOK_EVERY_S
+        self._keep_ms = days * DAY_MS
         self.counts: Counter[str] = Counter()
+        self.active: Counter[str] = Counter()
+        """By status the instances that are not over, those that other processes go on with too."""
+        self.delay_ms = 0
+        """How late the timer is that waits longest."""
 
     def wake(self) -> None:
         """Take note that something has happened to an instance."""
@@ -84,6 +97,8 @@ class WorkflowWorker:
             tasks.create_task(self._repeat(self.call_out, self._has_asked), name="workflows-calls")
             tasks.create_task(self._repeat(self.keep_time, self._deployed), name="workflows-schedules")
             tasks.create_task(self._repeat(self.tell_gateways, self._is_to_tell), name="workflows-gateways")
+            tasks.create_task(self._repeat(self.measure, asyncio.Event()), name="workflows-figures")
+            tasks.create_task(self._repeat(self.forget, asyncio.Event()), name="workflows-history")
 
     async def go_on(self) -> float:
         """Go on with all that can, and return for how many seconds nothing will by itself."""
@@ -95,8 +110,12 @@ class WorkflowWorker:
 
     async def step(self) -> Counter[str]:
         """Go on with some instances in one transaction, and count what was done."""
-        async with self._is_turn, self._database.transaction() as session:
-            counts = await stepping.advance(session, self.definitions, self._perform, self._now())
+        try:
+            async with self._is_turn, self._database.transaction() as session:
+                counts = await stepping.advance(session, self.definitions, self._perform, self._now())
+        except Interfered:
+            self.counts["interfered"] += 1
+            raise
         self.counts += counts
         if counts["instances"]:
             self.wake_downlink()
@@ -130,6 +149,22 @@ class WorkflowWorker:
         if changed:
             self.wake_downlink()
         return TELL_EVERY_S
+
+    async def measure(self) -> float:
+        """Count what is active and how late it is, and return when to look again."""
+        async with self._database.transaction() as session:
+            self.active = await stepping.active(session)
+            deadline = await stepping.next_time(session)
+        self.delay_ms = 0 if deadline is None else max(0, self._now() - deadline)
+        return FIGURES_EVERY_S
+
+    async def forget(self) -> float:
+        """Forget instances that are too old, piece by piece, and return when to look again."""
+        forgotten = FORGOTTEN_AT_ONCE
+        while forgotten == FORGOTTEN_AT_ONCE:
+            async with self._is_turn, self._database.transaction() as session:
+                forgotten = await retention.forget(session, self._now() - self._keep_ms, FORGOTTEN_AT_ONCE)
+        return FORGET_EVERY_S
 
     async def start(self, asked: Asked) -> dict[str, str]:
         """Start a workflow for a rule, which does not wait for its end. Raises NotPerformed."""

@@ -32,6 +32,7 @@ from fieldloom_cloud.workflows.performing import Performing, Waits
 from fieldloom_cloud.workflows.starts import Wish
 from fieldloom_cloud.workflows.worker import WorkflowWorker
 from fieldloom_engine.definitions import shown
+from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.workflows import (
     Answered,
     Record,
@@ -592,3 +593,72 @@ def test_what_stands_still_stops_no_other_and_goes_on_after_an_update(world):
     world.served.within(stepping.try_again)
     world.go_on()
     assert world.instance(odd).status == "waiting"
+
+
+DAY_MS = 86_400_000
+TOLD = {"type": "wait", "event": {"type": "go", "any_source": True}}
+
+
+def test_what_has_ended_is_forgotten_after_its_days_but_not_below_what_still_runs(world, api, device):
+    """(W5)"""
+    flow = workflow({"flush": task(FLUSH)})
+    child = workflow({"done": {"type": "succeed"}}, id="child")
+    ask = task({"start_workflow": {"workflow": "child"}}, transitions=[{"target": "wait"}])
+    parent = workflow({"ask": ask, "wait": TOLD}, id="parent")
+    world.deploy(flow, child, parent)
+    flushed = world.start(flow, {"device_id": device})
+    asking = world.start(parent)
+    world.go_on()
+    (command,) = commands_of(api, device)
+    world.bring(result(device, command["id"]))
+    world.go_on()
+    (ended,) = (one["id"] for one in listed(world, status="succeeded") if one["workflow"] == "child")
+
+    world.now += 89 * DAY_MS
+    world.call(world.worker.forget)
+    assert {one["id"] for one in listed(world)} == {flushed, asking, ended}
+    world.now += 2 * DAY_MS
+    world.call(world.worker.forget)
+    assert {one["id"] for one in listed(world)} == {asking, ended}
+    left = [
+        world.served.within(lambda session, of=of: session.scalar(select(func.count()).where(of)))
+        for of in (
+            models.EffectRow.instance == flushed,
+            models.HistoryRow.instance == flushed,
+            models.CommandOfEffect.command == command["id"],
+        )
+    ]
+    assert left == [0, 0, 0]
+
+    world.tell(asking, Signalled(Judged("e-1", "go", "token/t", world.now, {})))
+    world.go_on()
+    world.call(world.worker.forget)
+    assert [one["id"] for one in listed(world)] == [asking]
+    world.now += 91 * DAY_MS
+    world.tell(asking, Replayed("wait", {}))
+    world.call(world.worker.forget)
+    world.go_on()
+    assert world.instance(asking).status == "waiting"
+
+
+@IN_SQLITE
+def test_the_figures_tell_what_is_active_how_it_ended_and_how_late_a_timer_is(world):
+    """(O2)"""
+    flow = workflow({"rest": {"type": "wait", "for": "1h"}})
+    world.deploy(flow)
+    resting, ended = world.start(flow), world.start(flow)
+    world.tell(ended, Terminated("enough"))
+    world.go_on()
+    world.tell(ended, Replayed("nowhere", {}))
+    world.go_on()
+    world.now += 2 * 3_600_000
+    world.call(world.worker.measure)
+
+    counts = world.worker.counts
+    assert (world.worker.active, world.worker.delay_ms) == ({"waiting": 1}, 3_600_000)
+    assert [counts[what] for what in ("started", "terminated", "succeeded", "refused")] == [2, 1, 0, 1]
+    world.go_on()
+    world.call(world.worker.measure)
+    assert (world.worker.active, world.worker.delay_ms) == ({}, 0)
+    assert (counts["succeeded"], counts["transitions"]) == (1, 2)
+    assert world.instance(resting).status == "succeeded"

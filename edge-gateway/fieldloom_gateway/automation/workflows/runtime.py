@@ -6,7 +6,7 @@ instance takes a happening once, and what it has asked for and recorded has ids.
 
 import asyncio
 import sqlite3
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -155,8 +155,11 @@ class Runtime:
     def status(self) -> dict[str, Any]:
         """Return what `status` tells."""
         counts = dict(self._world.counts + self._service.counts)
-        active = sum(not one.is_over for one in self._world.instances.values())
-        return {"active": active, "queue": len(self._world.lines), "counts": counts}
+        active = Counter(one.status for one in self._world.instances.values() if not one.is_over)
+        deadline = self.next_deadline
+        delay_ms = 0 if deadline is None else max(0, self._now() - deadline)
+        told = {"active": active.total(), "statuses": dict(active), "timer_delay_ms": delay_ms}
+        return {**told, "queue": len(self._world.lines), "counts": counts}
 
     async def _take(self, rows: list[Row]) -> dict[int, str | None]:
         """Let happen what rows tell, and pass the time; return what became of each row that was taken."""

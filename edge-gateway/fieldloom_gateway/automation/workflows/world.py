@@ -274,6 +274,7 @@ class World:
         if done.instance is instance:
             return None
         self.counts["steps"] += 1
+        self.counts["transitions"] += sum(record.kind == "state" for record in done.history)
         history = self.history.setdefault(name, [])
         history += done.history
         self._asked += [(done.instance, effect) for effect in done.effects]
