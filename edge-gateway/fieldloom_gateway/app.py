@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import secrets
 import sqlite3
 import ssl
 import time
@@ -35,6 +36,7 @@ from fieldloom_gateway.automation.performing import Handler, Performer, Publishi
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
+from fieldloom_gateway.automation.workflows.messages import Listener, SiteMessage
 from fieldloom_gateway.automation.workflows.routes import add_workflows
 from fieldloom_gateway.automation.workflows.runtime import Runtime
 from fieldloom_gateway.automation.workflows.service import Followed
@@ -165,6 +167,9 @@ class Gateway:
         self._holding = Holding(
             self._automation.holds, KeptHolds(self._shared), Alone(), self._commit, self._deliver_committed, unix_ms
         )
+        name = f"{identity.NAME}.workflows"
+        local = ("127.0.0.1", settings.local_port)
+        self._listener = Listener(local, name, local_tls, self._automation.workflows, self._keep_message)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
@@ -182,6 +187,7 @@ class Gateway:
             ("actions", parts.Background("actions", self._performer.run, stop)),
             ("workflows", parts.Background("workflows", self._workflows.run, stop)),
             ("holds", parts.Background("holds", self._holding.run, stop)),
+            ("messages", parts.Background("messages", self._listener.run, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
             ("discovery", parts.Background("discovery", self._discover, stop)),
@@ -352,6 +358,19 @@ class Gateway:
         self._tell_of_records()
         for message in await self._in_store(self._store.messages):
             await self._ingest.send(*message)
+
+    async def _keep_message(self, topic: str, payload: bytes) -> None:
+        """Keep a message on a topic of the site, as soon as the disk takes it: before, it is not acknowledged."""
+        message = SiteMessage(topic, payload, secrets.token_hex(16))
+        while True:
+            try:
+                await self._commit(self._automation.take_message, message, unix_ms())
+            except sqlite3.Error as error:
+                log.error("disk_refused_message", topic=topic, error=str(error))  # noqa: TRY400
+                await asyncio.sleep(EXPIRE_EVERY_S)
+            else:
+                self._tell_of_records()
+                return
 
     async def _commit(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await self._in_store(self._store.commit, call, *arguments)

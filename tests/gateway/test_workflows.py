@@ -438,7 +438,7 @@ async def test_what_runs_finishes_on_its_version_and_new_ones_start_with_the_new
     ("change", "path", "reason"),
     [
         ({"placement": "cloud"}, "placement", "is cloud: this is a gateway"),
-        ({"triggers": [{"message": {"topic": "a/#"}}]}, "triggers[0].message", "no gateway listens to topics"),
+        ({"triggers": [{"message": {"topic": "fl/#"}}]}, "triggers[0].message.topic", "must begin with site/"),
         ({"devices": {"group": "pumps"}}, "devices.group", "only the cloud knows groups"),
         ({"initial_state": "none"}, "initial_state", ""),
         ({"name": "Another"}, "version", "1.0.0 is here already and says something else"),

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import ssl
 
+import aiomqtt
 import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from fieldloom_gateway.commands import app
+from fieldloom_gateway.deploy import identity
+from fieldloom_runtime.tls import client_context
 from fixtures.certificates import TestAuthority
 from fixtures.processes import wait_until_ready
 from gateway.conftest import Site, hear
@@ -176,3 +180,60 @@ def test_nobody_sees_workflows_without_the_token(site, path):
     answer = httpx2.get(f"http://127.0.0.1:{site.ports['http']}/api/v1{path}", timeout=20)
 
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
+ORDERS = {
+    "id": "orders",
+    "placement": "edge",
+    "triggers": [
+        {
+            "message": {"topic": "site/orders/+"},
+            "condition": {"property_range": {"property": "litres", "min": 1}},
+            "overlap": "allow",
+        }
+    ],
+    "variables": [{"name": "litres", "type": "number"}],
+    "initial_state": "done",
+    "states": {"done": {"type": "succeed", "output": "{{ event.metadata.topic }}: {{ litres }}"}},
+}
+
+
+async def test_messages_on_the_sites_topics_start_a_workflow_once_over_a_kill(site):
+    """(W4)"""
+    folder = site.data / "workflows"
+    folder.mkdir(exist_ok=True)
+    (folder / "orders.yaml").write_text(json.dumps(ORDERS))
+    assert local(site, "POST", "/workflows/reload").status_code == 200
+    async with asyncio.timeout(60), service(site) as client:
+        while not await outputs(site):  # until it listens: it starts one, however often it comes
+            await client.publish("site/orders/7", json.dumps({"id": "o-1", "litres": 3}), qos=1)
+        site.gateway.kill()
+        for payload in (b"litres: 4", b"[4]", json.dumps({"litres": 0}), json.dumps({"litres": 4})):
+            await client.publish("site/orders/8", payload, qos=1)
+        await client.publish("site/others/8", b"nothing that it is for", qos=1)
+        site.gateway.start()
+        wait_until_ready(site.ports["http"])
+        await client.publish("site/orders/9", json.dumps({"id": "o-2", "litres": 5}), qos=1)
+        while len(told := await outputs(site)) < 3:
+            continue
+
+    assert sorted(told) == ["site/orders/7: 3", "site/orders/8: 4", "site/orders/9: 5"]
+    letters = [one for one in local(site, "GET", "/dead-letters").json()["items"] if one["topic"].startswith("site/")]
+    assert {(one["topic"], one["reason"]) for one in letters} == {
+        ("site/orders/8", "payload: is no JSON"),
+        ("site/orders/8", "payload: must be a JSON object"),
+    }
+
+
+def service(site):
+    """A client at the gateway's own broker that was given the right to publish to the site."""
+    own = identity.of(site.data)
+    tls = client_context(own.cert, own.cert, own.key, ssl.TLSVersion.TLSv1_3)
+    return aiomqtt.Client("127.0.0.1", site.ports["local"], identifier="orders", tls_context=tls)
+
+
+async def outputs(site):
+    """Return what instances of the orders have given, a moment later."""
+    await asyncio.sleep(0.2)
+    found = local(site, "GET", "/instances?workflow=orders").json()["items"]
+    return [local(site, "GET", f"/instances/{one['id']}").json()["output"] for one in found]

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_engine.definitions import Fault
 from fieldloom_engine.ports import Alone, Ownership
 from fieldloom_engine.rules import Event as Judged
@@ -19,6 +20,8 @@ from fieldloom_gateway.automation.holds.service import Holds
 from fieldloom_gateway.automation.latest import Latest, metrics_of
 from fieldloom_gateway.automation.memory import ENTRIES, Memory
 from fieldloom_gateway.automation.watermarks import Watermarks
+from fieldloom_gateway.automation.workflows.messages import SiteMessage
+from fieldloom_gateway.automation.workflows.messages import event_of as event_of_message
 from fieldloom_gateway.automation.workflows.service import Workflows
 from fieldloom_gateway.ingest.judge import Downward, Order
 from fieldloom_gateway.ingest.store import Store
@@ -94,6 +97,18 @@ class Automation:
         watermark = self._watermarks.of(record)
         for firing in self._memory.judge(event, watermark, record.at):
             self._fire(firing, record.at)
+
+    def take_message(self, message: SiteMessage, now: int) -> None:
+        """Take a message on a topic of the site; one that is meant and can't be read becomes a dead letter. (W4)"""
+        self._refresh()
+        if not self.workflows.is_for(message.topic):
+            return
+        try:
+            event = event_of_message(message, now)
+        except Rejected as error:
+            self._store.bury(message.topic, message.payload, str(error), now)
+            return
+        self.workflows.hear(event, now)
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""

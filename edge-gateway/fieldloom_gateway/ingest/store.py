@@ -178,6 +178,10 @@ class Store:
         if self._judge is not None:
             self._judge.prepare(told)
 
+    def bury(self, topic: str, payload: bytes, reason: str, now: int) -> None:
+        """Keep a message of no device with the dead letters, with the transaction that is open."""
+        self._burying.bury(letter_of("", topic, payload, (None, None), reason, now))
+
     def send_up(self, record: Record) -> None:
         """Send a record up with the transaction that is open; nobody judges it."""
         self._segments.add(record)

@@ -70,17 +70,24 @@ class Triggers:
         """Compile triggers; `targets` says who is in a group or of a type."""
         self.schedules: list[Scheduled] = []
         self._by_type: dict[str, list[_Ready]] = {}
+        self._filters: list[Callable[[str], bool]] = []
         for workflow in workflows:
             for number, trigger in enumerate(workflow.triggers):
                 if isinstance(trigger.on, OnSchedule):
                     self.schedules.append(Scheduled(workflow, number, trigger.on))
                 elif (type_ := _type(trigger.on)) is not None:
                     self._by_type.setdefault(type_, []).append(_Ready(workflow, trigger, targets))
+                if isinstance(trigger.on, OnMessage):
+                    self._filters.append(topics.matching(trigger.on.topic))
 
     @property
     def types(self) -> frozenset[str]:
         """The types of events that may start something."""
         return frozenset(self._by_type)
+
+    def is_for(self, topic: str) -> bool:
+        """Whether a message on a topic may start something."""
+        return any(matches(topic) for matches in self._filters)
 
     def by_event(self, event: Event, now: int) -> list[Start | NotStarted]:
         """Return what an event starts, each workflow once, by the first of its triggers that holds. `now`: Unix ms."""

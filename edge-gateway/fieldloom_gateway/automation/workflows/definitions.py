@@ -17,6 +17,7 @@ from fieldloom_engine.workflows import ENGINE, InvalidWorkflow, Program, Workflo
 from fieldloom_engine.workflows.model import OnMessage
 from fieldloom_engine.workflows.triggers import Triggers
 from fieldloom_gateway.automation.deployed import Put, is_described, told_faults
+from fieldloom_gateway.automation.workflows.messages import ROOT
 
 log = structlog.get_logger()
 
@@ -183,6 +184,6 @@ def _misplaced(workflow: Workflow, devices: list[str] | None) -> Iterator[Fault]
     if devices is None and workflow.devices is not None and workflow.devices.group is not None:
         yield Fault(("devices", "group"), "only the cloud knows groups: deploy it there, or name type or tags")
     for number, trigger in enumerate(workflow.triggers):
-        if isinstance(trigger.on, OnMessage):
-            reason = "no gateway listens to topics of others yet: let an event of a device start it"
-            yield Fault(("triggers", number, "message"), reason)
+        if isinstance(trigger.on, OnMessage) and not trigger.on.topic.startswith(ROOT):
+            reason = f"must begin with {ROOT}: what devices send on their own topics are events"
+            yield Fault(("triggers", number, "message", "topic"), reason)

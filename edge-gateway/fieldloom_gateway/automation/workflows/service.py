@@ -18,7 +18,7 @@ from fieldloom_engine.ports import Ownership
 from fieldloom_engine.rules import Effect, Firing
 from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.workflows import ENGINE, Instance, Program, Record, Waiting
-from fieldloom_engine.workflows.triggers import NotStarted, Start, by_request
+from fieldloom_engine.workflows.triggers import MESSAGE, NotStarted, Start, by_request
 from fieldloom_gateway.automation import effects
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Put, told_faults
 from fieldloom_gateway.automation.effects import Effects
@@ -94,6 +94,15 @@ class Workflows:
     def metrics(self) -> frozenset[str]:
         """The metrics whose newest values may be asked for; they may be templates."""
         return self._definitions.metrics
+
+    @property
+    def wants_messages(self) -> bool:
+        """Whether a message may start something."""
+        return MESSAGE in self._definitions.triggers.types
+
+    def is_for(self, topic: str) -> bool:
+        """Whether a message on a topic may start something."""
+        return self._definitions.triggers.is_for(topic)
 
     def refresh(self) -> bool:
         """Go on with the workflows that are at work on the disk; return whether they are others than before."""
