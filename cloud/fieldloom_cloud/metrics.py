@@ -105,7 +105,9 @@ class _Figures(Collector):
         for what in ("started", "steps", "transitions", *ends, "refused", "interfered", "stopped"):
             done.add_metric([what], self._workflows.counts[what])
         active = GaugeMetricFamily(
-            "fieldloom_cloud_workflow_instances", "Instances that are not over, of all processes.", labels=["status"]
+            "fieldloom_cloud_workflow_instances",
+            "Instances of the cloud that are not over, of all processes.",
+            labels=["status"],
         )
         for status in ("created", "running", "waiting"):
             active.add_metric([status], self._workflows.active[status])

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.errors import InUse, NotFound
-from fieldloom_cloud.workflows import checking
+from fieldloom_cloud.workflows import checking, edge
 from fieldloom_cloud.workflows.models import InstanceRow, WorkflowRow, WorkflowVersion
 from fieldloom_engine.workflows import UnreadableInstance, decode
 from fieldloom_engine.workflows.graph import graph, node_of
@@ -22,9 +22,9 @@ async def picture(session: AsyncSession, workflow: str, version: str | None) -> 
 
     Versions that are undeployed have one too: instances may still run them. Raises NotFound and InUse.
     """
-    row = await session.get(WorkflowRow, workflow)
-    if version is None and row is not None:
-        version = row.version
+    listed = await session.get(WorkflowRow, workflow)
+    if version is None and listed is not None:
+        version = listed.version
     found = None if version is None else await session.get(WorkflowVersion, (workflow, version))
     if found is None:
         raise NotFound(f"there is no such version of a workflow {workflow}")
@@ -33,16 +33,16 @@ async def picture(session: AsyncSession, workflow: str, version: str | None) -> 
         raise InUse(f"this cloud does not take {workflow} {version} any more")
     drawn = graph(parsed)
     of_it = (InstanceRow.workflow == workflow, InstanceRow.version == version, InstanceRow.status.not_in(FINAL))
-    query = select(InstanceRow.checkpoint).where(*of_it).order_by(InstanceRow.created.desc()).limit(MAX_COUNTED + 1)
-    checkpoints = list(await session.scalars(query))
+    query = select(InstanceRow).where(*of_it).order_by(InstanceRow.created.desc()).limit(MAX_COUNTED + 1)
+    rows = list(await session.scalars(query))
     counts: Counter[str] = Counter()
-    for checkpoint in checkpoints[:MAX_COUNTED]:
-        counts.update({node_of(drawn, path) for path in _active(checkpoint)})
-    return {**drawn.as_json(), "instances": dict(counts), "complete": len(checkpoints) <= MAX_COUNTED}
+    for row in rows[:MAX_COUNTED]:
+        counts.update({node_of(drawn, path) for path in _active(row)})
+    return {**drawn.as_json(), "instances": dict(counts), "complete": len(rows) <= MAX_COUNTED}
 
 
-def _active(checkpoint: bytes) -> list[tuple[str | int, ...]]:
+def _active(row: InstanceRow) -> list[tuple[str | int, ...]]:
     try:
-        return decode(checkpoint).active
+        return edge.mirror(row).active if row.gateway else decode(row.checkpoint).active
     except UnreadableInstance:
         return []  # its own page tells why it stands still

@@ -132,8 +132,9 @@ async def next_time(session: AsyncSession) -> int | None:
 
 
 async def active(session: AsyncSession) -> Counter[str]:
-    """Return how many instances are not over, by status."""
-    query = select(InstanceRow.status, func.count()).where(InstanceRow.ended.is_(None)).group_by(InstanceRow.status)
+    """Return how many instances of the cloud's own are not over, by status."""
+    own = (InstanceRow.ended.is_(None), InstanceRow.gateway == "")
+    query = select(InstanceRow.status, func.count()).where(*own).group_by(InstanceRow.status)
     return Counter({row[0]: row[1] for row in await session.execute(query)})
 
 
