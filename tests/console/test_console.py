@@ -97,7 +97,7 @@ def test_a_device_page_draws_what_comes_and_shows_it_as_a_table(visitor):
     changes(rows.nth(0))
     one.page.get_by_role("button", name="Show as chart").click()
     for name in ("15 min", "1 h", "24 h"):
-        one.page.get_by_text(name, exact=True).click()
+        one.page.get_by_role("radiogroup", name="Range").get_by_text(name, exact=True).click()
         expect(chart.locator("canvas")).to_be_visible()
 
 
