@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fieldloom_engine.ports import Alone
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.workflows.inbox import Begins, Outcome
-from fieldloom_gateway.automation.workflows.runtime import Runtime
+from fieldloom_gateway.automation.workflows.runtime import Runtime, acts_for_all
 from fieldloom_gateway.automation.workflows.service import Followed
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import IN_FLIGHT
 from fieldloom_gateway.cluster.state.store import Store as Shared
@@ -47,7 +47,7 @@ class Gateway:
         self.consensus = LocalConsensus("gw.bench", folder, machine)
         self.shared = Shared(self.consensus, machine)
         checkpoints = Checkpoints(self.shared)
-        self.runtime = Runtime(self.service, checkpoints, Alone(), self.in_store, self.follow, lambda: self.now)
+        self.runtime = Runtime(self.service, checkpoints, acts_for_all, self.in_store, self.follow, lambda: self.now)
         told = Workflow(document["id"], "1.0.0", {**document, "placement": "edge"})
         self.store.down.take(b"s" * 16, 1, [told], START)
         self.workflow = document["id"]
@@ -68,7 +68,7 @@ class Gateway:
     async def burst(self) -> None:
         """Run some instances to their ends."""
         self.store.commit(self._begin)
-        while any(not one.is_over for one in self.runtime.all()) or self.service.waiting(1):
+        while any(not one.is_over for one in self.runtime.all()) or self.service.waiting(1, range(PARTITIONS)):
             while await self.runtime.turn():
                 pass
             self.now += 301_000
@@ -96,6 +96,7 @@ async def _measure(document: dict[str, Any], seconds: float) -> dict[str, float]
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(Path(folder), document)
         await gateway.consensus.start()
+        await gateway.runtime.load_all()
         began = time.monotonic()
         while (took := time.monotonic() - began) < seconds:
             await gateway.burst()

@@ -18,7 +18,6 @@ import structlog
 from fieldloom_contract import messages, topics
 from fieldloom_engine.ports import Alone
 from fieldloom_engine.twin import Patch
-from fieldloom_engine.workflows import UnreadableInstance
 from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
@@ -36,20 +35,25 @@ from fieldloom_gateway.automation.performing import Handler, Performer, Publishi
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
+from fieldloom_gateway.automation.workflows.former import read_former
+from fieldloom_gateway.automation.workflows.forwarding import PATH, Forwarder, Ports
 from fieldloom_gateway.automation.workflows.messages import Listener, SiteMessage
 from fieldloom_gateway.automation.workflows.routes import add_workflows
-from fieldloom_gateway.automation.workflows.runtime import Runtime
+from fieldloom_gateway.automation.workflows.runtime import Runtime, acts_for_all
 from fieldloom_gateway.automation.workflows.service import Followed
+from fieldloom_gateway.cluster.calling import Caller
 from fieldloom_gateway.cluster.consensus.peers import split
-from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.consensus.single import FILE as MAP
 from fieldloom_gateway.cluster.door import door
+from fieldloom_gateway.cluster.handing import COMMANDS
 from fieldloom_gateway.cluster.joining import be_added, joining_context
 from fieldloom_gateway.cluster.member_routes import add_members
+from fieldloom_gateway.cluster.node import FOLDER as CLUSTER
 from fieldloom_gateway.cluster.node import Node, service
+from fieldloom_gateway.cluster.partitions.residence import LoadFailed
+from fieldloom_gateway.cluster.partitions.service import Partitions
 from fieldloom_gateway.cluster.routes import add_cluster
 from fieldloom_gateway.cluster.services.definition import Service
-from fieldloom_gateway.cluster.state.machine import ReplicatedMap
-from fieldloom_gateway.cluster.state.store import Store as SharedStore
 from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
@@ -152,20 +156,24 @@ class Gateway:
             **dict.fromkeys(outgoing.KINDS, outgoing.Outgoing(data).perform),
         }
         self._performer = Performer(self._handlers, self._effects_due, self._settle_effect)
-        shared = ReplicatedMap()
-        self._consensus = LocalConsensus(settings.id, data, shared)
-        self._shared = SharedStore(self._consensus, shared)
+        partitions = self._node.partitions
         self._workflows = Runtime(
             self._automation.workflows,
-            Checkpoints(self._shared),
-            Alone(),
+            Checkpoints(self._node.store),
+            acts_for_all if partitions is None else partitions.acts,
             self._in_store,
             self._follow_steps,
             unix_ms,
         )
+        self._forwarder = None if partitions is None else self._forwarding(partitions)
 
         self._holding = Holding(
-            self._automation.holds, KeptHolds(self._shared), Alone(), self._commit, self._deliver_committed, unix_ms
+            self._automation.holds,
+            KeptHolds(self._node.store),
+            partitions or Alone(),
+            self._commit,
+            self._deliver_committed,
+            unix_ms,
         )
         name = f"{identity.NAME}.workflows"
         local = ("127.0.0.1", settings.local_port)
@@ -175,8 +183,8 @@ class Gateway:
         """Run until `stop` is set. Raises StartFailed."""
         ordered: list[parts.Part] = [
             ("disk", self._disk()),
-            ("shared", self._share()),
             ("consensus", self._node.joined()),
+            ("instances", self._instances()),
             ("cluster", parts.Background("cluster", self._node.run, stop)),
             ("ingest", parts.Background("ingest", self._ingest.run, stop)),
             ("revocation", parts.Background("revocation", self._enforcement.run, stop)),
@@ -193,8 +201,9 @@ class Gateway:
             ("discovery", parts.Background("discovery", self._discover, stop)),
             ("status", self._status()),
         ]
-        if self._settings.cluster is not None:
-            ordered.append(("admission", self._admission(self._settings.cluster)))
+        if self._settings.cluster is not None and self._forwarder is not None:
+            ordered.append(("admission", self._admission(self._settings.cluster, self._forwarder)))
+            ordered.append(("forwarding", parts.Background("forwarding", self._forwarder.run, stop)))
             ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
             ordered.append(("handing", parts.Background("handing", self._site_commands.run, stop)))
         if self._settings.mdns:
@@ -216,7 +225,10 @@ class Gateway:
             "dead_letters_thrown_away": self._store.letters.thrown_away,
             "transformers": self._writer.submit(self._transformers.status).result(),
             "rules": self._writer.submit(self._automation.status).result(),
-            "workflows": self._workflows.status(),
+            "workflows": {
+                **self._workflows.status(),
+                "waiting": self._writer.submit(self._automation.workflows.inbox.waiting).result(),
+            },
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
             "cluster": self._node.status(),
@@ -249,11 +261,21 @@ class Gateway:
         served = [one.settings for one in configured if isinstance(one.settings, HttpSettings)]
         return offered + [service(own.id, one.name or one.protocol, one.host, one.port) for one in served]
 
-    def _admission(self, given: configuration.ClusterSettings) -> AbstractAsyncContextManager[None]:
+    def _forwarding(self, partitions: Partitions) -> Forwarder:
+        """Have instances come and go with partitions, and what happens to them go to their owners."""
+        partitions.attend(self._workflows)
+        ask = Caller(self._node.doors, self._joining_tls).ask
+        ports = Ports(ask, self._in_store, self._commit)
+        return Forwarder(self._node, partitions.owner, self._automation.workflows, self._workflows, ports)
+
+    def _admission(
+        self, given: configuration.ClusterSettings, forwarder: Forwarder
+    ) -> AbstractAsyncContextManager[None]:
         own = self._settings
         callers = Callers(Credentials(self._reader, unix_ms), self._data / "broker" / LIST)
         secret = files.read_secret(given.secret)
-        app = door(self._node, secret, lambda certificate: callers.device("", certificate), self._site_commands.take)
+        parcels = {PATH: forwarder.take, COMMANDS: self._site_commands.take}
+        app = door(self._node, secret, lambda certificate: callers.device("", certificate), parcels)
         address = (split(given.address)[0], given.admission_port)
         way_out = "free the port or set cluster.admission_port"
         tls = server_context(own.ca, own.cert, own.key)
@@ -326,8 +348,12 @@ class Gateway:
         self._uplink.wake()
         if self._automation.effects.has_more:
             self._performer.wake()
-        if self._automation.workflows.inbox.has_more:
+        inbox = self._automation.workflows.inbox
+        if inbox.has_more:
+            inbox.has_more = False
             self._workflows.wake()
+            if self._forwarder is not None:
+                self._forwarder.wake()
 
     async def _effects_due(self, limit: int) -> list[Due]:
         effects = self._automation.effects
@@ -398,22 +424,28 @@ class Gateway:
             self._db.close()
 
     @asynccontextmanager
-    async def _share(self) -> AsyncIterator[None]:
-        """Open what the gateways of a site share, and take from it what goes on."""
-        await self._consensus.start()
+    async def _instances(self) -> AsyncIterator[None]:
+        """Take the instances of workflows that go on here, those too of a map that this gateway had for itself."""
+        workflows, service, is_alone = self._workflows, self._automation.workflows, self._node.partitions is None
         try:
             await self._holding.load()
-            await self._load_workflows()
-            yield
-        finally:
-            await self._consensus.stop()
-
-    async def _load_workflows(self) -> None:
-        try:
-            await self._workflows.load()
-        except UnreadableInstance as error:
-            wrong = f"an instance of a workflow can't be read ({error})"
-            raise StartFailed(wrong, "install the newer fieldloom-gateway again") from error
+            if is_alone:
+                await workflows.load_all()
+            else:
+                workflows.start()
+        except LoadFailed as error:
+            raise StartFailed(str(error), "install the newer fieldloom-gateway again") from error
+        for former in [self._data] if is_alone else [self._data, self._data / CLUSTER]:
+            path = former / MAP
+            if path.exists():
+                await self._commit(service.put_all, await read_former(self._settings.id, former))
+                path.unlink()
+        if is_alone:
+            while await workflows.turn():
+                pass
+            await workflows.forget_versions()
+        await self._commit(service.place)
+        yield
 
     async def _show_twin(self, device: str) -> Shown:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)

@@ -4,7 +4,8 @@ import secrets
 from pathlib import Path
 
 from fieldloom_contract.errors import Rejected
-from fieldloom_gateway.cluster.joining import SECRET_FILE, NotLetIn, OutOfReach, join, joining_context
+from fieldloom_gateway.cluster.calling import NotLetIn, OutOfReach
+from fieldloom_gateway.cluster.joining import SECRET_FILE, join, joining_context
 from fieldloom_gateway.cluster.membership.records import check_address
 from fieldloom_gateway.cluster.node import FOLDER, own_software
 from fieldloom_gateway.cluster.ticket import read

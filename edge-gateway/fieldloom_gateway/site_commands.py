@@ -6,7 +6,7 @@ from typing import Any
 
 from fieldloom_gateway.cluster.handing import Handing, Held
 from fieldloom_gateway.cluster.node import Node
-from fieldloom_gateway.cluster.told import Told
+from fieldloom_gateway.cluster.told import decode
 from fieldloom_gateway.ingest.down import Down
 from fieldloom_gateway.ingest.judge import Downward
 
@@ -34,11 +34,13 @@ class SiteCommands:
         self.run = self._handing.run
         self.leaves = self._handing.leaves
 
-    async def take(self, member: str, told: Told) -> None:
-        """Keep what a member tells, and act on it. Raises Rejected."""
+    async def take(self, member: str, body: bytes) -> bytes:
+        """Keep what a member tells, and act on it. Raises MsgspecError, Rejected, sqlite3.Error."""
+        told = decode(body)
         fresh = await self._in_store(self._down.take_told, told, self._now())
         self._handing.heard(member, told)
         await self._act(fresh)
+        return b"{}"
 
     async def _read(self) -> Held:
         return Held(*await self._in_store(self._down.told))

@@ -20,13 +20,14 @@ GATEWAY = "gw.test"
 class Site:
     """One gateway process and its broker; the cloud's broker is where a test listens for the uplink."""
 
-    def __init__(self, folder, authority):
+    def __init__(self, folder, authority, name=GATEWAY):
         self.folder = folder
+        self.name = name
         self.data = folder / "gateway"
         self.authority = authority
         self.ports = {name: free_port() for name in ("mqtt", "local", "http", "cloud")}
-        cert, key = authority.issue(GATEWAY)
-        command = ["gateway", "init", "--data", self.data, "--id", GATEWAY, "--ca", authority.ca]
+        cert, key = authority.issue(name)
+        command = ["gateway", "init", "--data", self.data, "--id", name, "--ca", authority.ca]
         command += ["--cert", cert, "--key", key, "--cloud-port", self.ports["cloud"]]
         command += ["--mqtt-port", self.ports["mqtt"], "--local-port", self.ports["local"]]
         command += ["--http-port", self.ports["http"], "--crl", authority.crl]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from fieldloom_contract import messages
 from fieldloom_gateway.cluster.consensus.member import Member
 from fieldloom_gateway.cluster.consensus.membership import Membership
-from fieldloom_gateway.cluster.door import COMMANDS
+from fieldloom_gateway.cluster.handing import COMMANDS
 from fieldloom_gateway.cluster.joining import NotLetIn, joining_context, post
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.told import Ended, Told, Waiting, encode

@@ -67,6 +67,9 @@ class Deeds:
         told = effect.parameters
         device, expires = topics.device_id(told["device_id"]), now + told["expires"]
         checked = messages.checked_command(effect.id, told["type"], told["parameters"], expires)
+        if (word := self._down.word(effect.id, device)) is not None:  # on what another gateway has asked for
+            ended = commands.ended(word.status, word.result, word.error)
+            return Outcome(DONE if ended.succeeded else FAILED, ended.result, ended.error)
         asked = asked_by(firing.asks, _owner(firing), told.get("hold"), now)
         order = Order(effect.id, device, checked["type"], checked["parameters"], expires, *asked)
         verdict = self._holds.admit(order, now)

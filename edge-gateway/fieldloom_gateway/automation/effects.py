@@ -107,12 +107,13 @@ class Effects:
         self._ended += len(found)
         return str(found[0][0]) if found else None
 
-    def conclude(self, identifier: str, outcome: Outcome, now: int) -> None:
-        """Take note of the end of a workflow that somebody waits for; anything else is none, nor is one told before."""
-        query = "SELECT device FROM effect WHERE id = ? AND kind = ? AND status = ?"
-        row = self._db.execute(query, (identifier, START, SENT)).fetchone()
-        if row is not None:
+    def conclude(self, identifier: str, outcome: Outcome, now: int) -> bool:
+        """Take note of the end of a workflow that somebody waits for, once; return whether it was asked for here."""
+        query = "SELECT device, status FROM effect WHERE id = ? AND kind = ?"
+        row = self._db.execute(query, (identifier, START)).fetchone()
+        if row is not None and row[1] == SENT:
             self._end(identifier, row[0], START, outcome, now)
+        return row is not None
 
     def write(self) -> None:
         """Do what was taken or keep it for later, and forget the oldest of what is over where there is too much."""
@@ -152,6 +153,14 @@ class Effects:
         ended = commands.ended(after, result, error)
         outcome = Outcome(DONE if ended.succeeded else FAILED, ended.result, ended.error)
         self._end(record.id, device, COMMAND, outcome, record.at)
+
+    def close(self, identifier: str, outcome: Outcome) -> None:
+        """Take note of what another gateway has told the instance that asked for an effect."""
+        query = "UPDATE effect SET status = ?, result = ?, error = ? WHERE id = ? AND status = ? RETURNING kind"
+        row = (outcome.status, _optional(outcome.result), outcome.error, identifier, SENT)
+        for (kind,) in self._db.execute(query, row).fetchall():
+            self.counts[kind, outcome.status] += 1
+            self._ended += 1
 
     def due(self, kinds: Collection[str], now: int, limit: int) -> list[Due]:
         """Return what is to be done now of some kinds, the oldest first."""

@@ -59,7 +59,7 @@ class Automation:
         self._firings = Firings(connection)
         self._latest = Latest(connection)
         self.alarms = Alarms(connection, self._tell)
-        self.workflows = Workflows(connection, gateway, self._ownership, self._tell, store.down.withdraw)
+        self.workflows = Workflows(connection, gateway, self._tell, store.down.withdraw)
         self.holds = Holds(connection, store.down, self._tell, store.answer)
         self._deeds = Deeds(store.down, store.twins, self.alarms, self._latest, self.workflows, self.holds)
         self.effects = Effects(connection, self._deeds.by_kind(), self._tell, self.workflows.answer)

@@ -1,16 +1,17 @@
-"""Where a member lets gateways in that show a token, and out: HTTPS with both sides' certificates. (D3, ADR 58)
+"""Where a member lets gateways in that show a token, and out, and other members hand things over. (D3, ADR 58, 62, 63)
 
-Here too members tell each other of commands. (D7, ADR 63)
+HTTPS with both sides' certificates.
 """
 
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fieldloom_contract.errors import Rejected
@@ -18,17 +19,17 @@ from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 from fieldloom_gateway.cluster.membership.errors import MembershipError
 from fieldloom_gateway.cluster.membership.records import Software
 from fieldloom_gateway.cluster.node import Node
-from fieldloom_gateway.cluster.told import MAX_BYTES, Told, decode
 
 log = structlog.get_logger()
 
-ADMIT, ADD, LEAVE, COMMANDS = "/cluster/admit", "/cluster/add", "/cluster/leave", "/cluster/commands"
+ADMIT, ADD, LEAVE = "/cluster/admit", "/cluster/add", "/cluster/leave"
 MAX_BODY_BYTES = 4096
+MAX_PARCEL_BYTES = 2**20
 
 Who = Callable[[bytes], str | None]
 """Returns whose a certificate is, DER, that the CA has signed; None if it is revoked."""
-Take = Callable[[str, Told], Awaitable[None]]
-"""Takes what a member tells; when it returns, that is on the disk. Raises Rejected."""
+Take = Callable[[str, bytes], Awaitable[bytes]]
+"""Takes what a member, by name, hands over, and returns its answer. Raises MsgspecError, Rejected, sqlite3.Error."""
 
 
 class Knock(msgspec.Struct, frozen=True):
@@ -56,8 +57,11 @@ _knock = msgspec.json.Decoder(Knock)
 _added = msgspec.json.Decoder(Added)
 
 
-def door(node: Node, secret: str, who: Who, take: Take) -> Starlette:
-    """Return the interface of a member; a request's `state.certificate` says who knocks."""
+def door(node: Node, secret: str, who: Who, parcels: Mapping[str, Take]) -> Starlette:
+    """Return the interface of a member; a request's `state.certificate` says who knocks.
+
+    `parcels` are what takes things from other members, by the paths at which they are handed over.
+    """
 
     async def admit(request: Request) -> JSONResponse:
         member = _member(request, who)
@@ -78,15 +82,17 @@ def door(node: Node, secret: str, who: Who, take: Take) -> Starlette:
         log.info("gateway_let_go", member=member)
         return JSONResponse({"member": member})
 
-    async def hear(request: Request) -> JSONResponse:
-        member = _member(request, who)
-        if node.roster.record(member) is None:
-            raise _Unknown(f"{member} is no member of this cluster")
-        await take(member, decode(await _body(request, MAX_BYTES)))
-        return JSONResponse({})
+    def taking(take: Take) -> Callable[[Request], Awaitable[Response]]:
+        async def hand_over(request: Request) -> Response:
+            member = _member(request, who)
+            if member not in node.names:
+                raise _Unknown(f"{member} is no member of this cluster")
+            return Response(await take(member, await _body(request, MAX_PARCEL_BYTES)), media_type="application/json")
 
-    acts = ((ADMIT, admit), (ADD, add), (LEAVE, leave), (COMMANDS, hear))
-    routes = [Route(path, act, methods=["POST"]) for path, act in acts]
+        return hand_over
+
+    routes = [Route(path, act, methods=["POST"]) for path, act in ((ADMIT, admit), (ADD, add), (LEAVE, leave))]
+    routes += [Route(path, taking(take), methods=["POST"]) for path, take in parcels.items()]
     return Starlette(routes=routes, exception_handlers=_HANDLERS)
 
 
@@ -95,7 +101,7 @@ class _Unknown(Exception):  # noqa: N818 - it reads as what somebody is
 
 
 class _TooLong(Exception):  # noqa: N818 - it reads as what a body is
-    """A body has more than it may."""
+    """A body has more bytes than are taken."""
 
 
 def _member(request: Request, who: Who) -> str:
@@ -106,12 +112,12 @@ def _member(request: Request, who: Who) -> str:
 
 
 async def _body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > most:
             raise _TooLong(f"a request has at most {most} bytes")
-    return body
+    return bytes(body)
 
 
 def _told(status: int) -> Callable[[Request, Exception], JSONResponse]:
@@ -129,4 +135,5 @@ _HANDLERS: dict[Any, Any] = {
     Rejected: _told(422),
     msgspec.MsgspecError: _told(422),
     ConsensusFailed: _told(503),
+    sqlite3.Error: _told(503),
 }

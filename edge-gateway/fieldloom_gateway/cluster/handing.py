@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import structlog
 
-from fieldloom_gateway.cluster.door import COMMANDS
-from fieldloom_gateway.cluster.joining import UNREACHABLE, NotLetIn, post
+from fieldloom_gateway.cluster.calling import UNREACHABLE, NotLetIn
+from fieldloom_gateway.cluster.joining import post
 from fieldloom_gateway.cluster.node import Node
 from fieldloom_gateway.cluster.told import Told, encode, news
 
 log = structlog.get_logger()
 
+COMMANDS = "/cluster/commands"
 LOOK_S = 0.5
 READ_EVERY_S = 5.0
 """A device that does not answer when all are asked who is there makes no news of its commands."""

@@ -4,7 +4,6 @@ It shows its token, gets the secret, and is added once it listens.
 """
 
 import asyncio
-import http.client
 import shutil
 import ssl
 from collections.abc import Callable
@@ -15,6 +14,8 @@ import msgspec
 import structlog
 
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.calling import UNREACHABLE, NotLetIn, OutOfReach, connected, posted
+from fieldloom_gateway.cluster.consensus.single import FILE as MAP
 from fieldloom_gateway.cluster.door import ADD, ADMIT, LEAVE, Added, Knock, Welcome
 from fieldloom_gateway.cluster.membership.records import Software
 from fieldloom_gateway.cluster.node import FOLDER, Node
@@ -34,17 +35,6 @@ LEAVE_S = 10.0
 Body = TypeVar("Body")
 
 
-class NotLetIn(Exception):  # noqa: N818 - it reads as what happened
-    """A member has refused; asking again changes nothing."""
-
-
-class OutOfReach(Exception):  # noqa: N818 - it reads as what happened
-    """No member could be asked, or none could decide now."""
-
-
-UNREACHABLE = (OSError, http.client.HTTPException, OutOfReach)
-
-
 def joining_context(ca: Path, cert: Path, key: Path) -> ssl.SSLContext:
     """Return the TLS by which a gateway asks a member, who proves its name rather than its host's. Raises StartFailed.
 
@@ -62,8 +52,10 @@ def join(ticket: Ticket, address: str, software: Software, data: Path, tls: ssl.
     """
     welcome = _ask(ticket.doors, ADMIT, Knock(ticket.token, address, software), Welcome, tls)
     folder = data.resolve() / FOLDER
+    for part in [*folder.glob(f"{MAP}*")]:
+        part.replace(data / part.name)  # what has gone on here alone goes on in the cluster
     if folder.exists():
-        shutil.rmtree(folder)  # of a cluster that it has left, or of when it was alone
+        shutil.rmtree(folder)  # of a cluster that it has left
     folder.mkdir(mode=0o700, parents=True)
     files.write(folder / SECRET_FILE, welcome.secret + "\n")
     files.write(folder / TICKET_FILE, write(ticket) + "\n")
@@ -128,32 +120,8 @@ def post(name: str, address: str, path: str, body: bytes, tls: ssl.SSLContext) -
 
     Raises NotLetIn, and one of UNREACHABLE. It waits: call it in a thread.
     """
-    host, _, port = address.rpartition(":")
-    connection = http.client.HTTPSConnection(host.strip("[]"), int(port), context=tls, timeout=TIMEOUT_S)
+    connection = connected(name, address, tls, TIMEOUT_S)
     try:
-        connection.connect()
-        found = _name(connection.sock)
-        if found != name:
-            raise OutOfReach(f"who answers there is {found}")
-        connection.request("POST", path, body)
-        answer = connection.getresponse()
-        content = answer.read()
+        return posted(connection, path, body)
     finally:
         connection.close()
-    if answer.status >= http.client.INTERNAL_SERVER_ERROR:
-        raise OutOfReach(_detail(content))
-    if answer.status != http.client.OK:
-        raise NotLetIn(_detail(content))
-    return content
-
-
-def _name(sock: Any) -> str | None:
-    subject = sock.getpeercert().get("subject", ())
-    return next((value for part in subject for key, value in part if key == "commonName"), None)
-
-
-def _detail(content: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(content, type=dict[str, Any])["detail"])
-    except (msgspec.MsgspecError, KeyError):
-        return "it gave no reason"

@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NAME
+from fieldloom_gateway.cluster.calling import NotLetIn, OutOfReach
 from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 from fieldloom_gateway.cluster.consensus.port import Refused as NotChanged
-from fieldloom_gateway.cluster.joining import NotLetIn, OutOfReach, leave
+from fieldloom_gateway.cluster.joining import leave
 from fieldloom_gateway.cluster.membership.admission import VALID_S
 from fieldloom_gateway.cluster.membership.errors import MembershipError, NotAMember
 from fieldloom_gateway.cluster.node import Node

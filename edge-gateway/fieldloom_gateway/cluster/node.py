@@ -123,6 +123,11 @@ class Node:
         if self._beating is not None:
             self._beating.cancel()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names, sorted."""
+        return self._consensus.members
+
     def doors(self) -> dict[str, str]:
         """Return where members let gateways in, HOST:PORT by name."""
         found = self.directory.discover(ADMISSION)

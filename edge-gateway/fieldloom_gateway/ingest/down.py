@@ -113,6 +113,10 @@ class Down:
         self._own.update(set(ids) - known)
         return self._keep(commands)
 
+    def word(self, command_id: str, device: str) -> Result | None:
+        """Return a device's final word on a command that has ended, as long as it is known."""
+        return self._ends.word(command_id, device)
+
     def finish(self, result: Result) -> None:
         """Forget a command that has its final result; in the transaction that is open."""
         query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires"

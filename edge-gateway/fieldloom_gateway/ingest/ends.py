@@ -44,6 +44,12 @@ class Ends:
         row = (end.id, end.device, end.expires, end.word, own)
         self._db.execute("INSERT OR IGNORE INTO command_ended VALUES (?, ?, ?, ?, ?)", row)
 
+    def word(self, command_id: str, device: str) -> Result | None:
+        """Return the device's word with which a command has ended, None where none is known."""
+        query = "SELECT body FROM command_ended WHERE id = ? AND device = ? AND body IS NOT NULL"
+        row = self._db.execute(query, (command_id, device)).fetchone()
+        return None if row is None else _decode(row[0])
+
     def own(self) -> list[Ended]:
         """Return those of which the others are to be told."""
         rows = self._db.execute("SELECT id, device, expires, body FROM command_ended WHERE own ORDER BY expires, id")

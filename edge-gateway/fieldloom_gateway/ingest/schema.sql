@@ -113,10 +113,12 @@ CREATE TABLE IF NOT EXISTS workflow_refused (id TEXT PRIMARY KEY, origin TEXT NO
 CREATE TABLE IF NOT EXISTS workflow_schedule (
   workflow TEXT, place INTEGER, told TEXT NOT NULL, after INTEGER NOT NULL, PRIMARY KEY (workflow, place)
 ) WITHOUT ROWID;
--- What happens to instances of workflows, until the step that has taken it is in the map that the site's gateways share.
-CREATE TABLE IF NOT EXISTS workflow_inbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
+-- What happens to instances of workflows of a partition, until the step that has taken it is in the map that the site's
+-- gateways share. No partition: it is of a gateway that knew none, and finds its own at the next start.
+CREATE TABLE IF NOT EXISTS workflow_inbox (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL, partition INTEGER);
+CREATE INDEX IF NOT EXISTS workflow_inbox_of_partition ON workflow_inbox (partition, number);
 -- Which instance has asked for an effect.
-CREATE TABLE IF NOT EXISTS workflow_effect (id TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS workflow_effect (id TEXT PRIMARY KEY, instance TEXT NOT NULL, partition INTEGER) WITHOUT ROWID;
 -- The newest records of what became of instances; `body` is what the cloud is told.
 CREATE TABLE IF NOT EXISTS workflow_history (
   number INTEGER PRIMARY KEY AUTOINCREMENT, instance TEXT NOT NULL, record INTEGER NOT NULL, body BLOB NOT NULL

@@ -5,26 +5,30 @@ from collections.abc import Callable
 from fieldloom_engine.workflows import Instance
 from fieldloom_gateway.automation.effects import DONE, FAILED, Effects
 from fieldloom_gateway.automation.effects import Outcome as Ending
-from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Outcome, Told
+from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Moves, Outcome, Told
 from fieldloom_runtime.records import Event, Record
 
 ANSWERED = "workflow.answered"
 
 
 class Answers:
-    """All of it belongs into a transaction of its caller; `tell` sends a record up, `now` is Unix ms."""
+    """All of it belongs into a transaction of its caller; `tell` sends a record up, `now` is Unix ms.
 
-    def __init__(self, gateway: str, tell: Callable[[Record], None]) -> None:
+    `tell_parent` has an instance know that another gateway has.
+    """
+
+    def __init__(self, gateway: str, tell: Callable[[Record], None], tell_parent: Callable[[Outcome], None]) -> None:
         self._gateway = gateway
         self._tell = tell
+        self._tell_parent = tell_parent
 
     def take(self, told: Told, reason: str | None, performer: Effects, now: int) -> None:
         """Tell of a happening that was taken; `reason` says why it did nothing."""
-        if isinstance(told, (Came, Outcome)):
+        if isinstance(told, (Came, Outcome, Moves)):
             return
         instance = told.id if isinstance(told, Begins) else told.instance
         if isinstance(told, Begins) and reason is not None:
-            performer.conclude(instance, Ending(FAILED, error=reason), now)
+            self._conclude(instance, told.parent, Ending(FAILED, error=reason), performer, now)
         if told.request:
             self.answer(told.request, instance, reason, now)
 
@@ -35,8 +39,10 @@ class Answers:
 
     def end(self, instance: Instance, performer: Effects, now: int) -> None:
         """Tell who waits for an instance how it has ended."""
-        if instance.status == "succeeded":
-            performer.conclude(instance.id, Ending(DONE, instance.output), now)
-            return
         error = f"{instance.workflow} has {instance.status}: {instance.reason or instance.failure}"
-        performer.conclude(instance.id, Ending(FAILED, error=error), now)
+        ending = Ending(DONE, instance.output) if instance.status == "succeeded" else Ending(FAILED, error=error)
+        self._conclude(instance.id, instance.metadata.get("parent"), ending, performer, now)
+
+    def _conclude(self, name: str, parent: str | None, ending: Ending, performer: Effects, now: int) -> None:
+        if not performer.conclude(name, ending, now) and parent is not None:
+            self._tell_parent(Outcome(parent, name, ending.status == DONE, ending.result, ending.error))

@@ -1,17 +1,20 @@
 """Instances and waiting starts in the map that the gateways of a site share: a transaction a step. (W6, W8)
 
-A value of the map is short, so what is kept stands in parts, written and removed together.
+They stand by partition, so that a new owner finds its own. A value of the map is short, so what is kept stands in
+parts, written and removed together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from fieldloom_engine.workflows import Instance, Record, decode, encode
+from fieldloom_engine.workflows import Instance, Record, Waiting, decode, encode
 from fieldloom_engine.workflows.model import Overlap
+from fieldloom_gateway.automation.workflows.index import Index
+from fieldloom_gateway.cluster.partitions.records import guard
 from fieldloom_gateway.cluster.state.commands import Compare, Delete, Operation, Set, Unmet
 from fieldloom_gateway.cluster.state.entries import Entry
 from fieldloom_gateway.cluster.state.errors import Conflict
@@ -19,17 +22,19 @@ from fieldloom_gateway.cluster.state.limits import TRANSACTION_BYTES
 from fieldloom_gateway.cluster.state.store import Store
 
 INSTANCES, QUEUE = "workflows/instances/", "workflows/queue/"
+"""Below them the partition, the id, and the part."""
 PART_BYTES = 60_000
-MOST_PARTS = 60
-"""Of one transaction, so that compares and operations are as many as it may have."""
+MOST_PARTS = 50
+"""Of one transaction, so that compares, those of the partitions too, and operations are as many as it may have."""
 MOST_BYTES = TRANSACTION_BYTES // 2
 
 
 class Kept(Struct):
-    """An instance, with those records of its history that nobody else may have yet."""
+    """An instance, with those records of its history that nobody else may have yet, and what it awaits."""
 
     instance: msgspec.Raw
     history: list[Record] = []
+    awaits: list[Waiting] = []
 
 
 class Queued(Struct):
@@ -43,8 +48,8 @@ class Queued(Struct):
 
 
 _encode = msgspec.json.Encoder().encode
-_kept: Callable[[bytes], Kept] = msgspec.json.Decoder(Kept).decode
-_queued: Callable[[bytes], Queued] = msgspec.json.Decoder(Queued).decode
+decode_kept: Callable[[bytes], Kept] = msgspec.json.Decoder(Kept).decode
+decode_queued: Callable[[bytes], Queued] = msgspec.json.Decoder(Queued).decode
 
 
 class _Place(NamedTuple):
@@ -55,8 +60,9 @@ class _Place(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to stand under a key; None: nothing any more."""
+    """What is to stand under a key of a partition; None: nothing any more."""
 
+    partition: int
     key: str
     body: bytes | None
 
@@ -66,58 +72,125 @@ class Change(NamedTuple):
         return 1 if self.body is None else -(-len(self.body) // PART_BYTES)
 
 
-def instance_change(instance: Instance, history: Sequence[Record]) -> Change:
+def instance_key(partition: int, name: str) -> str:
+    """Return under which key an instance stands."""
+    return f"{INSTANCES}{partition:03}/{name}"
+
+
+def queue_key(partition: int, name: str) -> str:
+    """Return under which key a start stands that waits."""
+    return f"{QUEUE}{partition:03}/{name}"
+
+
+def instance_change(
+    partition: int, instance: Instance, history: Sequence[Record], waits: Collection[Waiting]
+) -> Change:
     """Return what keeps an instance and its newest records."""
-    return Change(INSTANCES + instance.id, _encode(Kept(msgspec.Raw(encode(instance)), list(history))))
+    body = _encode(Kept(msgspec.Raw(encode(instance)), list(history), sorted(waits, key=repr)))
+    return Change(partition, instance_key(partition, instance.id), body)
 
 
-def queued_change(instance: Instance, number: int, overlap: Overlap) -> tuple[Change, Queued]:
+def queued_change(partition: int, instance: Instance, number: int, overlap: Overlap) -> tuple[Change, Queued]:
     """Return what keeps a start that waits, and how it is kept."""
     queued = Queued(number, overlap, msgspec.Raw(encode(instance)))
-    return Change(QUEUE + instance.id, _encode(queued)), queued
+    return Change(partition, queue_key(partition, instance.id), _encode(queued)), queued
+
+
+class Stored(NamedTuple):
+    """An instance as a partition holds it, or a start that waits."""
+
+    modified: int
+    """The greater, the later it has changed."""
+    partition: int
+    instance: Instance
+    history: list[Record]
+    queued: Queued | None
 
 
 class Checkpoints:
-    """On the map. Nobody else writes below its keys while this gateway is their owner: else Conflict."""
+    """On the map. Nobody else writes below a partition's keys while this gateway is its owner: else Conflict."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._places: dict[str, _Place] = {}
+        self._places: dict[int, dict[str, _Place]] = {}
 
-    def read(self) -> tuple[list[tuple[Instance, list[Record]]], list[tuple[Instance, Queued]]]:
-        """Return all instances, those changed last at the end, and all starts that wait. Raises UnreadableInstance."""
-        self._places.clear()
-        kept = sorted((self._places[key].modified, key, body) for key, body in self._bodies(INSTANCES))
-        instances = [(decode(bytes(one.instance)), one.history) for _, _, body in kept for one in [_kept(body)]]
-        queued = [_queued(body) for _, body in self._bodies(QUEUE)]
-        return instances, [(decode(bytes(one.instance)), one) for one in queued]
+    def fill(self, index: Index) -> None:
+        """Have an index know what there is, from now on whenever the map changes."""
 
-    async def write(self, changes: Iterable[Change], guards: Iterable[tuple[str, int]] = ()) -> None:
-        """Do all changes at once. Guards are keys, each with the index at which it has to be modified last.
+        def moved(keys: Iterable[str]) -> None:
+            for key, partition, name in {_named(key) for key in keys}:
+                body = self._body(key)
+                if key.startswith(QUEUE):
+                    (index.queued.add if body else index.queued.discard)(name)
+                elif body:
+                    index.put(name, partition, decode_kept(body).awaits)
+                else:
+                    index.drop(name)
 
-        Raises Conflict if somebody else has changed something; Rejected, NoLeader and Unknown as the store does.
+        for prefix in (INSTANCES, QUEUE):
+            moved(entry.key for entry in self._store.below(prefix))
+            self._store.observe(prefix, moved)
+
+    def read(self, partition: int) -> list[Stored]:
+        """Return what a partition holds. Raises UnreadableInstance."""
+        places = self._places[partition] = {}
+        found = []
+        for key, body in self._bodies(f"{INSTANCES}{partition:03}/", places):
+            kept = decode_kept(body)
+            found.append(Stored(places[key].modified, partition, decode(bytes(kept.instance)), kept.history, None))
+        for key, body in self._bodies(f"{QUEUE}{partition:03}/", places):
+            queued = decode_queued(body)
+            found.append(Stored(places[key].modified, partition, decode(bytes(queued.instance)), [], queued))
+        return found
+
+    def all(self) -> list[Instance]:
+        """Return the instances of all partitions, those changed last at the end. Raises UnreadableInstance."""
+        places: dict[str, _Place] = {}
+        bodies = dict(self._bodies(INSTANCES, places))
+        return [_instance(bodies[key]) for key in sorted(bodies, key=lambda key: (places[key].modified, key))]
+
+    def one(self, partition: int, name: str) -> Instance | None:
+        """Return an instance, None if there is none. Raises UnreadableInstance."""
+        body = self._body(instance_key(partition, name))
+        return _instance(body) if body else None
+
+    async def write(self, changes: Iterable[Change], versions: Mapping[int, int]) -> int:
+        """Do all changes at once, fenced by the versions of their partitions; return the index at which that was.
+
+        Version 0: nobody else can own it. Raises Conflict if somebody else has changed something, or owns it; Rejected,
+        NoLeader and Unknown as the store does.
         """
-        compares = [Compare(key, "modified", index) for key, index in guards]
-        operations: list[Operation] = []
         changed = list(changes)
+        owned = {one.partition: versions[one.partition] for one in changed}
+        compares = [guard(partition, version) for partition, version in owned.items() if version]
+        operations: list[Operation] = []
         for one in changed:
-            place = self._places.get(one.key, _Place(0, 0))
+            place = self._places[one.partition].get(one.key, _Place(0, 0))
             compares.append(Compare(_part(one.key, 0), "modified", place.modified))
             operations += _operations(one, place.parts)
         outcome = await self._store.transaction(compares, operations)
         if isinstance(outcome, Unmet):
             raise Conflict(outcome.key, outcome.modified)
         for one in changed:
+            places = self._places[one.partition]
             if one.body is None:
-                self._places.pop(one.key, None)
+                places.pop(one.key, None)
             else:
-                self._places[one.key] = _Place(outcome.index, one.parts)
+                places[one.key] = _Place(outcome.index, one.parts)
+        return outcome.index
 
-    def _bodies(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+    def _body(self, key: str) -> bytes:
+        return b"".join(entry.value for entry in self._store.below(f"{key}/"))
+
+    def _bodies(self, prefix: str, places: dict[str, _Place]) -> Iterator[tuple[str, bytes]]:
         for key, parts in groupby(self._store.below(prefix), key=_whole):
             entries = [*parts]
-            self._places[key] = _Place(entries[0].modified, len(entries))
+            places[key] = _Place(entries[0].modified, len(entries))
             yield key, b"".join(entry.value for entry in entries)
+
+
+def _instance(body: bytes) -> Instance:
+    return decode(bytes(decode_kept(body).instance))
 
 
 def _operations(change: Change, had: int) -> Iterator[Operation]:
@@ -130,6 +203,13 @@ def _operations(change: Change, had: int) -> Iterator[Operation]:
 
 def _part(key: str, number: int) -> str:
     return f"{key}/{number:02}"
+
+
+def _named(part: str) -> tuple[str, int, str]:
+    """Return the key of which an entry is a part, its partition, and its id."""
+    key = part.rpartition("/")[0]
+    _, _, partition, name = key.split("/", 3)
+    return key, int(partition), name
 
 
 def _whole(entry: Entry) -> str:

@@ -5,13 +5,14 @@ done, and may be taken twice: its ids make a second time harmless.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from fieldloom_engine.rules import Event
+from fieldloom_engine.workflows import Record
 from fieldloom_engine.workflows.model import Overlap
 
 
@@ -72,16 +73,28 @@ class Again(Struct, tag="again"):
     request: str = ""
 
 
-Told = Begins | Came | Outcome | Ends | Signals | Again
+class Moves(Struct, tag="moves"):
+    """An instance, or a start that waits, comes as it stands from where it was kept until now."""
 
-_encode = msgspec.json.Encoder().encode
+    instance: msgspec.Raw
+    history: list[Record] = []
+    """Those of its records that nobody else may have yet."""
+    number: int = 0
+    """Of a start that waits, as `overlap`: the lower one goes first."""
+    overlap: Overlap | None = None
+
+
+Told = Begins | Came | Outcome | Ends | Signals | Again | Moves
+
+encode = msgspec.json.Encoder().encode
 _decode: Callable[[bytes], Told] = msgspec.json.Decoder(Told).decode
 
 
 class Row(NamedTuple):
-    """A happening in the inbox."""
+    """A happening that waits, for an instance of a partition."""
 
     number: int
+    partition: int
     told: Told
 
 
@@ -93,15 +106,29 @@ class Inbox:
         self.has_more = False
         """Whether something was put since it was set to False."""
 
-    def put(self, told: Told) -> int:
-        """Keep a happening, and return its number."""
+    def put(self, told: Told, partition: int) -> int:
+        """Keep a happening for who owns a partition, and return its number."""
         self.has_more = True
-        return int(self._db.execute("INSERT INTO workflow_inbox (body) VALUES (?)", (_encode(told),)).lastrowid or 0)
+        query = "INSERT INTO workflow_inbox (partition, body) VALUES (?, ?)"
+        return int(self._db.execute(query, (partition, encode(told))).lastrowid or 0)
 
-    def oldest(self, limit: int) -> list[Row]:
-        """Return what waits, the oldest first."""
-        rows = self._db.execute("SELECT number, body FROM workflow_inbox ORDER BY number LIMIT ?", (limit,))
-        return [Row(number, _decode(body)) for number, body in rows]
+    def oldest(self, limit: int, partitions: Collection[int]) -> list[Row]:
+        """Return what waits for some partitions, the oldest first."""
+        marks = ", ".join("?" * len(partitions))
+        query = (
+            f"SELECT number, partition, body FROM workflow_inbox WHERE partition IN ({marks}) ORDER BY number LIMIT ?"  # noqa: S608
+        )
+        rows = self._db.execute(query, (*partitions, limit))
+        return [Row(number, partition, _decode(body)) for number, partition, body in rows]
+
+    def unplaced(self) -> list[tuple[int, Told]]:
+        """Return what an older gateway has left, which knew no partitions, the oldest first."""
+        query = "SELECT number, body FROM workflow_inbox WHERE partition IS NULL ORDER BY number"
+        return [(number, _decode(body)) for number, body in self._db.execute(query).fetchall()]
+
+    def waiting(self) -> int:
+        """Return how much waits."""
+        return int(self._db.execute("SELECT count(*) FROM workflow_inbox").fetchone()[0])
 
     def done(self, numbers: Sequence[int]) -> None:
         """Forget what steps have taken."""

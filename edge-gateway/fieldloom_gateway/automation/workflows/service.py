@@ -5,7 +5,7 @@ All of it runs on the thread that has the gateway's disk.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import structlog
@@ -14,19 +14,32 @@ from msgspec import structs
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine.definitions import Fault
-from fieldloom_engine.ports import Ownership
 from fieldloom_engine.rules import Effect, Firing
 from fieldloom_engine.rules import Event as Judged
-from fieldloom_engine.workflows import ENGINE, Instance, Program, Record, Waiting
+from fieldloom_engine.workflows import ENGINE, Instance, Program, Record, Waiting, decode
 from fieldloom_engine.workflows.triggers import MESSAGE, NotStarted, Start, by_request
 from fieldloom_gateway.automation import effects
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Put, told_faults
 from fieldloom_gateway.automation.effects import Effects
 from fieldloom_gateway.automation.workflows.answers import Answers
+from fieldloom_gateway.automation.workflows.askers import Askers
 from fieldloom_gateway.automation.workflows.clock import Schedules
 from fieldloom_gateway.automation.workflows.definitions import Definitions
-from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Inbox, Outcome, Row, Signals, Told
+from fieldloom_gateway.automation.workflows.inbox import (
+    Again,
+    Begins,
+    Came,
+    Ends,
+    Inbox,
+    Moves,
+    Outcome,
+    Row,
+    Signals,
+    Told,
+)
+from fieldloom_gateway.automation.workflows.index import Index
 from fieldloom_gateway.automation.workflows.recorded import Recorded
+from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_runtime import down
 from fieldloom_runtime.records import Event
 from fieldloom_runtime.records import Record as Sent
@@ -34,9 +47,6 @@ from fieldloom_runtime.records import Record as Sent
 log = structlog.get_logger()
 
 APPLIED, REFUSED = "workflow.applied", "workflow.refused"
-
-Awaited = Mapping[str, frozenset[Waiting]]
-"""What instances wait for, by the type of the event."""
 
 
 class Followed(NamedTuple):
@@ -67,28 +77,27 @@ class Workflows:
         self,
         connection: sqlite3.Connection,
         gateway: str,
-        ownership: Ownership,
         tell: Callable[[Sent], None],
         withdraw: Callable[[str], None],
     ) -> None:
         self._db = connection
         self._gateway = gateway
-        self._ownership = ownership
         self._tell = tell
         self._withdraw = withdraw
         self._definitions = Definitions(connection)
         self._schedules = Schedules(connection)
         self._recorded = Recorded(connection, gateway, tell)
-        self._answers = Answers(gateway, tell)
+        self._askers = Askers(connection)
+        self._answers = Answers(gateway, tell, self._tell_parent)
         self.inbox = Inbox(connection)
-        self.awaited: Awaited = {}
-        """Set as a whole by the runtime, from its own thread."""
+        self.index = Index()
+        """Kept by the runtime, on its own thread."""
         self.counts: Counter[str] = Counter()
 
     @property
     def listens(self) -> bool:
         """Whether any record matters."""
-        return bool(self._definitions.triggers.types or self.awaited or self.metrics)
+        return bool(self._definitions.triggers.types or self.index.awaited or self.metrics)
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -120,8 +129,7 @@ class Workflows:
         """Take note of an event that starts something or that an instance awaits."""
         if event.type in self._definitions.triggers.types:
             self._begin(self._definitions.triggers.by_event(event, now))
-        if any(_may_end(one, event) for one in self.awaited.get(event.type, ())):
-            self.inbox.put(Came(event))
+        self._come(event)
 
     def is_due(self, now: int) -> bool:
         """Whether a schedule asks for something."""
@@ -129,8 +137,7 @@ class Workflows:
 
     def look_at_the_clock(self, now: int) -> None:
         """Start what is due."""
-        found = self._schedules.take(now)
-        self._begin([one for one in found if self._ownership.owns(one.workflow.id)])
+        self._begin(self._schedules.take(now))
 
     def request(
         self,
@@ -157,27 +164,46 @@ class Workflows:
         return self.put(structs.replace(_begins(start), parent=parent, request=request))
 
     def put(self, told: Told) -> int:
-        """Keep what is to happen to an instance; return its number in the inbox."""
-        return self.inbox.put(told)
+        """Keep what is to happen to an instance; return its number in the inbox, 0 for what concerns none."""
+        if isinstance(told, Came):
+            return self._come(told.event)
+        return self.inbox.put(told, self._home(told))
+
+    def put_all(self, happenings: Iterable[Told]) -> None:
+        """Keep several."""
+        for told in happenings:
+            self.put(told)
+
+    def place(self) -> None:
+        """Find the partitions of what an older gateway has left, once all its instances are known."""
+        for number, told in self.inbox.unplaced():
+            self.inbox.done([number])
+            self.put(told)
 
     def answer(self, effect: str, outcome: effects.Outcome) -> bool:
         """Take what became of an effect, if an instance has asked for it; return whether one has."""
-        instance = self.asker(effect)
-        if instance is None:
+        asker = self._askers.of(effect)
+        if asker is None:
             return False
-        self.inbox.put(Outcome(instance, effect, outcome.status == effects.DONE, outcome.result, outcome.error))
+        told = Outcome(asker.instance, effect, outcome.status == effects.DONE, outcome.result, outcome.error)
+        self.inbox.put(told, self._home(told) if asker.partition is None else asker.partition)
         return True
 
     def asker(self, effect: str) -> str | None:
         """Return the instance that has asked for an effect, None where none has."""
-        row = self._db.execute("SELECT instance FROM workflow_effect WHERE id = ?", (effect,)).fetchone()
-        return None if row is None else str(row[0])
+        asker = self._askers.of(effect)
+        return None if asker is None else asker.instance
 
     def follow(self, told: Followed, performer: Effects, now: int) -> None:
         """Keep what has followed from steps, once, and forget what they have taken."""
         self.inbox.done(told.taken)
         for happening, reason in told.outcomes:
-            self._answers.take(happening, reason, performer, now)
+            if isinstance(happening, Outcome):
+                status = effects.DONE if happening.succeeded else effects.FAILED
+                performer.close(happening.effect, effects.Outcome(status, happening.result, happening.error))
+                self._withdraw(happening.effect)
+            else:
+                self._answers.take(happening, reason, performer, now)
         for instance, records in told.history:
             self._recorded.keep(instance, records, now)
         self._recorded.forget(told.forgotten)
@@ -185,23 +211,22 @@ class Workflows:
             self._definitions.forget_unused(told.running)
         for given_up in told.abandoned:
             if performer.withdraw(given_up) == effects.START:
-                self.inbox.put(Ends(given_up, "the workflow that waits for it goes on without it"))
+                self.put(Ends(given_up, "the workflow that waits for it goes on without it"))
             self._withdraw(given_up)
         for instance, effect in told.asked:
             if not performer.is_known(effect.id):
-                self._db.execute("INSERT INTO workflow_effect VALUES (?, ?)", (effect.id, instance.id))
+                self._askers.keep(effect.id, instance.id, self._home_of_instance(instance))
                 performer.take(_asked(instance, effect, now), effect, now)
         for instance in told.ended:
             self._answers.end(instance, performer, now)
 
     def forget_effects(self) -> None:
         """Forget who asked for what is not kept any more."""
-        self._db.execute("DELETE FROM workflow_effect WHERE id NOT IN (SELECT id FROM effect)")
+        self._askers.forget()
 
-    def waiting(self, limit: int) -> list[Row]:
-        """Return what happens next, the oldest first."""
-        self.inbox.has_more = False
-        return self.inbox.oldest(limit)
+    def waiting(self, limit: int, partitions: Collection[int]) -> list[Row]:
+        """Return what happens next in some partitions, the oldest first."""
+        return self.inbox.oldest(limit, partitions)
 
     def program(self, workflow: str, version: str) -> Program | None:
         """Return a version ready to run, None where there is none."""
@@ -257,7 +282,39 @@ class Workflows:
                 self.counts["not_started"] += 1
                 log.warning("workflow_not_started", workflow=one.workflow.id, instance=one.id, reason=one.reason)
                 continue
-            self.inbox.put(_begins(one))
+            self.put(_begins(one))
+
+    def _come(self, event: Judged) -> int:
+        """Keep an event for each partition of which an instance may await it; return the last number, 0 for none."""
+        awaited, number = self.index.awaited.get(event.type, ()), 0
+        for partition in sorted({home for home, waiting in awaited if _may_end(waiting, event)}):
+            number = self.inbox.put(Came(event), partition)
+        return number
+
+    def _tell_parent(self, told: Outcome) -> None:
+        """Keep how an instance has ended for the one that waits for it and that another gateway had when it asked."""
+        if told.instance in self.index.homes:
+            self.put(told)
+
+    def _home(self, told: Begins | Outcome | Ends | Signals | Again | Moves) -> int:
+        if isinstance(told, Begins):
+            return _home_of(told.workflow, told.correlation, told.variables)
+        if isinstance(told, Moves):
+            return self._home_of_instance(decode(bytes(told.instance)))
+        return self.index.homes.get(told.instance, 0)
+
+    def _home_of_instance(self, instance: Instance) -> int:
+        known = self.index.homes.get(instance.id)
+        return _home_of(instance.workflow, instance.correlation, instance.variables) if known is None else known
+
+
+def _home_of(workflow: str, correlation: str | None, variables: Mapping[str, Any]) -> int:
+    """Return the partition in which an instance begins.
+
+    Those that may be in each other's way are in one: it is that of their key, which is as a rule the device; without a
+    key that of the device, and without one that of the workflow.
+    """
+    return partition_of(str(correlation or variables.get("device_id") or workflow))
 
 
 def _begins(start: Start) -> Begins:

@@ -1,7 +1,8 @@
 """The instances of a gateway in memory, and what has come of them since the last commit. No I/O, no clock. (W4, W6)"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from fieldloom_engine.rules import Effect, Event
@@ -22,22 +23,24 @@ from fieldloom_engine.workflows import (
     Waiting,
     awaits,
     create,
+    decode,
     next_deadline,
     outstanding,
     step,
 )
 from fieldloom_engine.workflows.overlap import decide
 from fieldloom_gateway.automation.workflows.checkpoints import (
-    INSTANCES,
     MOST_BYTES,
     MOST_PARTS,
-    QUEUE,
     Change,
     Queued,
+    Stored,
     instance_change,
+    instance_key,
+    queue_key,
     queued_change,
 )
-from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Outcome, Signals, Told
+from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Moves, Outcome, Signals, Told
 
 ENDED = 1000
 """Instances that are over and are kept, to be seen and begun again."""
@@ -76,6 +79,8 @@ class World:
         """How many bytes those hold that are over, the oldest first."""
         self._deadlines: dict[str, int] = {}
         self._waiting: dict[str, frozenset[Waiting]] = {}
+        self._homes: dict[str, int] = {}
+        """The partition of each instance and of each start that waits."""
         self._last_number = 0
         self.begin_batch()
 
@@ -87,8 +92,6 @@ class World:
         self.abandoned: list[str] = []
         self.forgotten: list[str] = []
         """Instances that are not kept any more."""
-        self.awaits_others = False
-        """Whether other events are awaited than before."""
 
     @property
     def asked(self) -> list[tuple[Instance, Effect]]:
@@ -109,57 +112,58 @@ class World:
         waiting = (one.instance for one in self.lines.values())
         return {(one.workflow, one.version) for group in (running, waiting) for one in group}
 
-    @property
-    def next_deadline(self) -> int | None:
-        """When time goes on with an instance next, Unix ms."""
-        return min(self._deadlines.values(), default=None)
+    def next_deadline(self, partitions: Collection[int]) -> int | None:
+        """Return when time goes on with an instance of some partitions next, Unix ms."""
+        return min((at for name, at in self._deadlines.items() if self._homes[name] in partitions), default=None)
 
-    def awaited(self) -> dict[str, frozenset[Waiting]]:
-        """Return what is awaited, by the type of the event."""
-        found: dict[str, set[Waiting]] = {}
-        for waiting in self._waiting.values():
-            for one in waiting:
-                found.setdefault(one.type, set()).add(one)
-        return {type_: frozenset(waiting) for type_, waiting in found.items()}
+    def load(self, stored: Iterable[Stored]) -> None:
+        """Take what partitions hold, with those that changed last at the end."""
+        for one in stored:
+            self._homes[one.instance.id] = one.partition
+            if one.queued is None:
+                self._put(one.instance)
+            else:
+                self._wait(Line(one.instance, one.queued))
 
-    def load(self, instances: Iterable[Instance], lines: Iterable[Line]) -> None:
-        """Take what was kept, with those that ended last at the end."""
-        for instance in instances:
-            self._put(instance)
-        for line in lines:
-            self.lines[line.instance.id] = line
-            self._last_number = max(self._last_number, line.queued.number)
+    def unload(self, partitions: Collection[int]) -> None:
+        """Forget what some partitions hold."""
+        for name in [name for name, home in self._homes.items() if home in partitions]:
+            del self._homes[name]
+            self.lines.pop(name, None)
+            self._remove(name)
 
-    def outstanding(self) -> list[tuple[Instance, Effect]]:
+    def outstanding(self, instances: Iterable[Instance]) -> list[tuple[Instance, Effect]]:
         """Return all that instances wait for to be done."""
         return [
             (instance, effect)
-            for instance in self.instances.values()
+            for instance in instances
             if not instance.is_over and (program := self._program(instance)) is not None
             for effect in outstanding(program, instance)
         ]
 
-    def take(self, told: Told, now: int) -> str | None:
-        """Let something happen at a time, Unix ms; return why it could not, None if it could.
+    def take(self, partition: int, told: Told, now: int) -> str | None:
+        """Let something happen in a partition at a time, Unix ms; return why it could not, None if it could.
 
         UNFINISHED: it is to happen again after a commit, since it concerns too many.
         """
         match told:
             case Begins():
-                return self._begin(told, now)
+                return self._begin(partition, told, now)
             case Came(event):
-                return self._occur(event, now)
-            case Outcome(instance, effect, succeeded, result, error):
-                return self._happen(instance, Answered(effect, succeeded, result, error), now)
+                return self._occur(partition, event, now)
+            case Moves():
+                return self._move_in(partition, told)
             case Ends(instance, reason, undo):
                 return self._end(instance, Terminated(reason, undo), now)
-            case Signals(instance, event):
-                return self._happen(instance, Signalled(event), now)
-            case Again(instance, state, variables):
-                return self._happen(instance, Replayed(state, variables), now)
+            case _:
+                return self._happen(told.instance, _happening(told), now)
 
-    def _occur(self, event: Event, now: int) -> str | None:
-        awaiting = [name for name, what in self._waiting.items() if any(one.type == event.type for one in what)]
+    def _occur(self, partition: int, event: Event, now: int) -> str | None:
+        awaiting = [
+            name
+            for name, what in self._waiting.items()
+            if self._homes[name] == partition and any(one.type == event.type for one in what)
+        ]
         for name in awaiting:
             if self.is_large:
                 return UNFINISHED
@@ -170,12 +174,16 @@ class World:
         """Return which version it takes for something to happen, None where no instance is meant, or an unknown one."""
         if isinstance(told, Begins):
             return told.workflow, told.version
-        instance = None if isinstance(told, Came) else self.instances.get(told.instance)
+        if isinstance(told, Moves):
+            instance: Instance | None = decode(bytes(told.instance))
+        else:
+            instance = None if isinstance(told, Came) else self.instances.get(told.instance)
         return None if instance is None else (instance.workflow, instance.version)
 
-    def elapse(self, now: int, most: int) -> None:
-        """Let the time pass for at most so many instances, or until so much has come that it is to be committed."""
-        for name in [name for name, at in self._deadlines.items() if at <= now][:most]:
+    def elapse(self, now: int, most: int, partitions: Collection[int]) -> None:
+        """Let the time pass for at most so many instances of some partitions, or for as many as go together."""
+        due = (name for name, at in self._deadlines.items() if at <= now and self._homes[name] in partitions)
+        for name in [*islice(due, most)]:
             if self.is_large:
                 return
             if self._happen(name, TimePassed(), now) is not None:
@@ -185,17 +193,18 @@ class World:
         """Let no time pass for an instance any more."""
         self._deadlines.pop(name, None)
 
-    def prune(self) -> None:
-        """Forget the oldest of those that are over, where there are too many."""
-        for name in [*self._ended][:PRUNED]:
+    def prune(self, partitions: Collection[int]) -> None:
+        """Forget the oldest of those of some partitions that are over, where there are too many."""
+        for name in [*islice((name for name in self._ended if self._homes[name] in partitions), PRUNED)]:
             if len(self._ended) <= ENDED and sum(self._ended.values()) <= ENDED_BYTES:
                 return
             if name not in self.history:
-                del self._ended[name], self.instances[name]
+                self._remove(name)
                 self.forgotten.append(name)
-                self._change(Change(INSTANCES + name, None))
+                partition = self._homes.pop(name)
+                self._change(Change(partition, instance_key(partition, name), None))
 
-    def _begin(self, told: Begins, now: int) -> str | None:
+    def _begin(self, partition: int, told: Begins, now: int) -> str | None:
         if told.id in self.instances or told.id in self.lines:
             return None  # it comes again
         program = self._programs.get((told.workflow, told.version))
@@ -209,6 +218,7 @@ class World:
             instance = create(program.workflow, told.id, told.variables, now, correlation=key, metadata=metadata)
         except InvalidStart as error:
             return self._refuse("not_started", str(error))
+        self._homes[instance.id] = partition
         return self._start(instance, now) if told.correlation is None else self._fit_in(instance, told, now)
 
     def _descent(self, parent: str | None) -> dict[str, Any]:
@@ -222,7 +232,8 @@ class World:
         """End an instance; one that waits for its turn does not begin."""
         line = self.lines.pop(name, None)
         if line is not None:
-            self._change(Change(QUEUE + name, None))
+            partition = self._homes[name]
+            self._change(Change(partition, queue_key(partition, name), None))
             self.instances[name] = line.instance
         return self._happen(name, happening, now)
 
@@ -231,6 +242,7 @@ class World:
         key = (told.workflow, told.correlation)
         decision = decide(told.overlap, [*self._active.get(key, ())], len(self._line(key)))
         if decision.does == "skip":
+            del self._homes[instance.id]
             return self._refuse("skipped", decision.reason or "another instance is active")
         if decision.does == "queue":
             self._queue(instance, told)
@@ -250,10 +262,29 @@ class World:
 
     def _queue(self, instance: Instance, told: Begins) -> None:
         self.counts["queued"] += 1
-        self._last_number += 1
-        change, queued = queued_change(instance, self._last_number, told.overlap)
-        self.lines[instance.id] = Line(instance, queued)
+        change, queued = queued_change(self._homes[instance.id], instance, self._last_number + 1, told.overlap)
+        self._wait(Line(instance, queued))
         self._change(change)
+
+    def _wait(self, line: Line) -> None:
+        self.lines[line.instance.id] = line
+        self._last_number = max(self._last_number, line.queued.number)
+
+    def _move_in(self, partition: int, told: Moves) -> str | None:
+        """Take an instance, or a start that waits, as it stands."""
+        instance = decode(bytes(told.instance))
+        if instance.id in self._homes:
+            return None  # it comes again
+        self._homes[instance.id] = partition
+        if told.overlap is not None:
+            change, queued = queued_change(partition, instance, told.number, told.overlap)
+            self._wait(Line(instance, queued))
+            self._change(change)
+            return None
+        self._put(instance)
+        self._keep(instance, told.history)
+        self._asked += self.outstanding([instance])
+        return None
 
     def _line(self, key: Key) -> list[Line]:
         """Return the starts that wait by a key, the first at the front."""
@@ -275,12 +306,10 @@ class World:
             return None
         self.counts["steps"] += 1
         self.counts["transitions"] += sum(record.kind == "state" for record in done.history)
-        history = self.history.setdefault(name, [])
-        history += done.history
         self._asked += [(done.instance, effect) for effect in done.effects]
         self.abandoned += done.abandoned
-        self._change(instance_change(done.instance, history))
         self._put(done.instance)
+        self._keep(done.instance, done.history)
         if done.instance.is_over:
             self.counts[done.instance.status] += 1
             self._go_on((done.instance.workflow, done.instance.correlation), now)
@@ -293,8 +322,30 @@ class World:
             return
         name = first.instance.id
         del self.lines[name]
-        self._change(Change(QUEUE + name, None))
+        partition = self._homes[name]
+        self._change(Change(partition, queue_key(partition, name), None))
         self._start(first.instance, now)
+
+    def _keep(self, instance: Instance, records: Iterable[Record]) -> None:
+        """Have an instance kept as it is now."""
+        history = self.history.setdefault(instance.id, [])
+        history += records
+        waits = self._waiting.get(instance.id, frozenset())
+        self._change(instance_change(self._homes[instance.id], instance, history, waits))
+
+    def _remove(self, name: str) -> None:
+        """Forget an instance, if there is one of this id."""
+        instance = self.instances.pop(name, None)
+        if instance is None:
+            return
+        key = (instance.workflow, instance.correlation)
+        active = self._active.get(key, {})
+        active.pop(name, None)
+        if not active:
+            self._active.pop(key, None)
+        self._ended.pop(name, None)
+        self._waiting.pop(name, None)
+        self.leave(name)
 
     def _put(self, instance: Instance) -> None:
         name, key = instance.id, (instance.workflow, instance.correlation)
@@ -314,8 +365,7 @@ class World:
             self._deadlines[name] = deadline
         program = self._program(instance)
         waiting = frozenset(awaits(program, instance)) if program is not None and not instance.is_over else frozenset()
-        if waiting != self._waiting.pop(name, frozenset()):
-            self.awaits_others = True
+        self._waiting.pop(name, None)
         if waiting:
             self._waiting[name] = waiting
 
@@ -324,3 +374,14 @@ class World:
 
     def _program(self, instance: Instance) -> Program | None:
         return self._programs.get((instance.workflow, instance.version))
+
+
+def _happening(told: Outcome | Signals | Again) -> Happening:
+    """Return what happens to one instance, as the engine knows it."""
+    match told:
+        case Outcome(effect=effect, succeeded=succeeded, result=result, error=error):
+            return Answered(effect, succeeded, result, error)
+        case Signals(event=event):
+            return Signalled(event)
+        case Again(state=state, variables=variables):
+            return Replayed(state, variables)

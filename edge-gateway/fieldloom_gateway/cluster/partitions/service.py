@@ -58,9 +58,14 @@ class Partitions:
         self._steady = steady
         self._lease = Lease(store.name, steady(), new_attempt)
         self._news = asyncio.Event()
-        self._residence = Residence(self._lease, store.name, tenants, self._news.set, steady)
+        self._tenants = [*tenants]
+        self._residence = Residence(self._lease, store.name, self._tenants, self._news.set, steady)
         self._is_following = False
         self.counts: Counter[str] = Counter()
+
+    def attend(self, tenant: Tenant) -> None:
+        """Have one more part of the gateway load and drain; before `run`."""
+        self._tenants.append(tenant)
 
     async def run(self) -> None:
         """Take part, until cancelled. Nothing is handed over then: `drain` first."""
@@ -71,7 +76,11 @@ class Partitions:
 
     def owns(self, device: str) -> bool:
         """Whether this gateway acts for a device at this moment; may be asked from any thread."""
-        return self.state(partition_of(device)) == "active"
+        return self.acts(partition_of(device))
+
+    def acts(self, partition: int) -> bool:
+        """Whether this gateway acts for a partition at this moment; may be asked from any thread."""
+        return self.state(partition) == "active"
 
     def version(self, partition: int) -> int | None:
         """Return the version of a partition's assignment to this gateway, None if it is another's."""

@@ -185,6 +185,19 @@ class Store:
         """Return the changes below a prefix after an index, by default after what is in the local copy now."""
         return Watch(self._machine, self._news, prefix, after)
 
+    def observe(self, prefix: str, moved: Callable[[list[str]], None]) -> None:
+        """Have somebody know at once of the keys below a prefix that a command has written, touched or removed."""
+
+        def told(keys: Iterable[str]) -> None:
+            if found := [key for key in keys if key.startswith(prefix)]:
+                moved(found)
+
+        self._machine.observers.append(told)
+
+    async def reach(self, index: int, within: float = WITHIN_S) -> None:
+        """Wait until the local copy has come to an index that another member has told, but no longer than that."""
+        await self._reach(index, asyncio.get_running_loop().time() + within)
+
     def follow(self, prefix: str) -> Follow:
         """Return what lies below a prefix, and then what changes; without an end, and without Compacted."""
         return Follow(self._machine, self._news, prefix)
