@@ -13,13 +13,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import structlog
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from cluster.conftest import SECONDS
 from fieldloom_gateway.cluster.member_routes import add_members
-from fieldloom_gateway.cluster.node import Node
+from fieldloom_gateway.cluster.node import Node, service
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.routes import add_cluster
+from fieldloom_gateway.cluster.state import limits
 from fieldloom_gateway.command_cluster import app as commands
 from fieldloom_gateway.local import guard, token_of
 from fieldloom_gateway.settings import FILE, ClusterSettings, Settings
@@ -166,6 +168,25 @@ async def test_a_gateway_that_is_alone_has_the_map_and_no_partitions(tmp_path):
     assert "writable                  True" in told.stdout
     assert "gw.a                    active" in members.stdout
     assert "this gateway is alone: begin a cluster by" in refused.stderr
+
+
+async def test_a_full_map_ends_no_gateway_that_beats_and_offers_once_there_is_room(tmp_path, monkeypatch):
+    node = Node("gw.a", tmp_path, None, [service("gw.a", "mqtt", "127.0.0.1", 1883)])
+    with capture_logs() as logs:
+        said = lambda event: any(one["event"] == event for one in logs)  # noqa: E731 - shorter than a function
+        monkeypatch.setattr(limits, "ENTRIES", 0)
+        async with node.joined(), at_work(node):
+            await until(lambda: said("heartbeat_missed"))
+            monkeypatch.setattr(limits, "ENTRIES", 2)  # its record, and that it lives
+            await until(lambda: said("services_not_offered"))
+            monkeypatch.undo()
+            await until(lambda: node.directory.discover("mqtt"))
+            told = node.roster.members()
+
+    assert [one.state for one in told] == ["active"]
+    assert {one["reason"] for one in logs if "reason" in one} == {
+        f"operations: the map holds {most} entries at most, and is full" for most in (0, 2)
+    }
 
 
 async def test_a_secret_that_others_can_read_or_nobody_has_written_is_refused(tmp_path, secret):

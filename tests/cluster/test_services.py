@@ -103,6 +103,17 @@ async def test_only_an_active_gateway_registers(store):
         await Directory(store, random.Random()).register(service())
 
 
+@pytest.mark.parametrize("gone", [RECORD, HOLDER])
+async def test_a_gateway_that_falls_silent_while_it_registers_is_told_so(site, gone):
+    """The chaos of tests/cluster/chaos has found it: it ended the gateway."""
+    store, directory = site
+
+    _, told = await asyncio.gather(store.delete(gone), directory.register(service()), return_exceptions=True)
+
+    assert isinstance(told, NotActive)
+    assert directory.discover() == []
+
+
 async def test_another_gateways_service_is_left_alone(site):
     store, directory = site
     await directory.register(service())

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_engine.rules import ENGINE
 from fieldloom_gateway.cluster.consensus.member import Member
 from fieldloom_gateway.cluster.consensus.membership import Membership
@@ -190,6 +191,9 @@ class Node:
                 for service in self._offered:
                     await self._register(service)
             except (NotActive, NoLeader, Unknown):
+                await asyncio.sleep(OFFER_AGAIN_S)
+            except Rejected as error:  # the map is full
+                log.warning("services_not_offered", reason=str(error))
                 await asyncio.sleep(OFFER_AGAIN_S)
             else:
                 return

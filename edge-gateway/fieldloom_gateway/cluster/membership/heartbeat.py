@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import structlog
 
+from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import Consensus, NoLeader, Unknown
 from fieldloom_gateway.cluster.membership.records import Record, Software, alive_key, decode_record, encode, record_key
 from fieldloom_gateway.cluster.membership.roster import Roster
@@ -45,13 +46,13 @@ class Heartbeat:
         while True:
             try:
                 await self.beat()
-            except (NoLeader, Unknown) as error:
+            except (NoLeader, Unknown, Rejected) as error:
                 self.missed += 1
                 log.warning("heartbeat_missed", reason=str(error))
             await asyncio.sleep(self._beat_s)
 
     async def beat(self) -> None:
-        """Say once that this gateway lives and what it runs. Raises NoLeader, Unknown.
+        """Say once that this gateway lives and what it runs. Raises NoLeader, Unknown, Rejected where the map is full.
 
         One that the consensus does not count among its members says nothing: it has left, or was removed.
         """

@@ -48,8 +48,6 @@ class Directory:
         Raises Rejected, AlreadyRegistered, NotActive, NoLeader, Unknown.
         """
         check_service(service)
-        if self._store.peek(self._record) is None or self._store.peek(self._alive) is None:
-            raise NotActive(self._store.name)
         kept = kept_key(self._store.name, service.name, service.id)
         await self._replace(
             service.name, service.id, (Set(kept, encode(service), 0, self._record),), fresh(service, self._store.name)
@@ -105,13 +103,26 @@ class Directory:
     async def _replace(
         self, name: str, service: str, operations: tuple[Operation, ...], instance: Instance | None
     ) -> None:
-        """Do some operations together with what becomes of an instance, unless another gateway vouches for it."""
+        """Do some operations together with what becomes of an instance, unless another gateway vouches for it.
+
+        Raises AlreadyRegistered, NotActive where an instance needs this gateway, Rejected, NoLeader, Unknown.
+        """
         key = live_key(name, service)
         while True:
             found = self._store.peek(key)
             if found is not None and (other := decode_instance(found.value).member) != self._store.name:
                 raise AlreadyRegistered(name, service, other)
-            compare = Compare(key, "modified", found.modified if found else 0)
-            live = Delete(key) if instance is None else Set(key, encode(instance), 0, self._alive)
-            if isinstance(await self._store.transaction((compare,), (*operations, live)), Done):
+            compares = [Compare(key, "modified", found.modified if found else 0)]
+            live: Operation = Delete(key)
+            if instance is not None:
+                compares += self._as_active()
+                live = Set(key, encode(instance), 0, self._alive)
+            if isinstance(await self._store.transaction(compares, (*operations, live)), Done):
                 return
+
+    def _as_active(self) -> list[Compare]:
+        """Return what holds for as long as this gateway is active. Raises NotActive."""
+        record, alive = self._store.peek(self._record), self._store.peek(self._alive)
+        if record is None or alive is None:
+            raise NotActive(self._store.name)
+        return [Compare(one.key, "created", one.created) for one in (record, alive)]
