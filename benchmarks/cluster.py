@@ -3,7 +3,8 @@
 Each has three processes on loopback with their data on one disk. Ours and etcd sync to the disk before they answer;
 PySyncObj never does. A command is 64 bytes. `writes_per_s_pipelined` is with 1,000 callers at the leader (etcd: 64
 connections to its JSON gateway, more make it no faster), `commit_ms` one after the other at the leader, once the files
-have grown by that, `failover_s` from the kill of the leader to the next commit at a follower.
+have grown by that, `failover_s` from the kill of the leader to the next commit at a follower. What the map weighs
+and what moves: `cluster_map.py`.
 """
 
 import argparse
@@ -19,8 +20,9 @@ import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
+import cluster_map
 import structlog
 from pysyncobj import SyncObj, SyncObjConf, replicated
 
@@ -31,7 +33,8 @@ from fieldloom_gateway.cluster.consensus.port import ConsensusFailed
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fixtures.processes import free_port  # the ports of tests are those of benchmarks
 
-FOLDER = Path(__file__).parents[1] / ".cache" / "etcd"
+CACHE = Path(__file__).parents[1] / ".cache"
+FOLDER = CACHE / "etcd"
 ETCD = FOLDER / "usr" / "bin" / "etcd"
 SECRET = "a secret of the benchmark, long enough"
 COMMAND = b"x" * 64
@@ -97,7 +100,6 @@ async def at_once(submit, seconds: float, callers: int) -> dict[str, float]:
 
 
 async def ours(name: str, folder: str, told: list[str]) -> None:
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     members = dict(one.split("=") for one in told)
     async with Member(Membership(name, members[name], members, SECRET.encode(), Path(folder)), Nothing()) as member:
 
@@ -236,7 +238,7 @@ class Site:
 
 @contextmanager
 def etcd(folder: Path):
-    """Three members of etcd; gives the client port of the leader."""
+    """Three members of etcd; gives the client port of the leader, and the ids of all processes."""
     peers = {name: f"http://127.0.0.1:{free_port()}" for name in NAMES}
     ports = {name: free_port() for name in NAMES}
     told = ",".join(f"{name}={url}" for name, url in peers.items())
@@ -249,7 +251,7 @@ def etcd(folder: Path):
         arguments = [f"--{key}={value}" for key, value in options.items()]
         processes.append(subprocess.Popen([ETCD, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     try:
-        yield asyncio.run(_etcd_leader(ports))
+        yield asyncio.run(_etcd_leader(ports)), [process.pid for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -272,8 +274,6 @@ async def _etcd_leader(ports: dict[str, int]) -> int:
 class Etcd:
     """One connection to etcd's JSON gateway, as light as it gets."""
 
-    BODY = json.dumps({"key": base64.b64encode(b"key").decode(), "value": base64.b64encode(COMMAND).decode()}).encode()
-
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
@@ -289,31 +289,57 @@ class Etcd:
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         return json.loads(await self.reader.readexactly(length))
 
-    async def put(self) -> None:
-        assert "header" in await self.post("/v3/kv/put", self.BODY)
+    async def put(self, body: bytes) -> None:
+        assert "header" in await self.post("/v3/kv/put", body)
 
 
-async def measure_etcd(port: int, seconds: float) -> dict[str, float]:
+def put_body(key: str) -> bytes:
+    """Return what puts a command's bytes under a key."""
+    pair = {"key": key.encode(), "value": COMMAND}
+    return json.dumps({name: base64.b64encode(one).decode() for name, one in pair.items()}).encode()
+
+
+async def connections(port: int):
+    """Return a call that sends a body by one of CONNECTIONS, once one is free."""
     free = asyncio.Queue()
     for _ in range(CONNECTIONS):
         free.put_nowait(await Etcd.connect(port))
 
-    async def submit() -> None:
+    async def put(body: bytes) -> None:
         client = await free.get()
-        await client.put()
+        await client.put(body)
         free.put_nowait(client)
 
-    figures = await at_once(submit, seconds, CONNECTIONS)
-    return figures | await one_by_one((await Etcd.connect(port)).put, seconds)
+    return put
+
+
+async def measure_etcd(port: int, seconds: float) -> dict[str, float]:
+    body, client = put_body("key"), await Etcd.connect(port)
+    put = await connections(port)
+    figures = await at_once(lambda: put(body), seconds, CONNECTIONS)
+    return figures | await one_by_one(lambda: client.put(body), seconds)
+
+
+def weigh_etcd() -> float:
+    """Return by how many MiB a member of etcd grows with all keys of `cluster_map`, on average."""
+
+    async def fill(port: int) -> None:
+        put = await connections(port)
+        await cluster_map.fill(lambda key: put(put_body(key)))
+
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder, etcd(Path(folder)) as (port, processes):
+        before = mean(map(cluster_map.resident_mib, processes))
+        asyncio.run(fill(port))
+        return mean(map(cluster_map.resident_mib, processes)) - before
 
 
 def measure(seconds: float, rounds: int) -> dict[str, list[dict[str, float]]]:
     found: dict[str, list[dict[str, float]]] = {"ours": [], "etcd": [], "pysyncobj": []}
     share = seconds / rounds / 6
     for number in range(rounds):
-        with tempfile.TemporaryDirectory(dir=Path(__file__).parents[1] / ".cache") as text:
+        with tempfile.TemporaryDirectory(dir=CACHE) as text:
             folder = Path(text)
-            with closing(Site("ours", folder)) as site, etcd(folder) as port:
+            with closing(Site("ours", folder)) as site, etcd(folder) as (port, _):
                 for _ in range(TURNS):
                     found["ours"].append(site.measure(share / TURNS))
                     found["etcd"].append(asyncio.run(measure_etcd(port, share / TURNS)))
@@ -337,6 +363,7 @@ def main() -> None:
     parser.add_argument("--ours", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--bare", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     if asked.ours:
         asyncio.run(ours(*asked.ours[:2], asked.ours[2:]))
         return
@@ -354,6 +381,11 @@ def main() -> None:
         for peer in peers
         for key in ("commit_ms_p50", "commit_ms_p99", "writes_per_s_pipelined")
     }
+    figures |= cluster_map.weigh()
+    peers["etcd"]["map_mib_100k_keys"] = weigh_etcd()
+    ratios["map_mib_vs_etcd"] = round(figures["map_mib_100k_keys"] / peers["etcd"]["map_mib_100k_keys"], 3)
+    for strategy in ("balanced", "consistent_hash"):
+        figures |= asyncio.run(cluster_map.count_moves(strategy))
     rounded = {key: round(value, 3) for key, value in figures.items()}
     peers = {peer: {key: round(value, 3) for key, value in one.items()} for peer, one in peers.items()}
     machine = f"{platform.machine()} {os.cpu_count()} cores Python {platform.python_version()}"
