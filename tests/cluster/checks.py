@@ -27,7 +27,8 @@ def missed(committed, seen):
     findings += [f"told, but never committed: {one}" for one in seen if one not in order]
     places = [order[one] for one in seen if one in order]
     findings += [f"told out of order: {committed[b]}" for a, b in pairwise(places) if b < a]
-    return findings + [f"not told: {one}" for one in committed if one not in set(seen)]
+    told = set(seen)
+    return findings + [f"not told: {one}" for one in committed if one not in told]
 
 
 def overlapping(held):
