@@ -10,7 +10,7 @@ from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
 from fieldloom_runtime.errors import StartFailed
 
-VERSION = 10
+VERSION = 8
 FILE = "gateway.db"
 
 
