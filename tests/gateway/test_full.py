@@ -1,5 +1,7 @@
 """A full outbox, a full disk: what is given up is told, what was acknowledged is kept, it recovers. (T4, T5, T6)"""
 
+import asyncio
+import contextlib
 import sqlite3
 import subprocess
 from collections import Counter
@@ -13,6 +15,9 @@ from fieldloom_cloud.ingest.checked import opened
 from fieldloom_contract import messages
 from fieldloom_contract.ranges import Ranges
 from fieldloom_engine.twin import Patch
+from fieldloom_gateway.cluster.consensus.journal import SqliteJournal
+from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.bandwidth import Bandwidth
 from fieldloom_gateway.ingest.database import open_database
@@ -20,6 +25,7 @@ from fieldloom_gateway.ingest.fill import Fill
 from fieldloom_gateway.ingest.lanes import Lanes
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.store import Arrival, Store
+from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.records import Event, Telemetry
 
 NOW = 1_790_000_000_000
@@ -272,6 +278,20 @@ def test_a_disk_without_a_byte_left_recovers_once_the_cloud_has_what_waits(small
     assert full.seqs(Telemetry) == taken
     assert len(taken) > 450, "there was room again each time"
     full.db.close()
+
+
+def open_map(folder):
+    asyncio.run(LocalConsensus("gw.test", folder, ReplicatedMap()).start())
+
+
+@pytest.mark.parametrize("start", [open_database, open_map, lambda folder: SqliteJournal(folder / "consensus.db")])
+def test_nobody_who_starts_on_a_full_disk_is_told_to_give_up_what_is_there(small_disk, start):
+    with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+
+    with pytest.raises(StartFailed, match="make room on its disk"):
+        start(small_disk)
 
 
 # --- pressure ---------------------------------------------------------------------------------------------------------

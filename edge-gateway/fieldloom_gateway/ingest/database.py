@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldloom_contract.batch import LANE_BYTES, STREAM_BYTES, sibling
 from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.errors import StartFailed, unusable
 
 VERSION = 8
 FILE = "gateway.db"
@@ -34,9 +34,7 @@ def open_database(data: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA user_version = {VERSION}")
         _begin_streams(connection)
     except sqlite3.Error as error:
-        raise StartFailed(
-            f"{path} can't be used ({error})", "restore it from a copy, or move it away to start anew"
-        ) from error
+        raise unusable(path, error, "restore it from a copy, or move it away to start anew") from error
     path.chmod(0o600)
     return connection
 

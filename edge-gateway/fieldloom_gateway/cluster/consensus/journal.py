@@ -17,13 +17,14 @@ from zlib import crc32
 import msgspec
 from pysyncobj.journal import Journal
 
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.errors import StartFailed, unusable
 
 Entry = tuple[bytes, int, int]
 
 VERSION = 2
 FILE = "consensus.db"
 NOTHING = b"\x01"
+_WAY_OUT = "remove this member from the cluster, move the file away and add it again under a new name"
 """The command of an entry of the cluster's own: a kind (PySyncObj's NO_OP) and nothing else."""
 
 _SCHEMA = """
@@ -93,7 +94,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
         except (sqlite3.Error, msgspec.DecodeError) as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 raise StartFailed(f"{self._path} is in use", "stop the other gateway that has it") from error
-            raise self._unusable(str(error)) from error
+            raise unusable(self._path, error, _WAY_OUT) from error
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -280,10 +281,7 @@ class SqliteJournal(Journal):  # type: ignore[misc]  # PySyncObj has no types
         self.size = sum(len(entry[0]) for entry in self._entries)
 
     def _unusable(self, why: str) -> StartFailed:
-        return StartFailed(
-            f"{self._path} can't be used ({why})",
-            "remove this member from the cluster, move the file away and add it again under a new name",
-        )
+        return StartFailed(f"{self._path} can't be used ({why})", _WAY_OUT)
 
 
 def _row(number: int, entries: list[Entry]) -> tuple[int, bytes, int]:

@@ -28,7 +28,7 @@ from fieldloom_gateway.cluster.consensus.port import (
     Unknown,
 )
 from fieldloom_gateway.cluster.consensus.subscription import Subscription
-from fieldloom_runtime.errors import StartFailed
+from fieldloom_runtime.errors import StartFailed, unusable
 
 log = structlog.get_logger()
 
@@ -163,9 +163,7 @@ class LocalConsensus:
             self._db.executescript(SCHEMA)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
         except (OSError, sqlite3.Error) as error:
-            raise StartFailed(
-                f"{self._path} can't be used ({error})", "restore it from a copy, or move it away to start anew"
-            ) from error
+            raise unusable(self._path, error, "restore it from a copy, or move it away to start anew") from error
 
     async def _commit_all(self) -> None:
         try:
