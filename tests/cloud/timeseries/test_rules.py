@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -192,7 +193,8 @@ def test_a_rule_that_fails_is_counted_and_holds_up_no_other(served, api):
     worker = SimpleNamespace(counts=counting.counts, pieces=counting, is_connected=True, relay=None)
     worker.downlink = SimpleNamespace(waiting=0)
     slots = SimpleNamespace(counts=counting.counts, held=())
-    counted = Counted(worker, slots, counting, served.maintenance)
+    workflows = SimpleNamespace(counts=counting.counts, active=Counter(), delay_ms=0)
+    counted = Counted(worker, slots, counting, served.maintenance, workflows)
     figures = generate_latest(registry_of(counted, SimpleNamespace(counts={}))).decode()
     for name in (
         'fieldloom_cloud_series_seconds_count{backend="duckdb",operation="query"}',
