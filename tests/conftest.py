@@ -1,7 +1,10 @@
 """What all tests share."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 # Slow drawing is a fact of a loaded 2-core machine, not a fault of the code under test.
-settings.register_profile("fieldloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("fieldloom")
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "exploring"))

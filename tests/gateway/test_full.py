@@ -96,9 +96,10 @@ class Gateway:
 
     @property
     def told_lost(self):
+        """What has numbers; the rest is counted."""
         spans = {}
         for one in self.taken:
-            if isinstance(one, Event) and one.type == "records.dropped":
+            if isinstance(one, Event) and one.type == "records.dropped" and "count" not in one.data:
                 spans.setdefault(one.device, Ranges()).add(one.data["from"], one.data["to"])
         return {
             (device, seq)
