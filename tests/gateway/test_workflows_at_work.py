@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import ssl
 
 import aiomqtt
@@ -133,9 +134,17 @@ def test_what_can_not_be_done_is_refused(site, path, body, status, detail):
     assert (answer.status_code, answer.json()["detail"]) == (status, detail)
 
 
-def test_workflows_are_seen_and_read_anew_from_the_folder(site):
+@pytest.fixture
+def folder(site):
+    """The operator's own workflows: none before, and none after."""
     folder = site.data / "workflows"
     folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+    assert local(site, "POST", "/workflows/reload").status_code == 200
+
+
+def test_workflows_are_seen_and_read_anew_from_the_folder(site, folder):
     own = {**COOLING, "id": "own", "triggers": []}
     (folder / "own.yaml").write_text(json.dumps(own))
 
@@ -198,13 +207,11 @@ ORDERS = {
 }
 
 
-async def test_messages_on_the_sites_topics_start_a_workflow_once_over_a_kill(site):
+async def test_messages_on_the_sites_topics_start_a_workflow_once_over_a_kill(site, folder):
     """(W4)"""
-    folder = site.data / "workflows"
-    folder.mkdir(exist_ok=True)
     (folder / "orders.yaml").write_text(json.dumps(ORDERS))
     assert local(site, "POST", "/workflows/reload").status_code == 200
-    async with asyncio.timeout(60), service(site) as client:
+    async with asyncio.timeout(120), service(site) as client:
         while not await outputs(site):  # until it listens: it starts one, however often it comes
             await client.publish("site/orders/7", json.dumps({"id": "o-1", "litres": 3}), qos=1)
         site.gateway.kill()
