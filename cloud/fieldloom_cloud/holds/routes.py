@@ -62,8 +62,7 @@ async def hold_actuator(
     idempotency_key: IdempotencyKey = None,
 ) -> CommandOut:
     """Send a command that holds what it moves: it is `rejected`, and waits, while a higher priority holds that."""
-    wanted = HoldIn(**body.model_dump(exclude={"type", "parameters"}))
-    command = CommandIn(type=body.type, parameters=body.parameters, expires=None, hold=wanted)
+    command = CommandIn(type=body.type, parameters=body.parameters, expires=None, hold=body)
     sent = await dispatch.send(transaction, wish_of(device_id, command, caller, idempotency_key))
     after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CommandOut(**sent)
