@@ -27,6 +27,16 @@ def system(tmp_path_factory):
     system.stop()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def boards(system):
+    """They report while the console is tested, since each that reports costs time."""
+    for board in BOARDS:
+        system.fleet.on(board)
+    yield
+    for board in BOARDS:
+        system.fleet.off(board)
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """Debian's: `make setup` installs it, so without it this fails. Playwright's loop would be in others' way."""

@@ -29,8 +29,16 @@ def shared_system(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shared_fleet(tmp_path_factory):
+def loaded_fleet(tmp_path_factory):
     fleet = Fleet(tmp_path_factory.mktemp("boards"))
     fleet.start()
     yield fleet
     fleet.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_fleet(loaded_fleet):
+    """The one loader of all modules; a module's boards are off when it is through: what reports costs time."""
+    yield loaded_fleet
+    for board in loaded_fleet.status():
+        loaded_fleet.off(board)
