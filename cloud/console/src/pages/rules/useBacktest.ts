@@ -34,22 +34,27 @@ export function useBacktest() {
     running.current = ending;
     let found: Outcome = { isRunning: true, share: 0, events: 0, firings: [] };
     let told = 0;
-    setOutcome(found);
+    setOutcome(asOf(found));
     try {
       const { data } = await backtestRule({ body: asked, parseAs: "stream", signal: ending.signal, throwOnError: true });
       for await (const line of lines(data as unknown as ReadableStream<Uint8Array>)) {
         found = after(found, line);
         if (Date.now() - told >= TELL_EVERY_MS) {
           told = Date.now();
-          setOutcome({ ...found, firings: [...found.firings] });
+          setOutcome(asOf(found));
         }
       }
-      setOutcome({ ...found, isRunning: false });
+      setOutcome({ ...asOf(found), isRunning: false });
     } catch (error) {
-      if (running.current === ending) setOutcome({ ...found, isRunning: false, error: ending.signal.aborted ? undefined : error });
+      if (running.current === ending) setOutcome({ ...asOf(found), isRunning: false, error: ending.signal.aborted ? undefined : error });
     }
   };
   return { outcome, run, stop };
+}
+
+/** Give a copy: firings are added to the list that is there, and what is worked out of a list is kept for as long as it is the same. */
+function asOf(found: Outcome): Outcome {
+  return { ...found, firings: [...found.firings] };
 }
 
 function after(found: Outcome, line: Line): Outcome {
