@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from console.conftest import BOARDS, changes
-from e2e.test_boards import wait_for
+from e2e.test_boards import execute, wait_for
 from e2e.test_discovery import forget
 from fixtures.commands import fieldloom
 from fixtures.strangers import publish, publish_garbage
@@ -217,6 +217,23 @@ def test_a_dead_letter_shows_at_once_with_its_reason(visitor, system):
     expect(page).to_have_url(re.compile("device=stranger-1"))
     page = one.open("/devices/stranger-1")
     expect(page.get_by_role("region", name="Dead letters").locator("tr[data-letter]").first).to_be_visible()
+
+
+def test_what_happens_during_the_first_reading_is_shown(visitor, system):
+    one, done = visitor().log_in("operator"), []
+
+    def answer_late(route):
+        before = route.fetch()
+        with system.api() as api:
+            done.append(execute(api, "board-1", "identify", seconds=60, duration=10)["id"])
+        time.sleep(1)  # the browser is told of it, and reads nothing anew while the first reading is under way
+        route.fulfill(response=before)
+
+    one.page.route("**/api/v1/devices/board-1/commands*", answer_late, times=1)
+    page = one.open("/devices/board-1")
+
+    expect(page.locator("li[data-command=identify]").first).to_have_attribute("data-status", "succeeded")
+    assert len(done) == 1
 
 
 def test_a_group_is_filled_sent_to_and_deleted(visitor):

@@ -1,4 +1,4 @@
-import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import type { InfiniteData, QueryClient, QueryFilters } from "@tanstack/react-query";
 import { showSessionQueryKey } from "../api/@tanstack/react-query.gen";
 import type {
   CommandMoved,
@@ -42,14 +42,22 @@ export class Applier {
   private readonly stale = new Set<string>();
   private readings: TelemetryStored[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
+  /** First readings that were under way when something happened: they may be answered with what was before. */
+  private readonly early = new Set<string>();
+  private readonly stopLooking: () => void;
 
-  constructor(private readonly client: QueryClient) {}
+  constructor(private readonly client: QueryClient) {
+    this.stopLooking = client.getQueryCache().subscribe((told) => {
+      if (told.type !== "updated" || told.action.type !== "success" || !this.early.delete(told.query.queryHash)) return;
+      void client.invalidateQueries({ queryKey: told.query.queryKey, exact: true });
+    });
+  }
 
   apply(event: StreamEvent): void {
     switch (event.kind) {
       case "ready":
       case "lagged":
-        void this.client.invalidateQueries();
+        this.invalidate({});
         break;
       case "telemetry":
         this.readings.push(event);
@@ -86,6 +94,7 @@ export class Applier {
 
   stop(): void {
     clearTimeout(this.timer);
+    this.stopLooking();
   }
 
   private applyPresence({ device, status, firmware }: PresenceChanged): void {
@@ -103,6 +112,13 @@ export class Applier {
     this.readAgain("listCommands");
   }
 
+  /** Have readings made anew; a first one that is under way is not begun again by this, so it is when it is through. */
+  private invalidate(which: QueryFilters): void {
+    const underWay = this.client.getQueryCache().findAll({ ...which, fetchStatus: "fetching" });
+    for (const one of underWay) if (one.state.data === undefined) this.early.add(one.queryHash);
+    void this.client.invalidateQueries(which);
+  }
+
   private readAgain(operation: string): void {
     this.stale.add(operation);
     this.flushSoon();
@@ -114,7 +130,7 @@ export class Applier {
       const readings = this.readings;
       this.readings = [];
       if (readings.length > 0) applyReadings(this.client, readings);
-      for (const one of this.stale) void this.client.invalidateQueries({ queryKey: [{ _id: one }] });
+      for (const one of this.stale) this.invalidate({ queryKey: [{ _id: one }] });
       this.stale.clear();
     }, FLUSH_EVERY_MS);
   }
