@@ -3,7 +3,9 @@
 import asyncio
 import json
 import ssl
+import tempfile
 from collections import namedtuple
+from pathlib import Path
 
 import aiomqtt
 import pytest
@@ -52,6 +54,13 @@ class Site:
         tls = client_context(self.authority.ca, cert, key, ssl.TLSVersion.TLSv1_2)
         options = {"protocol": aiomqtt.ProtocolVersion.V311, "port": self.ports["mqtt"], **options}
         return aiomqtt.Client("127.0.0.1", identifier=name, tls_context=tls, **options)
+
+
+@pytest.fixture(scope="module")
+def disk():
+    """A folder in memory, where a commit takes no time."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

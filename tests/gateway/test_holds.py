@@ -2,10 +2,6 @@
 
 import itertools
 import json
-import tempfile
-from pathlib import Path
-
-import pytest
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.limits import MAX_DOWN_BYTES
@@ -157,13 +153,6 @@ def command(name, value, owner="anna", priority="person", hold=None, **others):
 def rule(name, value, on, **others):
     action = {"type": "write", "parameters": {"name": "relay", "value": value}, **others}
     return Rule(name, "1.0.0", {"id": name, "when": {"event_type": on}, "do": [{"command": action}]})
-
-
-@pytest.fixture(scope="module")
-def disk():
-    """A folder in memory, where a commit takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 async def story(gateway):

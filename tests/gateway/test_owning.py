@@ -5,8 +5,6 @@ Three gateways with a database each, over one map, hand things over by the real 
 
 import asyncio
 import itertools
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -215,13 +213,6 @@ def _without_pauses():
         patch.setattr(runtimes, "PAUSE_S", 0)
         patch.setattr(forwarding, "PAUSE_S", 0)
         yield
-
-
-@pytest.fixture(scope="module")
-def disk():
-    """A folder in memory, where a commit takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 async def cooled(disk, disturb):

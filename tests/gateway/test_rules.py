@@ -3,7 +3,6 @@
 import itertools
 import json
 import sqlite3
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -108,13 +107,6 @@ class Gateway:
 
 def reading(seq, at_s, **values):
     return {"seq": seq, "ts": NOW + at_s * 1000, "values": values}
-
-
-@pytest.fixture(scope="module")
-def disk():
-    """A folder in memory, where a commit takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

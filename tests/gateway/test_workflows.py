@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import tempfile
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -199,13 +197,6 @@ class Gateway:
 
     def statuses(self):
         return [one.status for one in self.runtime.all()]
-
-
-@pytest.fixture(scope="module")
-def disk():
-    """A folder in memory, where a commit takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

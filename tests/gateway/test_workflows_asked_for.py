@@ -1,8 +1,5 @@
 """Instances that others start and end: the cloud from afar, a workflow that waits for another one. (W4, W6, W7)"""
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from fieldloom_gateway.automation.workflows.world import MAX_DEPTH
@@ -35,13 +32,6 @@ PARENT = {
         "end": {"type": "succeed", "output": "{{ result }}"},
     },
 }
-
-
-@pytest.fixture(scope="module")
-def disk():
-    """A folder in memory, where a commit takes no time."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

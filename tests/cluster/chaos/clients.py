@@ -27,8 +27,8 @@ from fieldloom_gateway.cluster.partitions.records import OWNER, guard
 from fieldloom_gateway.cluster.state.commands import Compare, Delete, Set
 from fieldloom_gateway.cluster.state.errors import Compacted, Conflict
 
-REGISTERS, TODO, DONE = "register/", "todo/", "done/"
-NOTED = (REGISTERS, TODO, DONE, OWNER)
+REGISTERS, ASKED, DONE = "register/", "todo/", "done/"
+NOTED = (REGISTERS, ASKED, DONE, OWNER)
 ACTIONS = ["read", "write", "write", "compare_and_set", "compare_and_set", "delete"]
 KEYS = 3
 ERA_S = 8.0
@@ -124,16 +124,16 @@ class Clients:
         """Ask for commands that the owner of their partition executes, each under an id of its own."""
         while not self._rests.exists():
             command = f"{self._name}.{next(self._numbers)}"
-            call = self._write(TODO + command, command)
-            await self._operation(self._name, TODO + command, "submit", [command], call)
+            call = self._write(ASKED + command, command)
+            await self._operation(self._name, ASKED + command, "submit", [command], call)
             await self._pause()
 
     async def _execute(self):
         """Execute what this gateway acts for; what an owner did that is one no more is refused by its version."""
         partitions = self._node.partitions
         while True:
-            for entry in self._store.below(TODO):
-                command = entry.key.removeprefix(TODO)
+            for entry in self._store.below(ASKED):
+                command = entry.key.removeprefix(ASKED)
                 partition = partition_of(command)
                 version = partitions.version(partition)
                 if partitions.state(partition) == "active" and version is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cluster import checks
-from cluster.chaos.clients import DONE, REGISTERS, TODO
+from cluster.chaos.clients import ASKED, DONE, REGISTERS
 from cluster.linearizability import HISTORIES, Operation, Register, check
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_gateway.cluster.partitions.records import OWNER
@@ -156,7 +156,7 @@ def _not_fenced(committed: list[Change]) -> list[str]:
 
 def _not_executed(operations: list[Operation], rests: list[list]) -> list[str]:
     """Find commands whose submission was acknowledged and that nobody has executed."""
-    asked = {one.arguments[0] for one in _of(TODO, operations) if one.returned is not None}
+    asked = {one.arguments[0] for one in _of(ASKED, operations) if one.returned is not None}
     return [f"not executed: {command}" for _, _, kept in rests for command in asked if DONE + command not in kept]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from cluster.chaos.clients import TODO
+from cluster.chaos.clients import ASKED
 from fieldloom_gateway.commands import app as commands
 from fieldloom_gateway.settings import FILE, ClusterSettings, Settings
 from fixtures.certificates import TestAuthority
@@ -149,7 +149,7 @@ class Site:
         if None in found:
             return False
         kept = [note[3] for note in found]
-        return all(one == kept[0] for one in kept) and not any(key.startswith(TODO) for key in kept[0])
+        return all(one == kept[0] for one in kept) and not any(key.startswith(ASKED) for key in kept[0])
 
     def until(self, is_so, what: str) -> None:
         end = time.monotonic() + PATIENCE_S
