@@ -445,6 +445,7 @@ class Gateway:
                 pass
             await workflows.forget_versions()
         await self._commit(service.place)
+        await self._commit(service.listening.introduce, unix_ms())
         yield
 
     async def _show_twin(self, device: str) -> Shown:

@@ -43,7 +43,7 @@ FINAL_STATUSES = ("succeeded", "failed", "expired", "rejected")
 # Python's heap and on flash; how often it had to connect again, how many records wait and how many it had to drop; the
 # cause of its last reset.
 STATE_FIGURES = ("up", "twin", "free", "lowest", "idf_free", "flash_free", "reconnects", "waiting", "dropped", "cause")
-# The types of events that gateways and the cloud make, and no device: what rules and workflows have done, who
+# The types of events that gateways and the cloud make, and no device: what rules and workflows have done and hear, who
 # holds actuators.
 RESERVED = (
     "rule.fired",
@@ -54,6 +54,8 @@ RESERVED = (
     "workflow.applied",
     "workflow.refused",
     "workflow.answered",
+    "workflow.message",
+    "workflow.listening",
     "actuator.held",
     "actuator.lost",
     "actuator.released",

@@ -19,6 +19,7 @@ RULE = "rule"
 RULES = "rules"
 WORKFLOW = "workflow"
 WORKFLOWS = "workflows"
+TOPICS = "topics"
 START = "start"
 TERMINATE = "terminate"
 SIGNAL = "signal"
@@ -125,6 +126,13 @@ class Workflows(Struct, tag_field="kind", tag=WORKFLOWS):
     """The version by id."""
 
 
+class Topics(Struct, tag_field="kind", tag=TOPICS):
+    """What workflows of the cloud want to hear of the site; of topics that are not among these nothing goes up. (W4)"""
+
+    filters: list[str]
+    """Topic filters of MQTT below `site/`."""
+
+
 class Start(Struct, tag_field="kind", tag=START):
     """An instance that shall begin, by the version that is at work at the gateway. (W4, W7)"""
 
@@ -175,7 +183,7 @@ class Release(Struct, tag_field="kind", tag=RELEASE):
 Deployable = Rule | Rules | Workflow | Workflows
 Request = Start | Terminate | Signal | Retry
 """What somebody asks of an instance at a gateway, which tells by `workflow.answered` what came of it."""
-ForAutomation = Deployable | Request | Release
+ForAutomation = Deployable | Topics | Request | Release
 Down = Withdrawn | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 
 encode = msgspec.json.Encoder().encode

@@ -47,6 +47,7 @@ from fieldloom_runtime.records import (
     Discovered,
     Event,
     Expired,
+    Record,
     Reported,
     Result,
     State,
@@ -213,8 +214,7 @@ async def _answer(session: AsyncSession, authority: Authority, gateway: str, rec
     trail.begin(session, Origin(GATEWAY, gateway, action="renew_certificate"))
     answered = await renewal.answer(session, authority, record.device, record.csr)
     if answered.error is not None:
-        was = msgspec.to_builtins(record)
-        keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=answered.error, was=was))
+        bury(session, gateway, record, answered.error)
     await dispatch.queue(session, gateway, down.ANSWERED, down.encode(answered))
 
 
@@ -223,8 +223,14 @@ def refuse(session: AsyncSession, line: bytes, reason: str) -> None:
     keep(session, "", letter(line, reason, time.time_ns() // 1_000_000))
 
 
+def bury(session: AsyncSession, gateway: str, record: Record, reason: str) -> None:
+    """Put a record of which nothing can be made with the dead letters."""
+    was = msgspec.to_builtins(record)
+    keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=reason, was=was))
+
+
 def keep(session: AsyncSession, gateway: str, record: DeadLetter) -> None:
-    """Put a record with the dead letters."""
+    """Put a dead letter with the others."""
     row = {"device": record.device, "gateway": gateway, "ts": record.at, "reason": record.reason}
     session.add(DeadLetterRow(**row, record=msgspec.to_builtins(record)))
     announce(session, "dead_letter", record.device, {name: row[name] for name in ("gateway", "ts", "reason")})
@@ -240,8 +246,7 @@ async def store_event(
         if kind in holds.TOLD:
             fault = await holds.told(session, gateway, record.device, data)
         if fault is not None:
-            was = msgspec.to_builtins(record)
-            keep(session, gateway, DeadLetter(record.device, record.ts, record.at, reason=f"{kind}: {fault}", was=was))
+            bury(session, gateway, record, f"{kind}: {fault}")
     elif isinstance(record, Result):
         kind, data = "command.result", {name: getattr(record, name) for name in ("id", "status", "result", "error")}
         await dispatch.hear(session, record.id, record.device, record.status, data)

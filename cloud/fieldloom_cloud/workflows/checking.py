@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from fieldloom_cloud.errors import BadContent
-from fieldloom_cloud.workflows.kinds import kinds_of, misplaced
+from fieldloom_cloud.workflows.kinds import kinds_of
 from fieldloom_engine import workflows
 from fieldloom_engine.definitions import Fault, shown
 
@@ -16,7 +16,7 @@ RESERVED = ("schema", "validate")
 def checked(document: object) -> workflows.Workflow:
     """Return the workflow of a document. Raises BadContent with each fault and its path."""
     try:
-        workflow = workflows.parse(document, kinds_of(document), [misplaced, _reserved])
+        workflow = workflows.parse(document, kinds_of(document), [_reserved])
     except workflows.InvalidWorkflow as error:
         errors = [{"path": shown(("document", *fault.path)), "reason": fault.reason} for fault in error.faults]
         raise BadContent("The workflow can't be taken.", errors) from None

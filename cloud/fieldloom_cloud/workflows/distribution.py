@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fieldloom_cloud.automation import service as rules
 from fieldloom_cloud.automation import telling
 from fieldloom_cloud.database import is_sqlite
-from fieldloom_cloud.workflows import starts
+from fieldloom_cloud.workflows import messages, starts
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.models import AT_GATEWAYS
 from fieldloom_runtime import down
@@ -20,19 +20,21 @@ LOCK = 0x776F_726B
 
 
 async def distribute(session: AsyncSession, definitions: Definitions) -> bool:
-    """Tell every gateway what has changed of its workflows, and say whether there was anything."""
+    """Tell every gateway what has changed of its workflows and topics, and say whether there was anything."""
     if is_sqlite(session):
         await starts.hold_writers(session)
     else:
         await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
     await definitions.refresh(session)
-    return await telling.tell_all(session, AT_GATEWAYS, partial(_for_site, session, definitions))
+    has_told = await telling.tell_all(session, AT_GATEWAYS, partial(_for_site, session, definitions))
+    return await messages.tell_all(session, definitions) or has_told
 
 
 async def restore(session: AsyncSession, definitions: Definitions, gateway: str) -> None:
-    """Send a gateway whose stream is new all of its workflows: it may have lost them."""
+    """Send a gateway whose stream is new all of its workflows and topics: it may have lost them."""
     await definitions.refresh(session)
     await telling.restore(session, AT_GATEWAYS, gateway, partial(_for_site, session, definitions))
+    await messages.restore(session, definitions, gateway)
 
 
 async def hear(session: AsyncSession, gateway: str, word: Event) -> None:

@@ -30,7 +30,7 @@ from fieldloom_engine.workflows import (
 from fieldloom_engine.workflows.instance import FINAL, ROOT, Status
 from fieldloom_engine.workflows.triggers import Start
 from fieldloom_runtime import down
-from fieldloom_runtime.records import DeadLetter, Event
+from fieldloom_runtime.records import Event
 
 RECORDED, ANSWERED = "workflow.recorded", "workflow.answered"
 NOT_STARTED, LOST = "not_started", "lost"
@@ -149,7 +149,7 @@ async def hear(session: AsyncSession, gateway: str, words: Iterable[Event], now:
     for word, one in told:
         row = rows.get(one.instance)
         if row is not None and not await _may_tell(session, gateway, row):
-            _refuse(session, gateway, word, f"{one.instance} is no instance of this gateway")
+            ingest.bury(session, gateway, word, f"{word.type}: {one.instance} is no instance of this gateway")
             continue
         if isinstance(one, Reply):
             answers += [] if row is None else _replied(session, row, one, now)
@@ -253,17 +253,12 @@ def _read(session: AsyncSession, gateway: str, word: Event) -> Recorded | Reply 
     try:
         read: Recorded | Reply = msgspec.convert(word.data, kind)
     except msgspec.ValidationError as error:
-        _refuse(session, gateway, word, str(error))
+        ingest.bury(session, gateway, word, f"{word.type}: {error}")
         return None
     if isinstance(read, Recorded) and not 1 <= read.record.number < 2**31:
-        _refuse(session, gateway, word, "record.number must be from 1 to 2147483647")
+        ingest.bury(session, gateway, word, f"{word.type}: record.number must be from 1 to 2147483647")
         return None
     return read
-
-
-def _refuse(session: AsyncSession, gateway: str, word: Event, reason: str) -> None:
-    was = msgspec.to_builtins(word)
-    ingest.keep(session, gateway, DeadLetter(word.device, word.ts, word.at, reason=f"{word.type}: {reason}", was=was))
 
 
 def _change(row: InstanceRow, now: int) -> Change:

@@ -8,7 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud.ingest.judge import Came, Judge
-from fieldloom_cloud.workflows import distribution, edge, happenings, performing, starts
+from fieldloom_cloud.workflows import distribution, edge, happenings, messages, performing, starts
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.models import AwaitedRow
@@ -51,11 +51,15 @@ class Hearing:
         await self._definitions.refresh(session)
         self._has_told |= await self._hear_of_gateway(session, came)
         events = [event for record in came.records if (event := event_of(record)) is not None and event.source]
+        own = [word for word in came.records if isinstance(word, records.Event) and word.device == came.gateway]
+        heard = await messages.hear(session, came.gateway, own)
         now = self._now()
-        if found := await self._definitions.started_by(session, events, now):
+        found = await self._definitions.started_by(session, events, now)
+        found += await messages.started_by(session, self._definitions, heard, now)
+        if found:
             await starts.by_triggers(session, found, now)
             self._has_told = True
-        self._has_told |= await occur(session, self._definitions, events)
+        self._has_told |= await occur(session, self._definitions, events + heard)
         if ended := [record.id for record in came.records if isinstance(record, (Result, Expired))]:
             self._has_told |= await performing.hear_commands(session, ended)
 

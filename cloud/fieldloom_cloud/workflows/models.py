@@ -53,6 +53,17 @@ class WorkflowAtGateway(AtGateway, Base):
 AT_GATEWAYS = Kind(WorkflowAtGateway, "workflow", ("version", "devices"), down.WORKFLOW, down.Workflows, down.WORKFLOWS)
 
 
+class TopicsAtGateway(Base):
+    """To which topic filters a gateway was told last to listen for workflows of the cloud. (W4)"""
+
+    __tablename__ = "workflow_topics"
+
+    gateway: Mapped[str] = mapped_column(String(64), primary_key=True)
+    topics: Mapped[list[str]] = mapped_column(JSON)
+    at: Mapped[int | None] = mapped_column(BigInteger)
+    """When it said that it does, by its own clock."""
+
+
 class InstanceRow(Base):
     """An instance: its checkpoint, and of what stands there that which is searched for. (W5, W6)"""
 

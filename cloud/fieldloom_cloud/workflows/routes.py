@@ -43,10 +43,11 @@ async def validate_workflow(
     try:
         workflow = await asyncio.to_thread(checking.checked, body.document)
         await service.hold_group(transaction, workflow)
+        warned = await service.warnings(transaction, workflow)
     except BadContent as error:
         wrong = {"valid": False, "errors": error.errors, "warnings": [], "graph": None}
         return schemas.WorkflowValidated.model_validate(wrong)
-    told = {"valid": True, "errors": [], "warnings": checking.warnings(workflow), "graph": graph(workflow).as_json()}
+    told = {"valid": True, "errors": [], "warnings": warned, "graph": graph(workflow).as_json()}
     return schemas.WorkflowValidated.model_validate(told)
 
 
@@ -146,6 +147,4 @@ def _hold_id(workflow: workflows.Workflow, id_: str) -> None:
 
 def _shown(told: dict[str, Any], response: Response) -> schemas.WorkflowOut:
     response.headers["ETag"] = f'"{told["revision"]}"'
-    parsed = checking.parsed(told["document"])
-    warned = [] if parsed is None else checking.warnings(parsed)
-    return schemas.WorkflowOut.model_validate({**told, "warnings": warned})
+    return schemas.WorkflowOut.model_validate(told)

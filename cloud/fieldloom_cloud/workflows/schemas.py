@@ -93,7 +93,9 @@ class WorkflowAtGateway(BaseModel):
 
 class WorkflowOut(WorkflowShort):
     document: dict[str, Any]
-    gateways: list[WorkflowAtGateway] = Field(description="Where it is told to, of the edge.")
+    gateways: list[WorkflowAtGateway] = Field(
+        description="Where it is told to, of the edge; of the cloud who listens for its messages."
+    )
     versions: list[WorkflowVersionOut] = Field(description="Those that are deployed, the newest first.")
     warnings: list[Fault]
 

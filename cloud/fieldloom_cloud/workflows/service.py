@@ -14,7 +14,7 @@ from fieldloom_cloud.errors import BadContent, NotFound, StaleVersion
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
-from fieldloom_cloud.workflows import checking, scheduling
+from fieldloom_cloud.workflows import checking, messages, scheduling
 from fieldloom_cloud.workflows.kinds import EDGE
 from fieldloom_cloud.workflows.models import AT_GATEWAYS, InstanceRow, WorkflowRow, WorkflowVersion
 from fieldloom_engine.workflows import Workflow
@@ -96,8 +96,19 @@ async def show(session: AsyncSession, workflow: str, version: str | None = None)
         }
         for one in await _deployed(session, workflow)
     ]
-    at_gateways = await telling.at_gateways(session, AT_GATEWAYS, workflow)
-    return {**_shown(row, found), "document": found.document, "versions": versions, "gateways": at_gateways}
+    parsed = checking.parsed(found.document)
+    warned = [] if parsed is None else await warnings(session, parsed)
+    if parsed is None or parsed.placement == EDGE:
+        at_gateways = await telling.at_gateways(session, AT_GATEWAYS, workflow)
+    else:
+        at_gateways = await messages.listeners(session, parsed)
+    told = {"versions": versions, "gateways": at_gateways, "warnings": warned}
+    return {**_shown(row, found), "document": found.document, **told}
+
+
+async def warnings(session: AsyncSession, workflow: Workflow) -> list[dict[str, str]]:
+    """Return what is allowed and mostly a mistake, by itself and with what is there."""
+    return checking.warnings(workflow) + await messages.warnings(session, workflow)
 
 
 async def listed(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:

@@ -104,11 +104,9 @@ class Automation:
         if not self.workflows.is_for(message.topic):
             return
         try:
-            event = event_of_message(message, now)
+            self.workflows.hear_message(message.topic, event_of_message(message, now), now)
         except Rejected as error:
             self._store.bury(message.topic, message.payload, str(error), now)
-            return
-        self.workflows.hear(event, now)
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""
@@ -135,7 +133,7 @@ class Automation:
         if isinstance(told, down.Removed):
             self.holds.drop(told.device)
             return
-        if isinstance(told, (down.Workflow, down.Workflows)):
+        if isinstance(told, (down.Workflow, down.Workflows, down.Topics)):
             self.workflows.take_down(told, now)
         elif isinstance(told, down.Request):
             self._refresh()  # a workflow may have come in the same transaction

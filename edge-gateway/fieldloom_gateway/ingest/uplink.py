@@ -34,6 +34,7 @@ from fieldloom_runtime.down import (
     SIGNAL,
     START,
     TERMINATE,
+    TOPICS,
     TWIN,
     WITHDRAWN,
     WORKFLOW,
@@ -52,7 +53,7 @@ from fieldloom_runtime.mqtt import MqttLink
 
 log = structlog.get_logger()
 
-FOR_AUTOMATION = (RULE, RULES, WORKFLOW, WORKFLOWS, START, TERMINATE, SIGNAL, RETRY, RELEASE)
+FOR_AUTOMATION = (RULE, RULES, WORKFLOW, WORKFLOWS, TOPICS, START, TERMINATE, SIGNAL, RETRY, RELEASE)
 TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, *FOR_AUTOMATION)
 """The kinds of what is no command."""
 LEAST_BATCH_BYTES = 4096

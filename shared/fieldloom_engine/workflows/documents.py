@@ -227,7 +227,7 @@ class OnDeviceState(Part):
 
 
 class OnMessage(Part):
-    """Messages at the tier's broker."""
+    """Messages on topics of the site, at the brokers of its gateways."""
 
     topic: TopicFilter
 

@@ -244,7 +244,7 @@ class OnDeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnMessage:
-    """A message on a topic of the tier's broker."""
+    """A message on a topic of the site, at the broker of one of its gateways."""
 
     topic: str
     """A topic filter of MQTT."""

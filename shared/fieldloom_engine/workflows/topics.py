@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 SINGLE, REST = "+", "#"
+SITE = "site/"
+"""How the topics begin of what is no device's own: there rules publish, and messages start workflows."""
 
 
 def checked_filter(text: str) -> str:
-    """Return a topic filter if it is one. Raises ValueError."""
+    """Return a topic filter if it is one for topics of a site. Raises ValueError."""
     levels = text.split("/")
     if not text or "\0" in text:
         raise ValueError("must be a topic filter such as site/+/alarm")
@@ -14,6 +16,8 @@ def checked_filter(text: str) -> str:
         raise ValueError("# stands alone, as the last level")
     if any(SINGLE in level and level != SINGLE for level in levels):
         raise ValueError("+ stands alone in its level")
+    if not text.startswith(SITE):
+        raise ValueError(f"must begin with {SITE}: what devices send on their own topics are events")
     return text
 
 

@@ -49,12 +49,14 @@ def show(api, id_):
 @IN_SQLITE
 def test_every_fault_of_a_definition_is_told_with_its_path(api, name):
     states = {"wait": {**WAIT, "transitions": [{"target": "nowhere"}]}, "never": {"type": "succeed"}}
-    told = document(name, states, placement="edge", triggers=[{"message": {"topic": "a/#"}}])
+    told = document(name, states, triggers=[{"message": {"topic": "site/#"}}])
     faults = {one["path"]: one["reason"] for one in put(api, told, 422).json()["errors"]}
     assert {path.rpartition("states.")[2] for path in faults} == {"wait.transitions[0].target", "never"}
 
-    misplaced = document(name, triggers=[{"message": {"topic": "a/#"}}])
-    assert put(api, misplaced, 422).json()["errors"][0]["path"] == "document.triggers[0].message"
+    for placement in ("cloud", "edge"):
+        of_devices = document(name, placement=placement, triggers=[{"message": {"topic": "fl/#"}}])
+        (fault,) = put(api, of_devices, 422).json()["errors"]
+        assert (fault["path"], fault["reason"][:22]) == ("document.triggers[0].message.topic", "must begin with site/:")
     for placement, action in (("cloud", {"publish": {"topic": "a", "payload": 1}}), ("edge", {"group_command": {}})):
         there = {"a": {"type": "task", "actions": [action]}}
         validated = api.post("/workflows/validate", json={"document": document(name, there, placement=placement)})

@@ -48,8 +48,8 @@ class Gateway:
         self.stream, self.sent = next(numbers).to_bytes(8, "big") * 2, 0
         self.say("gateway.begun")
 
-    def take(self):
-        """Take what waits for this gateway of workflows, as it would."""
+    def take(self, kinds=OF_WORKFLOWS):
+        """Take what waits for this gateway, as it would; return what is of some kinds."""
 
         async def take(session):
             waiting = [one for one in await dispatch.waiting(session, lambda _: True) if one.gateway == self.name]
@@ -57,7 +57,7 @@ class Gateway:
                 await dispatch.acknowledged(session, one.gateway, one.stream, one.number)
             return [json.loads(one.body) for one in waiting]
 
-        return [one for one in self.served.within(take) if one["kind"] in OF_WORKFLOWS]
+        return [one for one in self.served.within(take) if one["kind"] in kinds]
 
     def bring(self, *records):
         self.sent += len(records)

@@ -84,6 +84,7 @@ def test_every_fault_is_told_at_once_with_its_path():
             {"schedule": {"cron": "@daily"}, "condition": {"event_type": "a"}},
             {"message": {"topic": "site/#/a"}, "api": {}},
             {"message": {"topic": "site/a+"}, "correlation": "{{ cause }}"},
+            {"message": {"topic": "fl/#"}},
         ],
         "variables": [
             {"name": "t", "type": "number", "default": "hot"},
@@ -124,6 +125,7 @@ def test_every_fault_is_told_at_once_with_its_path():
         "triggers[2]": "condition is over an event, and a schedule has none",
         "triggers[3].message.topic": "# stands alone, as the last level",
         "triggers[4].message.topic": "+ stands alone in its level",
+        "triggers[5].message.topic": "must begin with site/: what devices send on their own topics are events",
         "triggers[4].correlation": "template: 'cause' is not known here: "
         "there are event, now, t, result, device_id, in",
         "variables[0].default": "is no number",

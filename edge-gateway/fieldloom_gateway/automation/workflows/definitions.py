@@ -14,10 +14,8 @@ import structlog
 from fieldloom_engine.definitions import Fault
 from fieldloom_engine.rules import Devices
 from fieldloom_engine.workflows import ENGINE, InvalidWorkflow, Program, Workflow, parse
-from fieldloom_engine.workflows.model import OnMessage
 from fieldloom_engine.workflows.triggers import Triggers
 from fieldloom_gateway.automation.deployed import Put, is_described, told_faults
-from fieldloom_gateway.automation.workflows.messages import ROOT
 
 log = structlog.get_logger()
 
@@ -183,7 +181,3 @@ def _misplaced(workflow: Workflow, devices: list[str] | None) -> Iterator[Fault]
         yield Fault(("placement",), "is cloud: this is a gateway")
     if devices is None and workflow.devices is not None and workflow.devices.group is not None:
         yield Fault(("devices", "group"), "only the cloud knows groups: deploy it there, or name type or tags")
-    for number, trigger in enumerate(workflow.triggers):
-        if isinstance(trigger.on, OnMessage) and not trigger.on.topic.startswith(ROOT):
-            reason = f"must begin with {ROOT}: what devices send on their own topics are events"
-            yield Fault(("triggers", number, "message", "topic"), reason)

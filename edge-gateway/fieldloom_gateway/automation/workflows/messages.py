@@ -18,12 +18,12 @@ from fieldloom_contract.compat import loads
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine.rules import Event
 from fieldloom_engine.rules.firing import identity
+from fieldloom_engine.workflows.topics import SITE
 from fieldloom_engine.workflows.triggers import MESSAGE
 from fieldloom_gateway.adapters.mqtt import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, KEEP_ALIVE_S, NEVER, quiet
 
 log = structlog.get_logger()
 
-ROOT = "site/"
 MAX_BYTES = 65_536
 MAX_ID = 256
 LOOK_EVERY_S = 1.0
@@ -114,7 +114,7 @@ class Listener:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await client.connect(self._host, self._port, ssl=self._tls, keepalive=KEEP_ALIVE_S)
-            client.subscribe(gmqtt.Subscription(f"{ROOT}#", qos=1, retain_handling_options=NEW_ONLY))
+            client.subscribe(gmqtt.Subscription(f"{SITE}#", qos=1, retain_handling_options=NEW_ONLY))
             while self._wanting.wants_messages and not lost.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S):

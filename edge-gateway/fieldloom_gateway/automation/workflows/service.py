@@ -38,6 +38,7 @@ from fieldloom_gateway.automation.workflows.inbox import (
     Told,
 )
 from fieldloom_gateway.automation.workflows.index import Index
+from fieldloom_gateway.automation.workflows.listening import Listening
 from fieldloom_gateway.automation.workflows.recorded import Recorded
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_runtime import down
@@ -89,6 +90,7 @@ class Workflows:
         self._recorded = Recorded(connection, gateway, tell)
         self._askers = Askers(connection)
         self._answers = Answers(gateway, tell, self._tell_parent)
+        self.listening = Listening(connection, gateway, tell)
         self.inbox = Inbox(connection)
         self.index = Index()
         """Kept by the runtime, on its own thread."""
@@ -106,15 +108,16 @@ class Workflows:
 
     @property
     def wants_messages(self) -> bool:
-        """Whether a message may start something."""
-        return MESSAGE in self._definitions.triggers.types
+        """Whether a message may start something, here or in the cloud."""
+        return MESSAGE in self._definitions.triggers.types or self.listening.wants_messages
 
     def is_for(self, topic: str) -> bool:
-        """Whether a message on a topic may start something."""
-        return self._definitions.triggers.is_for(topic)
+        """Whether a message on a topic may start something, here or in the cloud."""
+        return self._definitions.triggers.is_for(topic) or self.listening.is_for(topic)
 
     def refresh(self) -> bool:
         """Go on with the workflows that are at work on the disk; return whether they are others than before."""
+        self.listening.refresh()
         has_changed = self._definitions.refresh()
         if has_changed:
             self._schedules.use(self._definitions.triggers.schedules)
@@ -130,6 +133,13 @@ class Workflows:
         if event.type in self._definitions.triggers.types:
             self._begin(self._definitions.triggers.by_event(event, now))
         self._come(event)
+
+    def hear_message(self, topic: str, event: Judged, now: int) -> None:
+        """Take note of a message here, and send it up if the cloud wants it. Raises Rejected if that can't be."""
+        if self._definitions.triggers.is_for(topic):
+            self.hear(event, now)
+        if self.listening.is_for(topic):
+            self.listening.send_up(event)
 
     def is_due(self, now: int) -> bool:
         """Whether a schedule asks for something."""
@@ -232,8 +242,11 @@ class Workflows:
         """Return a version ready to run, None where there is none."""
         return self._definitions.program(workflow, version)
 
-    def take_down(self, told: down.Workflow | down.Workflows, now: int) -> None:
+    def take_down(self, told: down.Workflow | down.Workflows | down.Topics, now: int) -> None:
         """Take what the cloud says of workflows, and answer whether they are at work."""
+        if isinstance(told, down.Topics):
+            self.listening.take_down(told, now)
+            return
         if isinstance(told, down.Workflows):
             self._definitions.keep_only(CLOUD, told.ids)
             return
