@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import structlog
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from fieldloom_cloud import broker
 from fieldloom_cloud import settings as configuration
@@ -22,6 +23,7 @@ from fieldloom_cloud.audit.routes import router as audit
 from fieldloom_cloud.auth.dependencies import count_refusal
 from fieldloom_cloud.auth.routes import router as tokens
 from fieldloom_cloud.auth.sessions import router as sessions
+from fieldloom_cloud.automation import service as rules_at_work
 from fieldloom_cloud.automation.backtest_routes import router as backtest
 from fieldloom_cloud.automation.calling import calls
 from fieldloom_cloud.automation.effects import notify
@@ -74,12 +76,14 @@ from fieldloom_cloud.updates.routes import router as updates
 from fieldloom_cloud.workers.leases import AllSlots, Leases, Slots, Work
 from fieldloom_cloud.workers.routes import router as workers
 from fieldloom_cloud.workers.service import Candidate
+from fieldloom_cloud.workflows import service as workflows_at_work
 from fieldloom_cloud.workflows.asking import telemetry as ask_series
 from fieldloom_cloud.workflows.hearing import Hearing
 from fieldloom_cloud.workflows.instance_routes import router as instances
 from fieldloom_cloud.workflows.kinds import START, TELEMETRY
 from fieldloom_cloud.workflows.routes import router as workflows
 from fieldloom_cloud.workflows.worker import WorkflowWorker, clock
+from fieldloom_engine.writes import Writer
 from fieldloom_runtime import parts
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.http import serving
@@ -132,6 +136,7 @@ def interface() -> FastAPI:
     )
     app.state.backtests = set()
     app.state.refusals = Refusals()
+    app.state.writers = writers
     answer_problems(app, partial(count_refusal, app.state.refusals))
     describe_problems(app)
     registered = (transfer, registry, removal, groups, types, discoveries)
@@ -142,6 +147,11 @@ def interface() -> FastAPI:
     for router in (tokens, sessions, audit, workers, *fleet, *automation, live, health, published):
         app.include_router(router)
     return app
+
+
+async def writers(session: AsyncSession) -> list[Writer]:
+    """Return what all rules and workflows at work write: neither knows the others. (E9)"""
+    return await rules_at_work.writers(session) + await workflows_at_work.writers(session)
 
 
 async def serve(data: Path, changed: Mapping[str, int] | None = None) -> None:

@@ -7,10 +7,8 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from fieldloom_cloud.errors import BadContent
-from fieldloom_engine import rules
-from fieldloom_engine.definitions import Fault, Path, shown
-from fieldloom_engine.holds import MOVES_NOTHING
-from fieldloom_engine.rules.templates import is_template
+from fieldloom_engine import rules, writes
+from fieldloom_engine.definitions import Fault, shown
 
 Mode = Literal["active", "shadow"]
 SHADOW = "shadow"
@@ -19,9 +17,10 @@ RESERVED = ("backtest", "explain", "schema", "validate")
 
 
 class Warned(NamedTuple):
-    """What may be meant, and should be looked at: another rule that writes the same."""
+    """What may be meant, and should be looked at: another rule or workflow that writes the same."""
 
-    rule: str
+    rule: str | None
+    workflow: str | None
     path: str
     reason: str
 
@@ -53,49 +52,17 @@ def at_work(rule: rules.Rule, mode: str) -> rules.Rule:
     return dataclasses.replace(rule, shadow=True, fingerprint=f"{rule.fingerprint} {SHADOW}")
 
 
-def warnings(rule: rules.Rule, others: Iterable[rules.Rule]) -> list[Warned]:
-    """Return which other rules write an actuator that a rule writes. (E9)"""
-    own = list(_written(rule))
+def warnings(rule: rules.Rule, others: Iterable[writes.Writer]) -> list[Warned]:
+    """Return which other rules and workflows write an actuator that a rule writes. (E9)"""
     return [
-        Warned(other.id, shown(("document", *path)), f"{other.id} writes it too: {mine.what}")
-        for other in others
-        if other.id != rule.id
-        for path, mine in own
-        if any(mine.is_same(theirs) for _, theirs in _written(other))
+        Warned(
+            clash.other.id if clash.other.kind == "rule" else None,
+            clash.other.id if clash.other.kind == "workflow" else None,
+            shown(("document", *clash.own.path)),
+            clash.reason,
+        )
+        for clash in writes.clashes(writes.of_rule(rule), others)
     ]
-
-
-class _Actuator(NamedTuple):
-    """What an action writes."""
-
-    device: str | None
-    """None for whichever a template names."""
-    what: str
-
-    def is_same(self, other: "_Actuator") -> bool:
-        """Whether both may be the same."""
-        return self.what == other.what and (None in (self.device, other.device) or self.device == other.device)
-
-
-def _written(rule: rules.Rule) -> Iterator[tuple[Path, _Actuator]]:
-    """Give what a rule's actions write, and where they stand; what only a template tells is not known."""
-    for part, actions in (("do", rule.do), ("otherwise", rule.otherwise)):
-        for at, action in enumerate(actions):
-            for what in _targets(action):
-                device = action.told.get("device_id")
-                named = None if device is None or is_template(device) else device
-                yield (part, at, action.kind), _Actuator(named, what)
-
-
-def _targets(action: rules.Action) -> list[str]:
-    told = action.told
-    if action.kind == "command" and not is_template(told["type"]) and told["type"] not in MOVES_NOTHING:
-        parameters = told.get("parameters")
-        name = parameters.get("name") if told["type"] == "write" and isinstance(parameters, dict) else None
-        return [f"command {told['type']}" + (f" {name}" if isinstance(name, str) else "")]
-    if action.kind == "set_twin" and isinstance(told["desired"], dict):
-        return [f"twin {name}" for name in told["desired"]]
-    return []
 
 
 def _misplaced(rule: rules.Rule) -> Iterator[Fault]:

@@ -39,15 +39,19 @@ async def rule_schema(_: Viewer) -> dict[str, Any]:
 
 
 @router.post("/rules/validate")
-async def validate_rule(body: schemas.Validation, transaction: Transaction, _: Viewer) -> schemas.Validated:
+async def validate_rule(
+    body: schemas.Validation, request: Request, transaction: Transaction, _: Viewer
+) -> schemas.Validated:
     """Return all that is wrong with a document, its own cases run, and what may not be meant."""
     try:
         rule = await asyncio.to_thread(checking.checked, body.document)
         await service.hold_group(transaction, rule)
     except BadContent as error:
         return schemas.Validated.model_validate({"valid": False, "errors": error.errors, "warnings": []})
-    warned = [one._asdict() for one in await service.warnings(transaction, rule)]
-    return schemas.Validated.model_validate({"valid": True, "errors": [], "warnings": warned})
+    warned = checking.warnings(rule, await request.app.state.writers(transaction))
+    return schemas.Validated.model_validate(
+        {"valid": True, "errors": [], "warnings": [one._asdict() for one in warned]}
+    )
 
 
 @router.post("/rules/explain", responses={404: described(404)})
@@ -74,12 +78,13 @@ async def explain_rule(
 @router.get("/rules/{rule_id}")
 async def show_rule(
     rule_id: RuleName,
+    request: Request,
     response: Response,
     transaction: Transaction,
     _: Viewer,
     version: Annotated[str | None, Query(max_length=20, description="By default the one at work.")] = None,
 ) -> schemas.RuleShown:
-    return await _shown(transaction, await service.show(transaction, rule_id, version), response)
+    return await _shown(request, transaction, await service.show(transaction, rule_id, version), response)
 
 
 @router.put("/rules/{rule_id}", responses={412: described(412)})
@@ -104,7 +109,7 @@ async def deploy_rule(
     wish = service.Wish(body.mode, version_of(if_match), caller.id)
     deployed = await service.deploy(transaction, rule, wish)
     after.add_task(request.app.state.wake_rules)  # once the transaction is committed
-    return await _shown(transaction, deployed, response)
+    return await _shown(request, transaction, deployed, response)
 
 
 @router.post("/rules/{rule_id}/activate", responses={412: described(412)})
@@ -122,7 +127,7 @@ async def activate_rule(
     wish = service.Wish(body.mode, version_of(if_match), caller.id)
     activated = await service.activate(transaction, rule_id, body.version, wish)
     after.add_task(request.app.state.wake_rules)  # once the transaction is committed
-    return await _shown(transaction, activated, response)
+    return await _shown(request, transaction, activated, response)
 
 
 @router.delete("/rules/{rule_id}", status_code=204)
@@ -150,10 +155,12 @@ async def list_firings(
     return Page[schemas.FiringOut].model_validate({"items": items, "next": following})
 
 
-async def _shown(transaction: Transaction, told: dict[str, Any], response: Response) -> schemas.RuleShown:
+async def _shown(
+    request: Request, transaction: Transaction, told: dict[str, Any], response: Response
+) -> schemas.RuleShown:
     response.headers["ETag"] = f'"{told["revision"]}"'
     rule = await service.version_of(transaction, told["id"], None)
-    warned = [one._asdict() for one in await service.warnings(transaction, rule)]
+    warned = [one._asdict() for one in checking.warnings(rule, await request.app.state.writers(transaction))]
     counted = await effects.counts(transaction, told["id"])
     return schemas.RuleShown.model_validate({**told, "effects": counted, "warnings": warned})
 

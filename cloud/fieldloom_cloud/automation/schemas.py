@@ -33,7 +33,8 @@ class Fault(BaseModel):
 
 
 class Warned(BaseModel):
-    rule: str = Field(description="The other rule.")
+    rule: str | None = Field(description="The other rule; null where it is a workflow.")
+    workflow: str | None = Field(description="The workflow; null where it is a rule.")
     path: str
     reason: str
 
@@ -82,7 +83,7 @@ class RuleShown(RuleShort):
     effects: dict[str, int] = Field(
         description="Of the cloud's own engine, by `waiting`, `sent`, `done`, `failed`, `withheld`."
     )
-    warnings: list[Warned] = Field(description="Other rules that write the same actuator.")
+    warnings: list[Warned] = Field(description="Others that write the same actuator.")
 
 
 class EffectOut(BaseModel):

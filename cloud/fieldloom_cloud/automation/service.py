@@ -18,6 +18,7 @@ from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
 from fieldloom_engine import rules as engine
+from fieldloom_engine.writes import Writer, of_rule
 
 log = structlog.get_logger()
 
@@ -130,9 +131,9 @@ async def at_work(session: AsyncSession) -> list[AtWork]:
     return found
 
 
-async def warnings(session: AsyncSession, rule: engine.Rule) -> list[checking.Warned]:
-    """Return which other rules at work write an actuator that a rule writes."""
-    return checking.warnings(rule, [one.rule for one in await at_work(session)])
+async def writers(session: AsyncSession) -> list[Writer]:
+    """Return what each rule at work writes."""
+    return [of_rule(one.rule) for one in await at_work(session)]
 
 
 async def matching(

@@ -1,12 +1,13 @@
 """A workflow's document as the cloud takes it. Pure. (W3)"""
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from fieldloom_cloud.errors import BadContent
 from fieldloom_cloud.workflows.kinds import kinds_of
-from fieldloom_engine import workflows
+from fieldloom_engine import workflows, writes
 from fieldloom_engine.definitions import Fault, shown
 
 RESERVED = ("schema", "validate")
@@ -23,9 +24,10 @@ def checked(document: object) -> workflows.Workflow:
     return workflow
 
 
-def warnings(workflow: workflows.Workflow) -> list[dict[str, str]]:
-    """Return what is allowed and mostly a mistake."""
-    found = workflows.warnings(workflow)
+def warnings(workflow: workflows.Workflow, others: Iterable[writes.Writer]) -> list[dict[str, str]]:
+    """Return what is allowed and mostly a mistake, and who of others writes the same actuator. (E9)"""
+    clashes = writes.clashes(writes.of_workflow(workflow), others)
+    found = [*workflows.warnings(workflow), *(Fault(clash.own.path, clash.reason) for clash in clashes)]
     return [{"path": shown(("document", *fault.path)), "reason": fault.reason} for fault in found]
 
 

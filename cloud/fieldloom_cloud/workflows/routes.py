@@ -10,7 +10,7 @@ from fieldloom_cloud.errors import BadContent, described
 from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.strict import StrictRoute
-from fieldloom_cloud.workflows import checking, instances, picturing, schemas, service
+from fieldloom_cloud.workflows import checking, instances, messages, picturing, schemas, service
 from fieldloom_engine import workflows
 from fieldloom_engine.workflows.graph import graph
 
@@ -37,13 +37,13 @@ async def workflow_schema(_: Viewer) -> dict[str, Any]:
 
 @router.post("/workflows/validate")
 async def validate_workflow(
-    body: schemas.WorkflowDocument, transaction: Transaction, _: Viewer
+    body: schemas.WorkflowDocument, request: Request, transaction: Transaction, _: Viewer
 ) -> schemas.WorkflowValidated:
     """Return all that is wrong with a document, and what may not be meant."""
     try:
         workflow = await asyncio.to_thread(checking.checked, body.document)
         await service.hold_group(transaction, workflow)
-        warned = await service.warnings(transaction, workflow)
+        warned = await _warnings(request, transaction, workflow)
     except BadContent as error:
         wrong = {"valid": False, "errors": error.errors, "warnings": [], "graph": None}
         return schemas.WorkflowValidated.model_validate(wrong)
@@ -54,12 +54,13 @@ async def validate_workflow(
 @router.get("/workflows/{workflow_id}")
 async def show_workflow(
     workflow_id: WorkflowName,
+    request: Request,
     response: Response,
     transaction: Transaction,
     _: Viewer,
     version: Annotated[str | None, Query(max_length=20, description="By default the one at work.")] = None,
 ) -> schemas.WorkflowOut:
-    return _shown(await service.show(transaction, workflow_id, version), response)
+    return await _shown(request, transaction, await service.show(transaction, workflow_id, version), response)
 
 
 @router.get("/workflows/{workflow_id}/graph", responses={409: described(409)})
@@ -92,7 +93,7 @@ async def deploy_workflow(
     _hold_id(workflow, workflow_id)
     deployed = await service.deploy(transaction, workflow, version_of(if_match))
     after.add_task(request.app.state.workflows.refresh)  # once the transaction is committed
-    return _shown(deployed, response)
+    return await _shown(request, transaction, deployed, response)
 
 
 @router.delete("/workflows/{workflow_id}", status_code=204, responses={412: described(412)})
@@ -145,6 +146,16 @@ def _hold_id(workflow: workflows.Workflow, id_: str) -> None:
         raise BadContent("The workflow can't be taken.", [{"path": "document.id", "reason": reason}])
 
 
-def _shown(told: dict[str, Any], response: Response) -> schemas.WorkflowOut:
+async def _shown(
+    request: Request, transaction: Transaction, told: dict[str, Any], response: Response
+) -> schemas.WorkflowOut:
     response.headers["ETag"] = f'"{told["revision"]}"'
-    return schemas.WorkflowOut.model_validate(told)
+    parsed = checking.parsed(told["document"])
+    warned = [] if parsed is None else await _warnings(request, transaction, parsed)
+    return schemas.WorkflowOut.model_validate({**told, "warnings": warned})
+
+
+async def _warnings(request: Request, transaction: Transaction, workflow: workflows.Workflow) -> list[dict[str, str]]:
+    """Return what is allowed and mostly a mistake, by itself and with what else is there."""
+    others = await request.app.state.writers(transaction)
+    return checking.warnings(workflow, others) + await messages.warnings(transaction, workflow)

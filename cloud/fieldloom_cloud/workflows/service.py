@@ -18,6 +18,7 @@ from fieldloom_cloud.workflows import checking, messages, scheduling
 from fieldloom_cloud.workflows.kinds import EDGE
 from fieldloom_cloud.workflows.models import AT_GATEWAYS, InstanceRow, WorkflowRow, WorkflowVersion
 from fieldloom_engine.workflows import Workflow
+from fieldloom_engine.writes import Writer, of_workflow
 
 
 async def deploy(session: AsyncSession, workflow: Workflow, revision: int | None) -> dict[str, Any]:
@@ -97,18 +98,20 @@ async def show(session: AsyncSession, workflow: str, version: str | None = None)
         for one in await _deployed(session, workflow)
     ]
     parsed = checking.parsed(found.document)
-    warned = [] if parsed is None else await warnings(session, parsed)
     if parsed is None or parsed.placement == EDGE:
         at_gateways = await telling.at_gateways(session, AT_GATEWAYS, workflow)
     else:
         at_gateways = await messages.listeners(session, parsed)
-    told = {"versions": versions, "gateways": at_gateways, "warnings": warned}
-    return {**_shown(row, found), "document": found.document, **told}
+    return {**_shown(row, found), "document": found.document, "versions": versions, "gateways": at_gateways}
 
 
-async def warnings(session: AsyncSession, workflow: Workflow) -> list[dict[str, str]]:
-    """Return what is allowed and mostly a mistake, by itself and with what is there."""
-    return checking.warnings(workflow) + await messages.warnings(session, workflow)
+async def writers(session: AsyncSession) -> list[Writer]:
+    """Return what each workflow at work writes, here or at gateways."""
+    joined = (WorkflowVersion.workflow == WorkflowRow.id) & (WorkflowVersion.version == WorkflowRow.version)
+    documents = await session.scalars(
+        select(WorkflowVersion.document).join(WorkflowRow, joined).order_by(WorkflowRow.id)
+    )
+    return [of_workflow(one) for document in documents if (one := checking.parsed(document)) is not None]
 
 
 async def listed(session: AsyncSession, asked: pages.Asked) -> tuple[list[dict[str, Any]], str | None]:

@@ -115,7 +115,7 @@ def test_who_writes_the_same_actuator_is_named(api, rule):
     warned = [one for one in put(api, same).json()["warnings"] if one["rule"] == rule["id"]]
 
     assert [(one["path"], one["reason"]) for one in warned] == [
-        ("document.do[0].command", f"{rule['id']} writes it too: command cooling")
+        ("document.do[0].command", f"rule {rule['id']} writes it too: command cooling")
     ]
     validated = api.post("/rules/validate", json={"document": apart}).json()
     assert (validated["valid"], validated["warnings"]) == (True, [])

@@ -66,6 +66,29 @@ def test_every_fault_of_a_definition_is_told_with_its_path(api, name):
     assert put(api, document("schema"), 422).json()["errors"][0]["path"] == "document.id"
 
 
+@IN_SQLITE
+def test_who_writes_the_same_actuator_is_named_whether_rule_or_workflow(api, name):
+    """(E9)"""
+    horn = {"command": {"type": name, "device_id": "dev-1"}}
+    rule = {"id": f"{name}-rule", "when": {"event_type": "tick"}, "do": [horn]}
+    flow = document(name, {"blow": {"type": "task", "actions": [horn]}})
+    other = document(f"{name}-edge", flow["states"], placement="edge")
+    assert api.put(f"/rules/{rule['id']}", json={"document": rule}).json()["warnings"] == []
+
+    first, second = (put(api, one).json()["warnings"] for one in (flow, other))
+    path = "document.states.blow.actions[0].command"
+    by_rule = {"path": path, "reason": f"rule {rule['id']} writes it too: command {name}"}
+    assert first == [by_rule]
+    assert second == [by_rule, {"path": path, "reason": f"workflow {name} writes it too: command {name}"}]
+    assert api.post("/workflows/validate", json={"document": flow}).json()["warnings"][0] == by_rule
+    warned = api.get(f"/rules/{rule['id']}").json()["warnings"]
+    assert [(one["rule"], one["workflow"], one["path"]) for one in warned] == [
+        (None, one, "document.do[0].command") for one in (name, other["id"])
+    ]
+    api.delete(f"/workflows/{name}").raise_for_status()
+    assert [one["workflow"] for one in api.get(f"/rules/{rule['id']}").json()["warnings"]] == [other["id"]]
+
+
 def test_instances_finish_on_the_version_that_they_began_with(served, api, name):
     put(api, document(name))
     old = start(served, api, name)
