@@ -386,17 +386,18 @@ class Gateway:
             await self._ingest.send(*message)
 
     async def _keep_message(self, topic: str, payload: bytes) -> None:
-        """Keep a message on a topic of the site, as soon as the disk takes it: before, it is not acknowledged."""
+        """Keep a message on a topic of the site, as soon as there is room for it: before, it is not acknowledged."""
         message = SiteMessage(topic, payload, secrets.token_hex(16))
-        while True:
-            try:
-                await self._commit(self._automation.take_message, message, unix_ms())
-            except sqlite3.Error as error:
-                log.error("disk_refused_message", topic=topic, error=str(error))  # noqa: TRY400
-                await asyncio.sleep(EXPIRE_EVERY_S)
-            else:
-                self._tell_of_records()
-                return
+        while not await self._take_message(message):  # noqa: ASYNC110 - nobody tells that there is room
+            await asyncio.sleep(EXPIRE_EVERY_S)
+        self._tell_of_records()
+
+    async def _take_message(self, message: SiteMessage) -> bool:
+        try:
+            return bool(await self._commit(self._automation.take_message, message, unix_ms()))
+        except sqlite3.Error as error:
+            log.error("disk_refused_message", topic=message.topic, error=str(error))  # noqa: TRY400
+            return False
 
     async def _commit(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await self._in_store(self._store.commit, call, *arguments)

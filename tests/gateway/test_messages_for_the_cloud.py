@@ -27,11 +27,10 @@ async def gateway(disk):
 
 
 def take(gateway, topic, payload, drawn=None):
-    """Take a message as the listener does, which then has it acknowledged."""
+    """Take a message as the listener does, which has it acknowledged if it was taken."""
     payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    gateway.store.commit(
-        gateway.automation.take_message, SiteMessage(topic, payload, drawn or f"{next(numbers):032x}"), gateway.now
-    )
+    message = SiteMessage(topic, payload, drawn or f"{next(numbers):032x}")
+    return gateway.store.commit(gateway.automation.take_message, message, gateway.now)
 
 
 def listen(gateway, *filters):
@@ -95,6 +94,18 @@ async def test_a_disk_that_refuses_what_it_is_told_leaves_it_to_listen_as_before
     take(gateway, "site/b", ORDER)
 
     assert [one["topic"] for one in heard(gateway)] == ["site/a"]
+
+
+async def test_what_does_not_fit_into_the_outbox_is_not_acknowledged_and_comes_again(gateway):
+    """(W4, T4)"""
+    listen(gateway, "site/a")
+    gateway.store.room.limit, before = 0, gateway.store.room.limit
+    taken = [take(gateway, topic, ORDER) for topic in ("site/a", "site/b")]
+    assert (taken, heard(gateway)) == ([False, True], [])
+
+    gateway.store.room.limit = before
+    assert take(gateway, "site/a", ORDER)
+    assert (len(heard(gateway)), gateway.service.counts) == (1, {"messages_without_room": 1})
 
 
 def deep(levels):

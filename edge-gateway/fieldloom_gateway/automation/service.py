@@ -98,15 +98,23 @@ class Automation:
         for firing in self._memory.judge(event, watermark, record.at):
             self._fire(firing, record.at)
 
-    def take_message(self, message: SiteMessage, now: int) -> None:
-        """Take a message on a topic of the site; one that is meant and can't be read becomes a dead letter. (W4)"""
+    def take_message(self, message: SiteMessage, now: int) -> bool:
+        """Take a message on a topic of the site, unless it is to go up and there is no room; say whether it was. (W4)
+
+        One that is meant and can't be read becomes a dead letter.
+        """
         self._refresh()
         if not self.workflows.is_for(message.topic):
-            return
+            return True
+        size = len(message.topic) + len(message.payload)
+        if self.workflows.listening.is_for(message.topic) and not self._store.make_room(size, now):
+            self.workflows.counts["messages_without_room"] += 1
+            return False
         try:
             self.workflows.hear_message(message.topic, event_of_message(message, now), now)
         except Rejected as error:
             self._store.bury(message.topic, message.payload, str(error), now)
+        return True
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""

@@ -178,6 +178,11 @@ class Store:
         if self._judge is not None:
             self._judge.prepare(told)
 
+    def make_room(self, size: int, now: int) -> bool:
+        """Make room for so many bytes as the policy says, with the transaction that is open; whether there is any."""
+        self.room.make(size, now)
+        return not self.room.is_full(size)
+
     def bury(self, topic: str, payload: bytes, reason: str, now: int) -> None:
         """Keep a message of no device with the dead letters, with the transaction that is open."""
         self._burying.bury(letter_of("", topic, payload, (None, None), reason, now))
