@@ -2,7 +2,7 @@
 
 from fieldloom_contract.limits import MAX_WHOLE
 from fieldloom_gateway.ingest import uplink
-from fieldloom_runtime.down import Answered, Credential, Release, Removed, Revoked, TwinPatch, encode
+from fieldloom_runtime.down import Answered, Credential, Release, Removed, Revoked, Topics, TwinPatch, encode
 from fuzz.target import Target
 
 
@@ -24,6 +24,7 @@ TARGET = Target(
         encode(Answered("dev-1", "0" * 64, b"0", None)),
         encode(TwinPatch("dev-1", 4, {"interval": 1000}, "p", {"led": None})),
         encode(Removed("dev-1")),
+        encode(Topics(["site/+/orders"])),
         encode(Credential("dev-1.0123456789ab", "dev-1", "psk", b"secret", 1732380000123)),
         b'{"kind":"withdrawn"}',
     ],
