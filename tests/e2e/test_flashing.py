@@ -104,7 +104,7 @@ def member(command, fleet):
     process = command.start("flash", *command.arguments("pump-1"), "--port", port, "--json")
     while process.poll() is None:
         seen |= {line for line in command_lines() if "mpremote" in line}
-        time.sleep(0.01)
+        time.sleep(0.05)
     out, err = process.communicate()
     assert process.returncode == 0, out + err
     return SimpleNamespace(port=port, told=json.loads(out), command_lines=seen, said=out + err)

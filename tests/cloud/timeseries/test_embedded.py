@@ -6,8 +6,8 @@ import random
 import duckdb
 import pytest
 
+from cloud.conftest import new_file
 from fieldloom_cloud import census
-from fieldloom_cloud.database import migrate
 from fieldloom_cloud.guard import Incoming
 from fieldloom_cloud.settings import DATABASE
 from fieldloom_cloud.timeseries import checkpoint
@@ -51,7 +51,7 @@ def test_a_file_of_before_has_its_points_by_day_and_its_guards(tmp_path):
             fresh = Telemetry("dev-1", DAY + 7, DAY, 7, 4, values={"t": 4.0})
             sent = Incoming("gw", b"s" * 16, 2, 1, [("dev-1", 7, 2, 2)], [again])
             assert series.ingest([sent]) == [3]
-    migrate(tmp_path / DATABASE)
+    new_file(tmp_path / DATABASE)
     assert census.take(tmp_path).stored["dev-1", 7].spans == [[1, 3]]
     with contextlib.closing(TimeSeries(tmp_path)) as series:
         assert series.ingest([Incoming("gw", b"s" * 16, 4, 1, [("dev-1", 7, 4, 4)], [fresh])]) == [4]

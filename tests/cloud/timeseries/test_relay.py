@@ -8,9 +8,10 @@ import time
 import httpx2
 import pytest
 
+from cloud.conftest import new_file
 from cloud.test_ingest import GATEWAY, packed, reading
 from fieldloom_cloud.automation.runtime import Runtime
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.database import Database
 from fieldloom_cloud.ingest import service
 from fieldloom_cloud.ingest.service import Records
 from fieldloom_cloud.ingest.worker import Broker, Worker
@@ -99,7 +100,7 @@ def victoria(tmp_path, monkeypatch):
 
 @pytest.fixture
 async def cloud(tmp_path, victoria):
-    migrate(tmp_path / "cloud.db")
+    new_file(tmp_path / "cloud.db")
     cloud = Cloud(tmp_path, open_series(tmp_path, victoria.settings()))
     await cloud.prepare()
     yield cloud
@@ -170,7 +171,7 @@ class Choosy:
 
 
 async def test_a_line_that_is_refused_becomes_a_dead_letter_and_holds_up_no_other(tmp_path):
-    migrate(tmp_path / "cloud.db")
+    new_file(tmp_path / "cloud.db")
     cloud = Cloud(tmp_path, Choosy())
     await cloud.prepare()
     async with cloud.running():
@@ -190,7 +191,7 @@ async def test_a_line_that_is_refused_becomes_a_dead_letter_and_holds_up_no_othe
 async def test_what_is_durable_is_forgotten_while_more_is_sent(tmp_path, monkeypatch):
     monkeypatch.setattr(relaying, "LOOK_S", 0.0)
     monkeypatch.setattr(relaying, "SEND_BYTES", 1)  # a request a row
-    migrate(tmp_path / "cloud.db")
+    new_file(tmp_path / "cloud.db")
     cloud = Cloud(tmp_path, Choosy())
     waiting = []
     monkeypatch.setattr(cloud.server, "send", lambda *_: waiting.append(cloud.waiting()[0]) or Receipt("", 0))

@@ -10,9 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
+from cloud.conftest import new_file
 from fieldloom_cloud.app import interface
 from fieldloom_cloud.auth import service as auth
-from fieldloom_cloud.database import Database, migrate
+from fieldloom_cloud.database import Database
 from fieldloom_cloud.metrics import Counted, registry_of
 from fieldloom_cloud.timeseries import aggregates
 from fieldloom_cloud.timeseries.maintenance import Maintenance
@@ -27,7 +28,7 @@ class Served:
     """The routes over a real database and DuckDB, with tokens of an admin and an operator."""
 
     def __init__(self, folder):
-        migrate(folder / "cloud.db")
+        new_file(folder / "cloud.db")
         self.database, self.series = Database(folder / "cloud.db"), TimeSeries(folder)
         self.maintenance = Maintenance(self.database, self.series)
         self.app = interface()
@@ -206,7 +207,7 @@ def test_a_rule_that_fails_is_counted_and_holds_up_no_other(served, api):
 
 
 async def test_maintenance_starts_over_when_something_was_changed(tmp_path):
-    migrate(tmp_path / "cloud.db")
+    new_file(tmp_path / "cloud.db")
     database = Database(tmp_path / "cloud.db")
     maintenance = Maintenance(database, SimpleNamespace(name="none"))
     turns = asyncio.Queue()
