@@ -22,7 +22,7 @@ def simulate(devices, scenario, seconds):
 @pytest.mark.parametrize(
     ("devices", "scenario", "seconds"),
     [
-        (80, SQUALL, 280),
+        (200, SQUALL, 280),
         pytest.param(1000, "storm.yaml", 1800, marks=[pytest.mark.chaos, pytest.mark.timeout(1900)]),
     ],
 )
