@@ -96,6 +96,7 @@ def test_a_message_at_a_site_starts_a_workflow_of_the_cloud_once(served, api, na
     assert len(outputs(served, api, name)) == 3, "what is removed starts nothing any more"
 
 
+@IN_SQLITE
 def test_gateways_are_told_what_they_are_to_hear_and_say_that_they_do(served, api, name, gateway):
     """(W4)"""
     put(served, api, name)
