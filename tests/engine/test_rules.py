@@ -358,3 +358,32 @@ def test_sources_are_held_against_new_rules_when_rules_are_replaced():
     assert engine.step(event(2), 2) == []
     assert engine.step(event(3, source="pump-2"), 3)
     assert engine.changes() == {}, "rules without memory leave nothing to keep"
+
+
+KNOCKS = {"count_in_window": {"where": "knock", "at_least": 2, "within": "1m"}}
+
+
+@pytest.mark.parametrize(
+    ("when", "remembers"),
+    [(KNOCKS, True), ({"and": [HOT, {"not": {"or": [HOT, KNOCKS]}}]}, True), ({"and": [HOT, {"not": HOT}]}, False)],
+)
+def test_a_rule_remembers_if_any_part_is_about_events_over_time(when, remembers):
+    """D4: it is judged at the owner of a device's partition."""
+    assert rule(when, fire="on_change").remembers is remembers
+
+
+def test_a_source_goes_on_in_another_engine():
+    """D4: as a partition that moves."""
+    rules = RuleSet([rule(KNOCKS)])
+    before, after = Engine(rules), Engine(rules)
+    first, second = (Event(f"e{ts}", "knock", "pump-1", ts, {}) for ts in (1, 2))
+    before.step(first, 1)
+    before.advance("pump-1", 1, 1)
+
+    after.put("pump-1", before.record("pump-1"))
+    after.step(second, 2)
+
+    assert before.changed() == ["pump-1"]
+    assert before.changed() == []
+    assert [firing.event for firing in after.advance("pump-1", 2, 2)] == [second]
+    assert after.record("pump-2") is None

@@ -153,7 +153,7 @@ class Step(Condition):
 
     @model_validator(mode="after")
     def _is_instant(self) -> "Step":
-        if (kind := _temporal_in(self)) is not None:
+        if (kind := temporal_in(self)) is not None:
             raise ValueError(f"{kind} can't stand here: only conditions on one event can")
         return self
 
@@ -166,11 +166,12 @@ Moment = Annotated[Step, BeforeValidator(_moment, json_schema_input_type=Step | 
 """A condition on one event, or the type of the event alone."""
 
 
-def _temporal_in(condition: Condition) -> str | None:
+def temporal_in(condition: Condition) -> str | None:
+    """Return the kind of a part that remembers events over time, None where none does."""
     if condition.kind in TEMPORAL:
         return condition.kind
     parts = condition.and_ or condition.or_ or ([condition.not_] if condition.not_ else [])
-    return next((found for part in parts if (found := _temporal_in(part)) is not None), None)
+    return next((found for part in parts if (found := temporal_in(part)) is not None), None)
 
 
 def _hold_range(low: float | None, high: float | None) -> None:

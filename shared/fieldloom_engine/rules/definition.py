@@ -15,7 +15,7 @@ from fieldloom_engine.definitions import Duration, Fault, Name, Part, Span, faul
 from fieldloom_engine.rules import action_list, actions
 from fieldloom_engine.rules.action_list import Action
 from fieldloom_engine.rules.actions import Kind
-from fieldloom_engine.rules.conditions import Condition
+from fieldloom_engine.rules.conditions import Condition, temporal_in
 from fieldloom_engine.rules.event import TELEMETRY
 
 ENGINE = 1
@@ -141,6 +141,11 @@ class Rule:
     fingerprint: str
     """The same for the same definition, whatever the order of its keys."""
     kinds: Mapping[str, Kind]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it is about events over time, and so has to see all of a source in their order."""
+        return temporal_in(self.when) is not None
 
 
 def parse(document: object, kinds: Mapping[str, Kind] = actions.KINDS) -> Rule:

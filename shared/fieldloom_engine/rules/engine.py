@@ -34,8 +34,7 @@ class Engine:
         self._changed: dict[str, None] = {}
         self._deadlines: list[tuple[int, str]] = []
         for name, record in (state or {}).items():
-            self._sources[name] = sources.restored(record, rules.rules)
-            self._note(name, self._sources[name], self._sources[name].deadline())
+            self.put(name, record)
 
     def step(self, event: Event, now: int) -> list[Firing]:
         """Judge an event, or hold it for rules that need what is missing before it. `now` is the clock, Unix ms.
@@ -97,8 +96,7 @@ class Engine:
         self.rules, self._sources = rules, {}
         self._deadlines.clear()
         for name, record in records.items():
-            self._sources[name] = sources.restored(record, rules.rules)
-            self._note(name, self._sources[name], self._sources[name].deadline())
+            self.put(name, record)
         self._changed.update(dict.fromkeys(records))
 
     def retarget(self) -> None:
@@ -107,15 +105,28 @@ class Engine:
             source.own.clear()
             source.known.clear()
 
+    def put(self, name: str, record: Mapping[str, Any]) -> None:
+        """Go on with a source as a checkpoint has it."""
+        self._sources[name] = sources.restored(record, self.rules.rules)
+        self._note(name, self._sources[name], self._sources[name].deadline())
+
     def checkpoint(self) -> dict[str, Any]:
         """Return all state as JSON, by source: an engine made of it goes on as this one would."""
         return {name: sources.record_of(source) for name, source in self._sources.items() if source.tracks}
 
     def changes(self) -> dict[str, Any]:
         """Return the state of the sources that may have changed since it was asked last; null where there is none."""
+        return {name: self.record(name) for name in self.changed()}
+
+    def changed(self) -> list[str]:
+        """Return the sources whose state may have changed since it was asked last, the oldest change first."""
         changed, self._changed = self._changed, {}
-        found = {name: self._sources.get(name) for name in changed}
-        return {name: sources.record_of(one) if one and one.tracks else None for name, one in found.items()}
+        return list(changed)
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Return the state of a source as JSON, None where there is none."""
+        source = self._sources.get(name)
+        return sources.record_of(source) if source is not None and source.tracks else None
 
     def figures(self) -> dict[str, Figures]:
         """Return what each rule has done, by id."""

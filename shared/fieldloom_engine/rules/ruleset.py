@@ -38,6 +38,10 @@ class Way(NamedTuple):
     by_property: Mapping[str, Judges] = {}
     """Those that nothing but this property of its data matters to."""
 
+    def is_for(self, event: Event) -> bool:
+        """Whether there are any rules for an event of this way."""
+        return self.always is not None or any(name in self.by_property for name in event.data)
+
 
 class RuleSet:
     """Rules, compiled once. Immutable but for their figures and what is found again."""
