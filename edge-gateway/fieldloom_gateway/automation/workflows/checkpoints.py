@@ -15,15 +15,14 @@ from fieldloom_engine.workflows import Instance, Record, Waiting, decode, encode
 from fieldloom_engine.workflows.model import Overlap
 from fieldloom_gateway.automation.workflows.index import Index
 from fieldloom_gateway.cluster.partitions.records import guard
-from fieldloom_gateway.cluster.state.commands import Compare, Delete, Operation, Set, Unmet
-from fieldloom_gateway.cluster.state.entries import Entry
+from fieldloom_gateway.cluster.state.commands import Compare, Operation, Unmet
 from fieldloom_gateway.cluster.state.errors import Conflict
 from fieldloom_gateway.cluster.state.limits import TRANSACTION_BYTES
+from fieldloom_gateway.cluster.state.parts import PART_BYTES, part, split, whole, written
 from fieldloom_gateway.cluster.state.store import Store
 
 INSTANCES, QUEUE = "workflows/instances/", "workflows/queue/"
 """Below them the partition, the id, and the part."""
-PART_BYTES = 60_000
 MOST_PARTS = 50
 """Of one transaction, so that compares, those of the partitions too, and operations are as many as it may have."""
 MOST_BYTES = TRANSACTION_BYTES // 2
@@ -166,8 +165,8 @@ class Checkpoints:
         operations: list[Operation] = []
         for one in changed:
             place = self._places[one.partition].get(one.key, _Place(0, 0))
-            compares.append(Compare(_part(one.key, 0), "modified", place.modified))
-            operations += _operations(one, place.parts)
+            compares.append(Compare(part(one.key, 0), "modified", place.modified))
+            operations += written(one.key, [] if one.body is None else split(one.body), place.parts)
         outcome = await self._store.transaction(compares, operations)
         if isinstance(outcome, Unmet):
             raise Conflict(outcome.key, outcome.modified)
@@ -183,7 +182,7 @@ class Checkpoints:
         return b"".join(entry.value for entry in self._store.below(f"{key}/"))
 
     def _bodies(self, prefix: str, places: dict[str, _Place]) -> Iterator[tuple[str, bytes]]:
-        for key, parts in groupby(self._store.below(prefix), key=_whole):
+        for key, parts in groupby(self._store.below(prefix), key=whole):
             entries = [*parts]
             places[key] = _Place(entries[0].modified, len(entries))
             yield key, b"".join(entry.value for entry in entries)
@@ -193,24 +192,8 @@ def _instance(body: bytes) -> Instance:
     return decode(bytes(decode_kept(body).instance))
 
 
-def _operations(change: Change, had: int) -> Iterator[Operation]:
-    body, parts = change.body or b"", 0 if change.body is None else change.parts
-    for number in range(parts):
-        yield Set(_part(change.key, number), body[number * PART_BYTES : (number + 1) * PART_BYTES])
-    for number in range(parts, had):
-        yield Delete(_part(change.key, number))
-
-
-def _part(key: str, number: int) -> str:
-    return f"{key}/{number:02}"
-
-
-def _named(part: str) -> tuple[str, int, str]:
-    """Return the key of which an entry is a part, its partition, and its id."""
-    key = part.rpartition("/")[0]
+def _named(entry: str) -> tuple[str, int, str]:
+    """Return the key of which an entry, by its own, is a part; its partition, and its id."""
+    key = entry.rpartition("/")[0]
     _, _, partition, name = key.split("/", 3)
     return key, int(partition), name
-
-
-def _whole(entry: Entry) -> str:
-    return entry.key.rpartition("/")[0]

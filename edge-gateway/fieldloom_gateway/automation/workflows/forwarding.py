@@ -6,13 +6,13 @@ nothing along, and its successor is told again. Ids make that harmless.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from fieldloom_gateway.automation.carrying import Carrier
 from fieldloom_gateway.automation.workflows.inbox import Row, Told, encode
 from fieldloom_gateway.automation.workflows.runtime import InStore, Runtime, Taken
 from fieldloom_gateway.automation.workflows.service import Workflows
@@ -27,7 +27,6 @@ MOST = 100
 """Happenings of one parcel."""
 MOST_BYTES = 512 * 1024
 """Of the happenings of one parcel, but for the first: one alone is never longer than a door takes."""
-LOOK_EVERY_S = 0.5
 PAUSE_S = 0.25
 
 
@@ -75,36 +74,19 @@ class Forwarder:
         self._service = service
         self._runtime = runtime
         self._ports = ports
-        self._busy: set[str] = set()
-        self._woken = asyncio.Event()
+        self._carrier = Carrier("forward", self._others, self.hand_over)
 
     def wake(self) -> None:
         """Look at once at what is to be handed over."""
-        self._woken.set()
+        self._carrier.wake()
 
     async def run(self) -> None:
-        """Hand over until cancelled, to each member by itself."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._woken.clear()
-                for member in self._node.doors():
-                    if member != self._node.store.name and member not in self._busy:
-                        self._busy.add(member)
-                        tasks.create_task(self._serve(member), name=f"forward-{member}")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY_S):
-                        await self._woken.wait()
+        """Hand over until cancelled."""
+        await self._carrier.run()
 
     async def take(self, _member: str, body: bytes) -> bytes:
         """Take what a member hands over, and return its receipt. Raises MsgspecError."""
         return _encode(Receipt(await self._runtime.hand(_parcel.decode(body).happenings)))
-
-    async def _serve(self, member: str) -> None:
-        try:
-            while await self.hand_over(member):
-                pass
-        finally:
-            self._busy.discard(member)
 
     async def hand_over(self, member: str) -> bool:
         """Hand a member what is for it; return whether there may be more."""
@@ -126,6 +108,9 @@ class Forwarder:
         await self._node.store.reach(max(one.since for one in taken.values()))
         await self._runtime.answer({number: one.reason for number, one in taken.items()})
         return True
+
+    def _others(self) -> list[str]:
+        return [member for member in self._node.doors() if member != self._node.store.name]
 
     async def _rows(self, member: str) -> list[Row]:
         """Return what happens in a member's partitions, the oldest first, as much as goes together."""
