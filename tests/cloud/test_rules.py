@@ -13,6 +13,8 @@ from fieldloom_contract import batch, topics
 STEPS = {"sequence": {"steps": ["door.opened", "motion"], "within": "1m"}}
 ACTIONS = [{"raise_alarm": {"alarm": "break-in"}}, {"command": {"type": "siren"}}]
 RULE = {"id": "break-in", "placement": "cloud", "when": STEPS, "do": ACTIONS, "late": "fire"}
+FIRED = {"id": "01-knocks", "rule": "edge", "version": "1.0.0", "mode": "active", "event": {"id": "knock"}}
+FIRED |= {"values": {}, "holds": True, "late": False, "effects": []}
 EDGE = {"id": "edge", "placement": "edge", "when": {"event_type": "tick"}, "do": [{"log": {"message": "tick"}}]}
 
 
@@ -56,13 +58,14 @@ async def test_a_kill_in_the_middle_of_a_sequence_neither_loses_nor_repeats_a_fi
         await gateway.publish(topics.gateway(GATEWAY, "state"), b'{"online":true}')
         told = await hear(gateway, lambda record: record["kind"] == "rules")
         word = event(None, "rule.applied", GATEWAY, rule="edge", version="1.0.0", mode="active")
-        await send(gateway, packed(stream, 1, word, event(1, "door.opened")))
+        fired = event(None, "rule.fired", "dev-1", **FIRED)
+        await send(gateway, packed(stream, 1, word, event(1, "door.opened"), fired))
 
         fleet.cloud.process.kill()
         fleet.cloud.start()
-        await send(gateway, packed(stream, 3, event(2, "motion")))
+        await send(gateway, packed(stream, 4, event(2, "motion"), fired))
         command = (await hear(gateway, lambda record: record["kind"] == "command"))[-1]
-        await send(gateway, packed(stream, 3, event(2, "motion"), event(3, "tick")))
+        await send(gateway, packed(stream, 4, event(2, "motion"), fired, event(3, "tick")))
 
     assert [one["id"] for one in told if one["kind"] == "rule"] == ["edge"]
     assert [one["ids"] for one in told if one["kind"] == "rules"][-1] == {"edge": "1.0.0"}
@@ -70,6 +73,8 @@ async def test_a_kill_in_the_middle_of_a_sequence_neither_loses_nor_repeats_a_fi
     (at_gateway,) = [one for one in fleet.get("/rules/edge")["gateways"] if one["gateway"] == GATEWAY]
     assert (at_gateway["status"], at_gateway["applied"]) == ("applied", "1.0.0")
     assert [one["id"] for one in fleet.get("/devices/dev-1/commands")["items"]] == [command["id"]]
+    (by_owner,) = fleet.get("/rules/edge/firings")["items"]
+    assert by_owner["event"] == FIRED["event"], "told again by the device's next owner: kept once (D4)"
     (fired,) = fleet.get("/rules/break-in/firings")["items"]
     assert [one["id"] for one in fired["effects"]][1] == command["id"]
     (alarm,) = fleet.get("/alarms")["items"]

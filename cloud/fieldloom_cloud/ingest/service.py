@@ -242,6 +242,8 @@ async def store_event(
     """Store what a gateway tells, or the cloud itself where its name is empty, with all that follows from it."""
     if isinstance(record, Event):
         kind, data = record.type, record.data
+        if kind == FIRED and await _is_told(session, record):
+            return
         fault = await alarms.told(session, record.device, data) if kind in alarms.TOLD else None
         if kind in holds.TOLD:
             fault = await holds.told(session, gateway, record.device, data)
@@ -265,6 +267,16 @@ async def store_event(
     where = {"device": record.device, "boot": record.boot, "seq": record.seq, "gateway": gateway, "ts": record.ts}
     session.add(EventRow(**where, type=kind, data=data))
     announce(session, "event", record.device, {"type": kind, "ts": record.ts, "data": data})
+
+
+async def _is_told(session: AsyncSession, fired: Event) -> bool:
+    """Whether a firing is stored already: the owner of a device that took over may find it out again. (D4, ADR 66)"""
+    name = fired.data.get("id")
+    if name is None:
+        return False
+    same = (EventRow.device == fired.device, EventRow.ts == fired.ts, EventRow.type == FIRED)
+    query = select(EventRow.id).where(*same, EventRow.data["id"].as_string() == str(name)).limit(1)
+    return await session.scalar(query) is not None
 
 
 async def _store_latest(session: AsyncSession, telemetry: list[Telemetry]) -> None:
