@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -34,6 +34,10 @@ from fieldloom_gateway.automation.holds.runtime import Runtime as Holding
 from fieldloom_gateway.automation.performing import Handler, Performer, Publishing, write_log
 from fieldloom_gateway.automation.routes import add_rules
 from fieldloom_gateway.automation.service import Automation
+from fieldloom_gateway.automation.windows.handing import PATH as WINDOWS
+from fieldloom_gateway.automation.windows.service import Windows
+from fieldloom_gateway.automation.windows.site import Ports as WindowPorts
+from fieldloom_gateway.automation.windows.site import SiteWindows
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.workflows.former import read_former
 from fieldloom_gateway.automation.workflows.forwarding import PATH, Forwarder, Ports
@@ -44,7 +48,7 @@ from fieldloom_gateway.automation.workflows.service import Followed
 from fieldloom_gateway.cluster.calling import Caller
 from fieldloom_gateway.cluster.consensus.peers import split
 from fieldloom_gateway.cluster.consensus.single import FILE as MAP
-from fieldloom_gateway.cluster.door import door
+from fieldloom_gateway.cluster.door import Take, door
 from fieldloom_gateway.cluster.handing import COMMANDS
 from fieldloom_gateway.cluster.joining import be_added, joining_context
 from fieldloom_gateway.cluster.member_routes import add_members
@@ -112,7 +116,8 @@ class Gateway:
         self._store.hold(Ballast(data))
         self._transformers = Transformers(data, self._store, unix_ms)
         self._transformers.start()
-        self._automation = Automation(self._db, self._store, settings.id, days=settings.rule_days)
+        days, shares = settings.rule_days, settings.cluster is not None
+        self._automation = Automation(self._db, self._store, settings.id, days=days, shares=shares)
         self._automation.start()
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))
@@ -166,7 +171,8 @@ class Gateway:
             unix_ms,
         )
         self._forwarder = None if partitions is None else self._forwarding(partitions)
-
+        windows = self._automation.windows
+        self._windows = None if partitions is None or windows is None else self._owning(partitions, windows)
         self._holding = Holding(
             self._automation.holds,
             KeptHolds(self._node.store),
@@ -201,9 +207,11 @@ class Gateway:
             ("discovery", parts.Background("discovery", self._discover, stop)),
             ("status", self._status()),
         ]
-        if self._settings.cluster is not None and self._forwarder is not None:
-            ordered.append(("admission", self._admission(self._settings.cluster, self._forwarder)))
+        if self._settings.cluster is not None and self._forwarder is not None and self._windows is not None:
+            takes = {PATH: self._forwarder.take, COMMANDS: self._site_commands.take, WINDOWS: self._windows.take}
+            ordered.append(("admission", self._admission(self._settings.cluster, takes)))
             ordered.append(("forwarding", parts.Background("forwarding", self._forwarder.run, stop)))
+            ordered.append(("windows", parts.Background("windows", self._windows.run, stop)))
             ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
             ordered.append(("handing", parts.Background("handing", self._site_commands.run, stop)))
         if self._settings.mdns:
@@ -268,14 +276,19 @@ class Gateway:
         ports = Ports(ask, self._in_store, self._commit)
         return Forwarder(self._node, partitions.owner, self._automation.workflows, self._workflows, ports)
 
+    def _owning(self, partitions: Partitions, windows: Windows) -> SiteWindows:
+        """Have windows of rules come and go with partitions, and what they are to hear go to their owners."""
+        tls, deliver = self._joining_tls, self._deliver_committed
+        ports = WindowPorts(self._in_store, self._commit, deliver, tls, unix_ms, time.monotonic)
+        return SiteWindows(self._node, partitions, windows, ports)
+
     def _admission(
-        self, given: configuration.ClusterSettings, forwarder: Forwarder
+        self, given: configuration.ClusterSettings, takes: Mapping[str, Take]
     ) -> AbstractAsyncContextManager[None]:
         own = self._settings
         callers = Callers(Credentials(self._reader, unix_ms), self._data / "broker" / LIST)
         secret = files.read_secret(given.secret)
-        parcels = {PATH: forwarder.take, COMMANDS: self._site_commands.take}
-        app = door(self._node, secret, lambda certificate: callers.device("", certificate), parcels)
+        app = door(self._node, secret, lambda certificate: callers.device("", certificate), takes)
         address = (split(given.address)[0], given.admission_port)
         way_out = "free the port or set cluster.admission_port"
         tls = server_context(own.ca, own.cert, own.key)
@@ -348,6 +361,8 @@ class Gateway:
         self._uplink.wake()
         if self._automation.effects.has_more:
             self._performer.wake()
+        if self._windows is not None:
+            self._windows.look()
         inbox = self._automation.workflows.inbox
         if inbox.has_more:
             inbox.has_more = False

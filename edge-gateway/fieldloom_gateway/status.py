@@ -89,6 +89,7 @@ class _Metrics(Collector):
         )
         for effect in now["rules"]["effects"]:
             effects.add_metric([effect["kind"], effect["status"]], effect["count"])
+        windows = [] if now["rules"]["windows"] is None else _windows(now["rules"]["windows"])
         gauges = [
             GaugeMetricFamily("fieldloom_gateway_rules_at_work", "Rules at work.", now["rules"]["rules"]),
             GaugeMetricFamily("fieldloom_gateway_outbox_bytes", "What waits for the cloud.", now["outbox"]["bytes"]),
@@ -101,7 +102,25 @@ class _Metrics(Collector):
         shared = now["cluster"]["partitions"]
         partitions = [] if shared is None else _partitions(shared)
         site = [*_workflows(now["workflows"]), *_cluster(now["cluster"])]
-        return [ingest, adapters, releases, stages, seconds, rules, effects, *gauges, *site, *partitions]
+        return [ingest, adapters, releases, stages, seconds, rules, effects, *windows, *gauges, *site, *partitions]
+
+
+def _windows(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:
+    """Return what is measured of rules that remember, in a cluster. (D4, D7)"""
+    rows = GaugeMetricFamily(
+        "fieldloom_gateway_windows_rows",
+        "What was received for rules that remember, by what it lacks.",
+        labels=["lacks"],
+    )
+    rows.add_metric(["owner"], now["waiting"])
+    rows.add_metric(["checkpoint"], now["kept"])
+    given_up = CounterMetricFamily("fieldloom_gateway_windows_given_up", "What there was no room for.", labels=["what"])
+    given_up.add_metric(["rows"], now["dropped"])
+    given_up.add_metric(["checkpoints"], now["refused"])
+    unkept = GaugeMetricFamily(
+        "fieldloom_gateway_windows_unkept", "Devices owned of which a checkpoint is due.", now["unkept"]
+    )
+    return [rows, given_up, unkept]
 
 
 def _workflows(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFamily]:

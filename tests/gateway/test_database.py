@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from fieldloom_contract import batch
+from fieldloom_gateway.automation.firings import Firings
 from fieldloom_gateway.ingest.database import FILE, VERSION, open_database
 from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.letters import Asked
@@ -104,3 +105,19 @@ def test_what_waited_in_version_3_is_sealed_like_any_other(tmp_path):
         bytes(range(8)) + bytes(8),
     )
     assert (sealed.acknowledged, sealed.last, outbox.live.acknowledged) == (2, 4, 4)
+
+
+def test_firings_of_version_8_stay_and_have_no_name(tmp_path):
+    """D4: only what an owner may find out again has one."""
+    old = sqlite3.connect(tmp_path / FILE)
+    old.executescript((OLD / "version_8.sql").read_text())
+    old.close()
+
+    db = open_database(tmp_path)
+    firings = Firings(db)
+    newest = firings.newest("knocks", 10)
+    is_known = firings.is_known("knocks")
+    db.close()
+
+    assert newest == [{"taken": 1}]
+    assert not is_known

@@ -23,14 +23,14 @@ CLUSTER = {
 }
 
 
-def scraped(partitions, statuses=None):
+def scraped(partitions, statuses=None, windows=None):
     counted = dict.fromkeys(("events", "firings", "late", "amendments", "shadow", "rules"), 0)
     snapshot = {
         "ingest": {},
         "adapters": [],
         "releases": {},
         "transformers": {"stages": {}},
-        "rules": {**counted, "effects": []},
+        "rules": {**counted, "effects": [], "windows": windows},
         "workflows": {"counts": {}, "active": 0, "statuses": statuses or {}, "timer_delay_ms": 1500, "queue": 0},
         "outbox": {"bytes": 0, "records": 0},
         "dead_letters": 0,
@@ -54,5 +54,17 @@ def test_instances_of_workflows_are_told_by_status_with_the_delay_of_their_timer
     assert "fieldloom_gateway_workflow_timer_delay_seconds 1.5" in told
 
 
+def test_what_waits_for_the_owners_of_windows_is_told():
+    """D7."""
+    told = scraped(None, windows={"waiting": 5, "kept": 9, "dropped": 2, "refused": 1, "unkept": 4})
+    assert 'fieldloom_gateway_windows_rows{lacks="owner"} 5.0' in told
+    assert 'fieldloom_gateway_windows_rows{lacks="checkpoint"} 9.0' in told
+    assert 'fieldloom_gateway_windows_given_up_total{what="rows"} 2.0' in told
+    assert 'fieldloom_gateway_windows_given_up_total{what="checkpoints"} 1.0' in told
+    assert "fieldloom_gateway_windows_unkept 4.0" in told
+
+
 def test_a_gateway_that_is_alone_tells_of_none():
-    assert "fieldloom_gateway_partition" not in scraped(None)
+    told = scraped(None)
+    assert "fieldloom_gateway_partition" not in told
+    assert "fieldloom_gateway_windows" not in told

@@ -1,6 +1,7 @@
-"""Workflows of three gateway processes: at the owner of a device's partition, over its death. (D4, D7, W6, W8)
+"""Workflows and rules that remember, of three gateway processes: at the owner of a device's partition, over its death.
 
-Devices are connected to one of them alone. Each test has devices, and a partition, of its own.
+Devices are connected to one of them, or come to another. Each test has devices, and a partition, of its own.
+(D4, D7, E8, W6, W8)
 """
 
 import asyncio
@@ -36,6 +37,8 @@ COOLING = {
     },
 }
 RULE = {"id": "smoke", "when": {"event_type": "smoke"}, "do": [{"command": {"type": "alarm"}}]}
+KNOCKS = {"where": "knock", "at_least": 3, "within": "10m"}
+WINDOW = {"id": "knocks", "when": {"count_in_window": KNOCKS}, "do": [{"command": {"type": "open"}}]}
 
 
 class Member(Site):
@@ -47,8 +50,8 @@ class Member(Site):
         own = addresses[self.name]
         cluster = {"address": own, "admission_port": free_port(), "secret": str(secret), "members": addresses}
         path.write_text(json.dumps({**json.loads(path.read_text()), "cluster": cluster}))
-        for folder, document in (("workflows", COOLING), ("rules", RULE)):
-            (self.data / folder).mkdir()
+        for folder, document in (("workflows", COOLING), ("rules", RULE), ("rules", WINDOW)):
+            (self.data / folder).mkdir(exist_ok=True)
             (self.data / folder / f"{document['id']}.yaml").write_text(json.dumps(document))
 
     def is_led(self):
@@ -74,7 +77,7 @@ class Member(Site):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Three gateways that act for all partitions; devices are connected to the first."""
+    """Three gateways that act for all partitions; the first and the last have a broker."""
     folder = tmp_path_factory.mktemp("cluster")
     authority = TestAuthority(folder / "pki")
     secret = folder / "cluster.secret"
@@ -86,8 +89,9 @@ def site(tmp_path_factory):
         for one in members:
             one.join(addresses, secret)
             one.gateway.start()
-        members[0].broker.start()
-        wait_for_port(members[0].ports["mqtt"])
+        for one in members[::2]:
+            one.broker.start()
+            wait_for_port(one.ports["mqtt"])
         until(partial(have_shared, members))
         yield members
     finally:
@@ -123,14 +127,15 @@ class Board:
     What is of a type in `waits` it answers when it is told to.
     """
 
-    def __init__(self, client, name):
+    def __init__(self, client, name, seq=0):
+        """What is numbered up to `seq` another gateway has."""
         self._client, self.name = client, name
-        self._seq, self._sent = 0, {}
+        self._seq, self._sent = seq, {}
         self.waits, self.executed = set(), {}
 
     async def tell(self, verb, record):
         self._seq += 1
-        self._sent[self._seq] = (verb, {**record, "seq": self._seq})
+        self._sent[self._seq] = (verb, {**record, "seq": self._seq, "first": min(self._sent, default=self._seq)})
         await self._send(self._seq)
 
     async def happen(self, kind):
@@ -139,6 +144,11 @@ class Board:
     async def answer(self, command):
         record = {"boot": 7, "ts": now(), "id": command, "status": "succeeded"}
         await self.tell(topics.RESULT, record)
+
+    async def leave(self):
+        """Tell as its will does that it is there no more."""
+        will = json.dumps({"online": False, "boot": 7, "session": "first"})
+        await self._client.publish(topics.device(self.name, topics.STATE), will)
 
     async def listen(self):
         async for message in self._client.messages:
@@ -171,9 +181,9 @@ class Board:
 
 
 @contextlib.asynccontextmanager
-async def board(member, name):
+async def board(member, name, seq=0):
     async with device(member, name) as client, asyncio.TaskGroup() as tasks:
-        found = Board(client, name)
+        found = Board(client, name, seq)
         running = [tasks.create_task(found.listen()), tasks.create_task(found.repeat())]
         yield found
         for one in running:
@@ -186,6 +196,33 @@ async def soon(is_so):
         while not (found := await asyncio.to_thread(is_so)):  # noqa: ASYNC110 - it is so in another process
             await asyncio.sleep(0.05)
         return found
+
+
+async def test_a_window_goes_on_wherever_its_events_come_and_when_its_owner_dies(site):
+    """D4, E8, W8: three events through two gateways make one firing, though its owner is killed after the second."""
+    first, owner, other = site
+    await soon(partial(have_shared, site))
+    name = device_of(first, owner, "door")
+    async with board(first, name) as door:
+        await door.happen("knock")
+        await soon(lambda: door.is_heard)
+        await door.leave()
+    async with board(other, name, seq=1) as door:
+        await door.happen("knock")
+        await soon(lambda: door.is_heard)
+        owner.gateway.kill()
+        killed = time.monotonic()
+        await door.happen("knock")
+        command = await soon(lambda: door.executing("open"))
+        took = time.monotonic() - killed
+        await soon(lambda: door.is_heard)
+    owner.gateway.start()
+    await soon(partial(have_shared, site))
+
+    print(f"fired at a peer {took:.1f} s after the kill")
+    assert list(door.executed) == [command]
+    fired = [one for member in site for one in outbox(member) if one.get("type") == "rule.fired"]
+    assert len({one["data"]["id"] for one in fired if one["device"] == name}) == 1
 
 
 async def test_instances_go_on_at_a_peer_when_their_owner_dies_and_wait_when_the_majority_does(site):
@@ -208,6 +245,7 @@ async def test_instances_go_on_at_a_peer_when_their_owner_dies_and_wait_when_the
         await soon(lambda: not first.is_led())
         await valve.happen("hot")
         await valve.happen("smoke")
+        await valve.happen("knock")
         await soon(lambda: valve.executing("alarm") and valve.is_heard)
         status = local(first, "GET", "/status").json()
         begun = first.instance(late)
@@ -221,6 +259,7 @@ async def test_instances_go_on_at_a_peer_when_their_owner_dies_and_wait_when_the
     assert numbers == set(range(1, max(numbers) + 1)), "what became of it is told from its start to its end"
     assert "no leader" in status["cluster"]["fault"]
     assert (status["workflows"]["waiting"], begun) == (1, None)
+    assert status["rules"]["windows"]["waiting"] == 1, "the knock"
     assert sorted(valve.executed.values()) == ["alarm", "cool"]
 
 

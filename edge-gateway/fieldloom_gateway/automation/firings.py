@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fieldloom_engine.rules import Firing
+from fieldloom_engine.rules.firing import identity_at
 
 KEPT = 10_000
 
@@ -18,20 +19,29 @@ class Firings:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self._fresh: list[tuple[str, str, bytes]] = []
+        self._fresh: list[tuple[str, str, bytes, str | None]] = []
+        self._names: set[str] = set()
 
     def keep(self, firing: Firing, body: dict[str, Any], now: int) -> None:
         """Keep a firing."""
         told = {"device": firing.event.source, "at": firing.at, "taken": now, **body}
-        self._fresh.append((firing.rule, firing.event.source, _encode(told)))
+        name = body.get("id")
+        if name is not None:
+            self._names.add(name)
+        self._fresh.append((firing.rule, firing.event.source, _encode(told), name))
+
+    def is_known(self, name: str) -> bool:
+        """Whether a firing of this id is kept."""
+        query = "SELECT 1 FROM firing WHERE name = ?"
+        return name in self._names or self._db.execute(query, (name,)).fetchone() is not None
 
     def write(self) -> None:
         """Write what was kept, and give up the oldest where there are too many."""
         if not self._fresh:
             return
-        self._db.executemany("INSERT INTO firing (rule, device, body) VALUES (?, ?, ?)", self._fresh)
+        self._db.executemany("INSERT INTO firing (rule, device, body, name) VALUES (?, ?, ?, ?)", self._fresh)
         self._db.execute("DELETE FROM firing WHERE number <= (SELECT max(number) FROM firing) - ?", (KEPT,))
-        self._fresh.clear()
+        self.forget()
 
     def forget_before(self, moment: int) -> None:
         """Forget what was kept before a time, Unix ms."""
@@ -41,6 +51,7 @@ class Firings:
     def forget(self) -> None:
         """Undo what memory took of a transaction that was rolled back."""
         self._fresh.clear()
+        self._names.clear()
 
     def newest(self, rule: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest firings of a rule, the newest first."""
@@ -48,8 +59,23 @@ class Firings:
         return [json.loads(body) for (body,) in self._db.execute(query, (rule, limit))]
 
 
-def told(firing: Firing, *, shadow: bool) -> dict[str, Any]:
-    """Return what an event `rule.fired` says."""
+def name_of(firing: Firing) -> str:
+    """Return the id of a firing that may be found out again, by whoever judges the same."""
+    effects = [effect.id for effect in firing.effects]
+    parts: tuple[str | int, ...] = (
+        firing.rule,
+        firing.version,
+        firing.event.id,
+        firing.at,
+        firing.holds,
+        firing.amends or "",
+        *effects,
+    )
+    return identity_at(firing.at, *parts)
+
+
+def told(firing: Firing, *, shadow: bool, name: str | None = None) -> dict[str, Any]:
+    """Return what an event `rule.fired` says; one that may be told more than once has a name."""
     event = firing.event
     body = {
         "rule": firing.rule,
@@ -61,4 +87,6 @@ def told(firing: Firing, *, shadow: bool) -> dict[str, Any]:
         "late": firing.late,
         "effects": [{"id": one.id, "kind": one.kind, "withheld": one.withheld} for one in firing.effects],
     }
+    if name is not None:
+        body["id"] = name
     return body if firing.amends is None else {**body, "amends": firing.amends}

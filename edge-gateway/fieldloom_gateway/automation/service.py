@@ -2,14 +2,15 @@
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_engine.definitions import Fault
-from fieldloom_engine.ports import Alone, Ownership
 from fieldloom_engine.rules import Event as Judged
-from fieldloom_engine.rules import Firing, RuleSet
+from fieldloom_engine.rules import Firing, Rule
+from fieldloom_engine.rules.ruleset import Targets
 from fieldloom_gateway.automation import deployed, firings
 from fieldloom_gateway.automation.alarms import Alarms
 from fieldloom_gateway.automation.deeds import Deeds
@@ -17,9 +18,11 @@ from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Deployed, Put
 from fieldloom_gateway.automation.effects import Effects
 from fieldloom_gateway.automation.firings import Firings
 from fieldloom_gateway.automation.holds.service import Holds
+from fieldloom_gateway.automation.judging import Judging
 from fieldloom_gateway.automation.latest import Latest, metrics_of
-from fieldloom_gateway.automation.memory import ENTRIES, Memory
+from fieldloom_gateway.automation.memory import ENTRIES
 from fieldloom_gateway.automation.watermarks import Watermarks
+from fieldloom_gateway.automation.windows.service import Ports
 from fieldloom_gateway.automation.workflows.messages import SiteMessage
 from fieldloom_gateway.automation.workflows.messages import event_of as event_of_message
 from fieldloom_gateway.automation.workflows.service import Workflows
@@ -44,17 +47,23 @@ class Automation:
         connection: sqlite3.Connection,
         store: Store,
         gateway: str,
-        ownership: Ownership | None = None,
         entries: int = ENTRIES,
         days: int = DAYS,
+        *,
+        shares: bool = False,
     ) -> None:
-        """Keep for `days` what has fired and what became of actions; the journal is of at most `entries`."""
+        """Keep for `days` what has fired and what became of actions; the journal is of at most `entries`.
+
+        A gateway that `shares` its devices with others has rules that remember judged at their owners. (D4)
+        """
         self._gateway = gateway
-        self._ownership = ownership or Alone()
         self._store = store
         self._tell = store.send_up
         self._deployed = Deployed(connection)
-        self._memory = Memory(connection, entries)
+        ports = Ports(store.bury, self._fire_once, store.transforming.described, self._meet)
+        self._judging = Judging(connection, self._at_work, ports, entries, shares=shares)
+        self.windows = self._judging.windows
+        """What is judged at owners, None where this gateway is alone."""
         self._watermarks = Watermarks(connection, store.received_up_to)
         self._firings = Firings(connection)
         self._latest = Latest(connection)
@@ -73,9 +82,10 @@ class Automation:
         self.counts: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Go on from what is on the disk."""
+        """Go on from what is on the disk; before `attend`."""
         self.workflows.refresh()
-        self._memory.start(self._at_work())
+        self._judging.start()
+        self._store.commit(self._settle)
 
     def hear(self, record: Record) -> None:
         """Judge a record that goes up."""
@@ -83,11 +93,11 @@ class Automation:
             self.effects.hear(record)
             return
         self._refresh()
-        has_rules = bool(self._memory.engine.rules.rules)
+        has_rules = self._judging.has_rules
         if not has_rules and not self.workflows.listens:
             return
         event = event_of(record)
-        if event is None or not self._ownership.owns(event.source):
+        if event is None:
             return
         self._latest.take(record)
         self.workflows.hear(event, record.at)
@@ -95,7 +105,7 @@ class Automation:
             return
         self.counts["events"] += 1
         watermark = self._watermarks.of(record)
-        for firing in self._memory.judge(event, watermark, record.at):
+        for firing in self._judging.judge(event, watermark, record.at):
             self._fire(firing, record.at)
 
     def take_message(self, message: SiteMessage, now: int) -> bool:
@@ -118,7 +128,7 @@ class Automation:
 
     def look_at_the_clock(self, now: int) -> int:
         """Do what is due at a time (Unix ms), in a transaction of its own; return 1 if anything was."""
-        is_due = self._memory.is_due(now) or self.effects.has_old(now) or self.workflows.is_due(now)
+        is_due = self._judging.is_due(now) or self.effects.has_old(now) or self.workflows.is_due(now)
         if not is_due and now < self._forget_at:
             return 0
         self._store.commit(self._elapse, now)
@@ -127,7 +137,7 @@ class Automation:
     @property
     def next_deadline(self) -> int | None:
         """When a rule has waited long enough for what is missing, Unix ms."""
-        return self._memory.engine.next_deadline()
+        return self._judging.next_deadline
 
     def prepare(self, told: down.Rule) -> None:
         """Read a rule of the cloud before it is taken down, on whatever thread."""
@@ -169,12 +179,12 @@ class Automation:
 
     def retarget(self) -> None:
         """Take note that a device tells another type or other tags of itself."""
-        self._memory.retarget()
+        self._judging.retarget()
 
     def write(self) -> None:
         """Write what memory took since the last time."""
         self._refresh()
-        self._memory.write()
+        self._judging.write()
         self._firings.write()
         self.effects.write()
         self._deeds.write()
@@ -189,9 +199,9 @@ class Automation:
         self._is_stale = False
         has_other_workflows = self.workflows.forget()
         if has_other_workflows or self._deployed.have_changed():
-            self.start()
-        else:
-            self._memory.forget()
+            self.workflows.refresh()
+            self._judging.start()
+        self._judging.forget()
 
     def messages(self) -> list[Downward]:
         """Return what devices are to be told of what was committed since it was asked last."""
@@ -214,15 +224,16 @@ class Automation:
 
     def explain(self, name: str, event: Judged) -> dict[str, Any]:
         """Return what a rule makes of an event that would come now. Raises KeyError without such a rule. (E10)"""
-        return self._memory.engine.explain(name, event).as_json()
+        return self._judging.explain(name, event)
 
     def status(self) -> dict[str, Any]:
         """Return what `status` tells."""
         known = self._deployed.all()
         return {
-            "rules": len(self._memory.engine.rules.rules),
+            "rules": len(self._judging.rules),
             "refused": [one["id"] for one in known if one["refused"] is not None],
-            "evicted": self._memory.engine.evicted,
+            "evicted": self._judging.evicted,
+            "windows": None if self.windows is None else self.windows.status(),
             **{name: self.counts[name] for name in ("events", "firings", "late", "amendments", "shadow")},
             "effects": [
                 {"kind": kind, "status": status, "count": count}
@@ -234,7 +245,7 @@ class Automation:
         self._refresh()
         if self.workflows.is_due(now):
             self.workflows.look_at_the_clock(now)
-        for firing in self._memory.elapse(now):
+        for firing in self._judging.elapse(now):
             self._fire(firing, now)
         self.effects.give_up(now)
         if now >= self._forget_at:
@@ -248,9 +259,20 @@ class Automation:
         self._is_stale = True
         return {one.id: faults for one in told if (faults := self._deployed.put(one))}
 
-    def _fire(self, firing: Firing, now: int) -> None:
-        shadow = self._memory.engine.rules.rules[firing.rule].rule.shadow
-        body = firings.told(firing, shadow=shadow)
+    def _meet(self, device: str, told: dict[str, Any]) -> None:
+        """Take what a device has told of itself at another gateway."""
+        if self._store.transforming.meet(device, told):
+            self.retarget()
+
+    def _fire_once(self, firing: Firing, now: int) -> None:
+        """Do what follows from a firing that may have been found out before, here or at another gateway."""
+        name = firings.name_of(firing)
+        if not self._firings.is_known(name):
+            self._fire(firing, now, name)
+
+    def _fire(self, firing: Firing, now: int, name: str | None = None) -> None:
+        shadow = self._judging.rules[firing.rule].rule.shadow
+        body = firings.told(firing, shadow=shadow, name=name)
         self._tell(Event(firing.event.source, firing.at, now, type=FIRED, data=body))
         self._firings.keep(firing, body, now)
         self.counts["firings"] += 1
@@ -267,14 +289,18 @@ class Automation:
             if self.workflows.refresh():
                 self._latest.use(self._asked | self.workflows.metrics)
             if self._deployed.have_changed():
-                self._memory.use(self._at_work())
+                self._judging.use_others()
 
-    def _at_work(self) -> RuleSet:
+    def _settle(self) -> None:
+        self._judging.settle()
+        self.write()
+
+    def _at_work(self) -> tuple[Iterable[Rule], Targets]:
         rules = self._deployed.rules()
         self._asked = metrics_of(rules)
         self._latest.use(self._asked | self.workflows.metrics)
-        return RuleSet(rules, self._deployed.is_target)
+        return rules, self._deployed.is_target
 
     def _with_figures(self, told: dict[str, Any]) -> dict[str, Any]:
-        figures = self._memory.engine.figures().get(told["id"])
-        return {**told, "figures": None if figures is None else asdict(figures)}
+        rule = self._judging.rules.get(told["id"])
+        return {**told, "figures": None if rule is None else asdict(rule.figures)}

@@ -10,7 +10,7 @@ from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
 from fieldloom_runtime.errors import StartFailed, unusable
 
-VERSION = 8
+VERSION = 9
 FILE = "gateway.db"
 
 

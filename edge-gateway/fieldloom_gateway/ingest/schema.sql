@@ -78,8 +78,15 @@ CREATE TABLE IF NOT EXISTS rule_memory (source TEXT PRIMARY KEY, body BLOB NOT N
 CREATE TABLE IF NOT EXISTS rule_journal (number INTEGER PRIMARY KEY, entries INTEGER NOT NULL, body BLOB NOT NULL);
 -- When those records happened that came before one that is missing, for rules that wait for what is missing.
 CREATE TABLE IF NOT EXISTS ahead (device TEXT, boot INTEGER, seq INTEGER, ts INTEGER NOT NULL, PRIMARY KEY (device, boot, seq)) WITHOUT ROWID;
--- The newest firings; `body` is what the cloud is told of each.
-CREATE TABLE IF NOT EXISTS firing (number INTEGER PRIMARY KEY, rule TEXT NOT NULL, device TEXT NOT NULL, body BLOB NOT NULL);
+-- What rules that remember are to hear at the owner of a partition, until its checkpoint in the map that the site's gateways
+-- share takes it into account. The name of the stream of numbers stands in meta (windows) while this gateway is in a cluster.
+CREATE TABLE IF NOT EXISTS rule_heard (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, partition INTEGER NOT NULL, source TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS rule_heard_of_partition ON rule_heard (partition, number);
+-- The newest firings; `body` is what the cloud is told of each. What an owner may find out again has a name.
+CREATE TABLE IF NOT EXISTS firing (number INTEGER PRIMARY KEY, rule TEXT NOT NULL, device TEXT NOT NULL, body BLOB NOT NULL, name TEXT);
+CREATE INDEX IF NOT EXISTS firing_by_name ON firing (name) WHERE name IS NOT NULL;
 CREATE INDEX IF NOT EXISTS firing_of_rule ON firing (rule, number);
 -- What rules asked to be done: `due` is when it is tried next (Unix ms), NULL for what waits for a device's answer or is over.
 CREATE TABLE IF NOT EXISTS effect (

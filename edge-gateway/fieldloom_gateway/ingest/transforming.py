@@ -94,6 +94,11 @@ class Transforming:
         self._devices[device] = described
         return True
 
+    def described(self, device: str) -> dict[str, Any]:
+        """Return what a device has told of itself, as `meet` takes it."""
+        known = self._device(device)
+        return {"type": known.type, "tags": dict(known.tags)}
+
     def figures(self) -> dict[str, dict[str, int]]:
         """Return what each stage has done."""
         figures = self.chains.figures() if self.chains else {}
