@@ -43,7 +43,7 @@ from fieldloom_gateway.automation.workflows.former import read_former
 from fieldloom_gateway.automation.workflows.forwarding import PATH, Forwarder, Ports
 from fieldloom_gateway.automation.workflows.messages import Listener, SiteMessage
 from fieldloom_gateway.automation.workflows.routes import add_workflows
-from fieldloom_gateway.automation.workflows.runtime import Runtime, acts_for_all
+from fieldloom_gateway.automation.workflows.runtime import Runtime, acts_for_all, count_nothing
 from fieldloom_gateway.automation.workflows.service import Followed
 from fieldloom_gateway.cluster.calling import Caller
 from fieldloom_gateway.cluster.consensus.peers import split
@@ -169,6 +169,7 @@ class Gateway:
             self._in_store,
             self._follow_steps,
             unix_ms,
+            count_nothing if partitions is None else partitions.did,
         )
         self._forwarder = None if partitions is None else self._forwarding(partitions)
         windows = self._automation.windows

@@ -94,13 +94,13 @@ def remove(
 
 @app.command(epilog="Example: fieldloom cluster partitions --data /var/lib/fieldloom --json")
 def partitions(data: Data, as_json: Json = False) -> None:
-    """List the partitions with their owners, who is next, and their states here."""
+    """List the partitions with their states here, what is done for them, their owners, and who is next."""
     told = ask(data, "GET", "/cluster/partitions")
     if as_json:
         typer.echo(json.dumps(told))
         return
     for one in told["items"]:
-        typer.echo(f"{one['partition']:<6}{one['state']:14}{' > '.join(one['replicas'])}")
+        typer.echo(f"{one['partition']:<6}{one['state']:14}{one['units_per_s']:>8g}/s  {' > '.join(one['replicas'])}")
 
 
 @app.command(epilog="Example: fieldloom cluster move sensor.cellar gw.site2 --data /var/lib/fieldloom")

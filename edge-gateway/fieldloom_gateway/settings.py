@@ -29,8 +29,9 @@ class ClusterSettings(BaseModel):
     secret: Path = Field(
         description="A file with what all members share, 32 bytes at least, readable by its owner alone."
     )
-    strategy: Literal["balanced", "consistent_hash"] = Field(
-        default="balanced", description="How partitions are shared; the same at every member."
+    strategy: Literal["balanced", "consistent_hash", "by_load"] = Field(
+        default="balanced",
+        description="How partitions are shared; the same at every member. `by_load` is `balanced` until all have it.",
     )
 
 

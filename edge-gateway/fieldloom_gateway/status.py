@@ -194,4 +194,10 @@ def _partitions(now: dict[str, Any]) -> list[CounterMetricFamily | GaugeMetricFa
     )
     seconds.add_metric(["load"], now["load_s"])
     seconds.add_metric(["transfer"], now["transfer_s"])
-    return [states, events, seconds]
+    units = GaugeMetricFamily(
+        "fieldloom_gateway_partition_units_per_second", "What is done for the partitions here.", now["units_per_s"]
+    )
+    by_load = GaugeMetricFamily(
+        "fieldloom_gateway_partitions_by_load", "1 while partitions are shared by load.", int(now["by_load"])
+    )
+    return [states, events, seconds, units, by_load]

@@ -5,20 +5,24 @@ second, applies the log late, and may be paused or killed between any two steps.
 or too slow. What may never be so is looked at after each step.
 """
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 
 from cluster.commands import Client
 from fieldloom_gateway.cluster.partitions.balancer import candidates, claims, transfers
 from fieldloom_gateway.cluster.partitions.lease import AT_ONCE, Lease
+from fieldloom_gateway.cluster.partitions.meter import Meter
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
-from fieldloom_gateway.cluster.partitions.records import Heir, encode, guard, heir_key, owner_key
+from fieldloom_gateway.cluster.partitions.records import Heir, encode, guard, heir_key, load_key, owner_key
 from fieldloom_gateway.cluster.state.commands import Compare, Done, Set, Transaction
 from fieldloom_gateway.cluster.state.history import Changes
 
 TICK = 0.1
 GIVE_UP = 1.0
 CHECKPOINT = "checkpoint/"
+TOLD = 2
+"""How often a second a gateway looks whether to tell what it does."""
 
 
 @dataclass
@@ -53,6 +57,10 @@ class Gateway:
     name: str
     rate: float
     lease: Lease
+    strategy: str
+    meter: Meter | None = None
+    metered: dict[int, int] = field(default_factory=dict)
+    """By partition the version that the meter has loaded."""
     applied: int = 0
     proposal: Proposal | None = None
     asked: float = 0.0
@@ -64,7 +72,7 @@ class Gateway:
 
 
 class Site:
-    """Some gateways and their log."""
+    """Some gateways and their log. `loads` is what there is to do for partitions, units a second by partition."""
 
     def __init__(self, seed, names, strategy="balanced", faults=None, lease_type=Lease):
         self.rng = random.Random(seed)
@@ -75,6 +83,7 @@ class Site:
         self.log = Client()
         self.attempts = 0
         self.proposals = []
+        self.loads = {}
         self.gateways = {}
         self.checkpoints = 0
         self.refused_by_fence = 0
@@ -82,12 +91,14 @@ class Site:
             self.join(name)
 
     def join(self, name):
-        gateway = self.gateways[name] = Gateway(name, self.rng.uniform(0.9, 1.1), None)
+        gateway = self.gateways[name] = Gateway(name, self.rng.uniform(0.9, 1.1), None, self.strategy)
         self.begin(gateway)
 
     def begin(self, gateway):
         """Have its process start: the log is on its disk, what it knew of time is gone."""
         gateway.lease = self.lease_type(gateway.name, self.clock(gateway), self.new_attempt)
+        gateway.lease.is_by_load = gateway.strategy == "by_load"
+        gateway.meter, gateway.metered = Meter(gateway.name, gateway.lease.view, lambda: self.clock(gateway)), {}
         gateway.is_dead, gateway.proposal = False, None
         applied = self.log.machine.history.after(0)
         first = tuple(one for changes in applied if changes.index <= gateway.applied for one in changes.changes)
@@ -185,6 +196,8 @@ class Site:
             gateway.proposal = self.propose(gateway, transaction)
         if gateway.name == min(one.name for one in self.alive()) and self.happens(2):
             self.balance(gateway, now)
+        if gateway.strategy == "by_load":
+            self.serve(gateway)
 
     def apply(self, gateway):
         """Apply some of what is decided: all of it, unless it lags."""
@@ -211,7 +224,7 @@ class Site:
                 lease.leave(partition)
         if left := lease.left():
             return lease.release(left)
-        if claimed := claims(lease.view, gateway.name, self.strategy, now):
+        if claimed := claims(lease.view, gateway.name, gateway.strategy, now):
             return lease.take(claimed[:AT_ONCE], now)
         return self.checkpoint(gateway, now)
 
@@ -228,7 +241,7 @@ class Site:
 
     def balance(self, gateway, now):
         view = gateway.lease.view
-        wanted = [(move.partition, move.heir) for move in transfers(view, self.strategy, now)]
+        wanted = [(move.partition, move.heir) for move in transfers(view, gateway.strategy, now)]
         if self.happens(self.faults.moved) and len(view.living(now)) > 1:
             partition = self.rng.randrange(PARTITIONS)
             wanted.append((partition, self.rng.choice(sorted(view.living(now)))))
@@ -238,6 +251,20 @@ class Site:
             compares = tuple(guard(at, version) for at, (version, _) in moved.items())
             operations = tuple(Set(heir_key(at), encode(Heir(*one))) for at, one in moved.items())
             self.propose(gateway, Transaction(compares, operations))
+
+    def serve(self, gateway):
+        """Do what there is to do for its partitions, and tell of it."""
+        owned = dict(gateway.lease.view.owned_by(gateway.name))
+        for partition in [at for at, version in gateway.metered.items() if owned.get(at) != version]:
+            gateway.meter.unload(partition)
+        for partition in [at for at, version in owned.items() if gateway.metered.get(at) != version]:
+            asyncio.run(gateway.meter.load(partition, owned[partition]))
+        gateway.metered = owned
+        for partition, load in self.loads.items():
+            if gateway.lease.acts(partition, self.clock(gateway)):
+                gateway.meter.did(partition, load * TICK)
+        if self.happens(TOLD) and (word := gateway.meter.word()):
+            self.propose(gateway, Transaction((), (Set(load_key(gateway.name), encode(word)),)))
 
     def propose(self, gateway, transaction):
         takes = self.rng.uniform(0, 0.15)

@@ -139,6 +139,7 @@ async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so
             told = json.loads((await run("status", "--json")).stdout)
             members = json.loads((await run("members", "--json")).stdout)["items"]
             partitions = json.loads((await run("partitions", "--json")).stdout)["items"]
+            listed = (await run("partitions")).stdout.splitlines()
             moved = await run("move", "sensor.1", other)
             refused = await run("move", "sensor.1", leader, code=1)
             await run("drain")
@@ -151,6 +152,7 @@ async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so
     assert {member["name"] for member in members} == set(NAMES)
     assert len(partitions) == PARTITIONS
     assert {name for shown in partitions for name in shown["replicas"]} == {one, other}
+    assert len([line for line in listed if "active" in line and " 0/s " in line and one in line]) > 0
     assert f"goes to {other}" in moved.stdout
     assert f"heir: '{leader}' is no gateway that takes part now" in refused.stderr
     assert "draining                  True" in drained.stdout

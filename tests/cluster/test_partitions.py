@@ -15,6 +15,7 @@ from cluster import checks
 from cluster.conftest import SECONDS
 from cluster.replicas import Replicas
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster.partitions import meter
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS, partition_of
 from fieldloom_gateway.cluster.partitions.records import guard
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
@@ -55,9 +56,9 @@ class Counting:
 class Member:
     """A member's process, with what it did as an owner."""
 
-    def __init__(self, store, consensus):
+    def __init__(self, store, consensus, strategy):
         self.tenant = Counting(store)
-        self.partitions = Partitions(store, consensus, [self.tenant])
+        self.partitions = Partitions(store, consensus, [self.tenant], strategy)
         self.running = asyncio.create_task(self.partitions.run())
 
     def active(self):
@@ -71,8 +72,9 @@ class Member:
 class Members:
     """All that run, and a record of who acted when."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, strategy="balanced"):
         self.cluster = cluster
+        self.strategy = strategy
         self.running = {}
         self.held = []
         self._open = {}
@@ -80,7 +82,7 @@ class Members:
     async def start(self, name):
         self.cluster.addresses[name] = name
         store = await self.cluster.start(name)
-        member = self.running[name] = Member(store, self.cluster.members[name])
+        member = self.running[name] = Member(store, self.cluster.members[name], self.strategy)
         return member
 
     async def kill(self, name):
@@ -119,9 +121,9 @@ class Members:
 
 
 @asynccontextmanager
-async def running(folder, *names):
+async def running(folder, *names, strategy="balanced"):
     async with Replicas(folder, random.Random(1), grace_s=0.0) as cluster:
-        members = Members(cluster)
+        members = Members(cluster, strategy)
         for name in names:
             await members.start(name)
         try:
@@ -155,6 +157,30 @@ async def test_members_share_join_die_and_come_back_and_what_they_counted_goes_a
         await members.kill("gw.c")
         await members.until(lambda: len(members.owners()) == PARTITIONS)
         assert {at for at in ALL if members.owners()[at] != after[at]} == moved
+        assert members.findings() == []
+
+
+async def test_partitions_follow_what_is_done_for_them_and_what_was_counted_goes_along(tmp_path, monkeypatch):
+    """ADR 71."""
+    monkeypatch.setattr(meter, "TELL_S", 0.5)
+    async with running(tmp_path, *NAMES[:2], strategy="by_load") as members:
+        first, second = (members.running[name] for name in NAMES[:2])
+        await members.until(lambda: len(first.active()) > 10 < len(second.active()))
+        hot = sorted(first.active())[:10]
+        for at in hot:
+            first.tenant.counts[at] = at
+            first.partitions.did(at, 10_000)
+        await members.until(lambda: len(second.active() & {*hot}) >= 4)
+        await members.until(lambda: first.partitions.status()["transferring"] == 0)
+
+        moved = second.active() & {*hot}
+        assert len(moved) <= 6
+        assert all(second.tenant.counts[at] == at for at in moved)
+        rates = [members.running[name].partitions.status()["units_per_s"] for name in NAMES[:2]]
+        assert max(rates) < 1.25 * sum(rates) / 2
+        shown = {one["partition"]: one["units_per_s"] for one in first.partitions.shown()}
+        assert min(shown[at] for at in hot) > 10 * max(shown[at] for at in ALL if at not in hot)
+        assert all(member.partitions.status()["by_load"] for member in members.running.values())
         assert members.findings() == []
 
 

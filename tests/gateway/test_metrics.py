@@ -11,6 +11,8 @@ PARTITIONS = {
     ),
     "load_s": 1.5,
     "transfer_s": 2.5,
+    "units_per_s": 12.5,
+    "by_load": True,
 }
 
 CLUSTER = {
@@ -45,6 +47,8 @@ def test_partitions_are_told_by_state_with_what_happened_and_how_long_it_took():
     assert 'fieldloom_gateway_partitions{state="active"} 7.0' in told
     assert 'fieldloom_gateway_partition_events_total{what="rebalances"} 3.0' in told
     assert 'fieldloom_gateway_partition_seconds_total{what="transfer"} 2.5' in told
+    assert "fieldloom_gateway_partition_units_per_second 12.5" in told
+    assert "fieldloom_gateway_partitions_by_load 1.0" in told
 
 
 def test_instances_of_workflows_are_told_by_status_with_the_delay_of_their_timers():

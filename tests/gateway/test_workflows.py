@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 
 import msgspec
 import pytest
@@ -72,6 +73,8 @@ class Gateway:
         self.dies_at, self.performs = dies_at, performs
         self.now, self.told, self.seq, self.commits = NOW, 0, 0, 0
         self.asked, self.abandoned, self.kills, self.is_started = [], [], 0, False
+        self.done = Counter()
+        """What was done by partition."""
         self.effects = {}
         """The last effect that a state of an instance asked for, by the state's path."""
 
@@ -97,7 +100,13 @@ class Gateway:
 
         self.checkpoints.write = committed
         self.runtime = Runtime(
-            self.service, self.checkpoints, acts_for_all, self.in_store, self.follow, lambda: self.now
+            self.service,
+            self.checkpoints,
+            acts_for_all,
+            self.in_store,
+            self.follow,
+            lambda: self.now,
+            lambda partition, units: self.done.update({partition: units}),
         )
         await self.runtime.load_all()
         self.is_started = True
@@ -305,6 +314,22 @@ async def test_an_instance_that_waits_goes_on_after_a_kill(gateway):
 
     (instance,) = gateway.runtime.all()
     assert (instance.status, instance.output) == ("succeeded", {"fan": 5})
+
+
+async def test_what_instances_do_counts_for_their_partitions(gateway):
+    """What happens to them, and what time brings about. (D4, ADR 71)"""
+    gateway.deploy(COOLING)
+    one, other = partition_of("dev-1"), partition_of("dev-2")
+    await gateway.take("hot", level=3)
+    begun = gateway.done[one]
+    await gateway.answer()
+    answered = gateway.done[one]
+    await gateway.take("hot", device="dev-2", level=5)
+    assert set(gateway.done) == {one, other}
+    assert gateway.done[one] == answered > begun > 0
+
+    await gateway.pass_time(NOW + 60_000)
+    assert gateway.done[one] > answered
 
 
 # --- what starts instances --------------------------------------------------------------------------------------------

@@ -69,10 +69,14 @@ def acts_for_all(_partition: int) -> bool:
     return True
 
 
+def count_nothing(_partition: int, _units: float) -> None:
+    """Do nothing: a gateway that is alone shares its load with nobody."""
+
+
 class Runtime:
     """The instances of a gateway, a tenant of its partitions. `now` gives Unix ms. Calls belong to one event loop.
 
-    `acts` says whether this gateway acts for a partition at this moment.
+    `acts` says whether this gateway acts for a partition at this moment; `did` is told what it did for one.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Runtime:
         in_store: InStore,
         follow: Follow,
         now: Callable[[], int],
+        did: Callable[[int, float], None] = count_nothing,
     ) -> None:
         self._service = service
         self._checkpoints = checkpoints
@@ -90,6 +95,7 @@ class Runtime:
         self._in_store = in_store
         self._follow = follow
         self._now = now
+        self._did = did
         self._programs: dict[Version, Program] = {}
         self._world = World(self._programs)
         self._woken = asyncio.Event()
@@ -248,6 +254,8 @@ class Runtime:
             await asyncio.sleep(PAUSE_S)
             self._begin_anew()
             return True
+        self._count(row.partition for row in rows if row.number in taken)
+        self._count(change.partition for change in world.changes.values())
         history = [(world.instances[name], records) for name, records in world.history.items()]
         outcomes = _outcomes(rows, taken)
         ended = self._ended(outcomes)
@@ -258,6 +266,11 @@ class Runtime:
         await self._hand_over(followed)
         await self._settle(taken, index)
         return True
+
+    def _count(self, partitions: Iterable[int]) -> None:
+        """Have each happening that was taken, and each checkpoint that was written, count for its partition."""
+        for partition, units in Counter(partitions).items():
+            self._did(partition, units)
 
     def _active(self) -> set[int]:
         return {partition for partition in self._versions if partition not in self._arriving and self._acts(partition)}

@@ -45,6 +45,7 @@ class Lease:
     def __init__(self, gateway: str, now: float, new_attempt: Callable[[], str]) -> None:
         self.view = View(now)
         self.is_draining = False
+        self.is_by_load = False
         self._gateway = gateway
         self._new_attempt = new_attempt
         self._asked: Asked | None = None
@@ -151,4 +152,4 @@ class Lease:
         """Write the attempt, which counts from before it is proposed."""
         versions = {at: version for at, version in self.view.owned_by(self._gateway) if at not in self._leaving}
         self._asked = Asked(self._new_attempt(), now, versions)
-        return Set(lease_key(self._gateway), encode(Renewal(self._asked.attempt, self.is_draining)))
+        return Set(lease_key(self._gateway), encode(Renewal(self._asked.attempt, self.is_draining, self.is_by_load)))

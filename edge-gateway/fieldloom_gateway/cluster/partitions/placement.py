@@ -2,6 +2,7 @@
 
 `consistent_hash`   a partition's gateway is the first after it on the ring: it depends on who is there alone
 `balanced`          shares differ by one at most; owners keep what they have, and no plan with such shares moves less
+`by_load`           what has no owner goes as `balanced` has it; what has one moves by its load (levelling)
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Literal, NamedTuple
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.partitions.ring import orders
 
-Strategy = Literal["consistent_hash", "balanced"]
+Strategy = Literal["consistent_hash", "balanced", "by_load"]
 
 
 class Move(NamedTuple):

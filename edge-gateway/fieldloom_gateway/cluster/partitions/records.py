@@ -1,9 +1,10 @@
-"""What the replicated map holds of partitions: three kinds of entries. (D4, ADR 55)
+"""What the replicated map holds of partitions: four kinds of entries. (D4, ADR 55, ADR 71)
 
 `partitions/owner/NNN`    the gateway that owns a partition; written when it is assigned and never else: the index of
                           that is the assignment's version, the fencing number
 `partitions/heir/NNN`     who is to have it next, after which version; after another it says nothing
 `partitions/lease/NAME`   a gateway's last renewal, of all that it owns
+`partitions/load/NAME`    what a gateway did lately for each partition that it owned, where they are shared by load
 """
 
 import msgspec
@@ -14,6 +15,7 @@ PREFIX = "partitions/"
 OWNER = PREFIX + "owner/"
 HEIR = PREFIX + "heir/"
 LEASE = PREFIX + "lease/"
+LOAD = PREFIX + "load/"
 
 
 class Heir(msgspec.Struct, frozen=True, array_like=True):
@@ -29,14 +31,24 @@ class Renewal(msgspec.Struct, frozen=True, array_like=True):
     attempt: str
     is_draining: bool = False
     """It gives away all that it has, and takes nothing."""
+    by_load: bool = False
+    """It shares partitions by load, and tells its loads."""
+
+
+class Loads(msgspec.Struct, frozen=True, array_like=True):
+    """What a gateway did lately for its partitions."""
+
+    per_minute: dict[int, int]
+    """Units a minute by partition."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _heir = msgspec.msgpack.Decoder(Heir)
 _renewal = msgspec.msgpack.Decoder(Renewal)
+_loads = msgspec.msgpack.Decoder(Loads)
 
 
-def encode(record: Heir | Renewal) -> bytes:
+def encode(record: Heir | Renewal | Loads) -> bytes:
     """Return the bytes of a value of the map."""
     return _encode(record)
 
@@ -49,6 +61,11 @@ def decode_heir(body: bytes) -> Heir:
 def decode_renewal(body: bytes) -> Renewal:
     """Return a gateway's renewal."""
     return _renewal.decode(body)
+
+
+def decode_loads(body: bytes) -> Loads:
+    """Return what a gateway did lately."""
+    return _loads.decode(body)
 
 
 def owner_key(partition: int) -> str:
@@ -64,6 +81,11 @@ def heir_key(partition: int) -> str:
 def lease_key(gateway: str) -> str:
     """Return the key of a gateway's lease."""
     return LEASE + gateway
+
+
+def load_key(gateway: str) -> str:
+    """Return the key of what a gateway did."""
+    return LOAD + gateway
 
 
 def guard(partition: int, version: int) -> Compare:

@@ -12,11 +12,12 @@ import structlog
 
 from fieldloom_contract.errors import Rejected
 from fieldloom_gateway.cluster.consensus.port import Consensus, NoLeader, Unknown
-from fieldloom_gateway.cluster.partitions.balancer import claims, transfers
+from fieldloom_gateway.cluster.partitions.balancer import claims, is_by_load, transfers
 from fieldloom_gateway.cluster.partitions.lease import AT_ONCE, RENEW_S, Lease
+from fieldloom_gateway.cluster.partitions.meter import Meter
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS, partition_of
 from fieldloom_gateway.cluster.partitions.placement import Move, Strategy
-from fieldloom_gateway.cluster.partitions.records import PREFIX, Heir, encode, guard, heir_key
+from fieldloom_gateway.cluster.partitions.records import PREFIX, Heir, encode, guard, heir_key, load_key
 from fieldloom_gateway.cluster.partitions.residence import Residence, State, Tenant
 from fieldloom_gateway.cluster.partitions.ring import replicas
 from fieldloom_gateway.cluster.state.commands import Compare, Done, Set, Transaction
@@ -29,6 +30,7 @@ GIVE_UP_S = 1.0
 LOOK_S = 0.1
 """How often is looked for what time alone brings about."""
 BALANCE_S = 0.5
+TELL_LOOK_S = 0.5
 REPLICAS = 3
 
 
@@ -58,7 +60,9 @@ class Partitions:
         self._steady = steady
         self._lease = Lease(store.name, steady(), new_attempt)
         self._news = asyncio.Event()
-        self._tenants = [*tenants]
+        self._lease.is_by_load = strategy == "by_load"
+        self._meter = Meter(store.name, self._lease.view, steady)
+        self._tenants = [self._meter, *tenants]
         self._residence = Residence(self._lease, store.name, self._tenants, self._news.set, steady)
         self._is_following = False
         self.counts: Counter[str] = Counter()
@@ -73,6 +77,8 @@ class Partitions:
             tasks.create_task(self._follow(tasks), name="partitions-follow")
             tasks.create_task(self._propose_all(tasks), name="partitions-propose")
             tasks.create_task(self._balance(), name="partitions-balance")
+            if self._strategy == "by_load":
+                tasks.create_task(self._tell_loads(), name="partitions-tell")
 
     def owns(self, device: str) -> bool:
         """Whether this gateway acts for a device at this moment; may be asked from any thread."""
@@ -95,14 +101,27 @@ class Partitions:
         found = self._lease.view.assignment(partition)
         return None if found is None else found.owner
 
+    def did(self, partition: int, units: float) -> None:
+        """Count what a tenant did for a partition, by which load it is shared; may be called from any thread."""
+        self._meter.did(partition, units)
+
     def replicas(self, partition: int) -> list[str]:
         """Return a partition's owner and the gateways that are next, in order."""
         living = sorted(self._lease.view.living(self._steady()))
         return replicas(partition, self.owner(partition), living, REPLICAS)
 
     def shown(self) -> list[dict[str, Any]]:
-        """Return all partitions: the state of each here, its owner, and who is next."""
-        return [{"partition": at, "state": self.state(at), "replicas": self.replicas(at)} for at in range(PARTITIONS)]
+        """Return all partitions: the state of each here, what is done for it, its owner, and who is next."""
+        rates = self._meter.rates()
+        return [
+            {
+                "partition": at,
+                "state": self.state(at),
+                "units_per_s": round(rates.get(at, self._lease.view.load(at)), 2),
+                "replicas": self.replicas(at),
+            }
+            for at in range(PARTITIONS)
+        ]
 
     def drain(self) -> None:
         """Give away all that this gateway has to others that live, and take nothing any more."""
@@ -139,6 +158,8 @@ class Partitions:
         loads, moved = self._residence.loads, self._residence.transfers
         return {
             "strategy": self._strategy,
+            "by_load": is_by_load(self._lease.view, self._strategy, self._steady()),
+            "units_per_s": round(sum(self._meter.rates().values()), 2),
             "draining": self._lease.is_draining,
             "owned": owned,
             "active": states["active"],
@@ -226,6 +247,14 @@ class Partitions:
                 with suppress(NoLeader, Unknown, Rejected):  # by the next look, or the next leader
                     await self._name_heirs(wanted)
                     self.counts["rebalances"] += 1
+
+    async def _tell_loads(self) -> None:
+        """Tell the others what is done here for each partition."""
+        while True:
+            await asyncio.sleep(TELL_LOOK_S)
+            if self._is_following and (loads := self._meter.word()) is not None:
+                with suppress(NoLeader, Unknown, Rejected):  # by the next look
+                    await self._store.set(load_key(self._store.name), encode(loads))
 
     async def _name_heirs(self, wanted: Sequence[Move]) -> None:
         """Order moves, unless one of the partitions was assigned anew meanwhile. Raises NoLeader, Unknown."""

@@ -1,5 +1,6 @@
 """What the log says of partitions and leases, as far as it is applied here, and how long ago that was. (D4)"""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,16 +8,20 @@ from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.partitions.records import (
     HEIR,
     LEASE,
+    LOAD,
     OWNER,
     Heir,
     Renewal,
     decode_heir,
+    decode_loads,
     decode_renewal,
 )
 from fieldloom_gateway.cluster.state.history import Change, Changes
 
 WAIT_S = 2.5
 """Who has renewed nothing for so long, as seen here, is taken for dead."""
+TOGETHER_S = 5.0
+"""Loads that are told within so long are of one moment."""
 
 
 class Renewed(NamedTuple):
@@ -52,6 +57,9 @@ class View:
         self._assignments: dict[int, Assignment] = {}
         self._heirs: dict[int, tuple[Heir, int]] = {}
         self._renewed: dict[str, Renewed] = {}
+        self._loads: dict[int, tuple[float, int]] = {}
+        """By partition what was told last, and at which index."""
+        self._told_at: dict[str, float] = {}
 
     def apply(self, changes: Changes, now: float) -> None:
         """Take what one command changed; what is no partition's says nothing here."""
@@ -100,6 +108,19 @@ class View:
         """Return the gateways that have renewed lately, with their last renewals."""
         return {name: one.renewal for name, one in self._renewed.items() if one.renewal and now - one.at < WAIT_S}
 
+    def load(self, partition: int) -> float:
+        """Return what was told of a partition last, by whoever owned it then, in units a second."""
+        return self._loads.get(partition, (0.0, 0))[0]
+
+    def since_told(self, gateway: str, now: float) -> float:
+        """Return how long ago a gateway told its loads, as seen here, in s; for ever if it never did."""
+        return now - self._told_at.get(gateway, -math.inf)
+
+    def is_behind(self, gateway: str) -> bool:
+        """Whether a gateway has told no loads yet, or others have told theirs since it did."""
+        told_at = self._told_at.get(gateway)
+        return told_at is None or max(self._told_at.values()) - told_at > TOGETHER_S
+
     def _take(self, change: Change, now: float) -> None:
         key, entry = change.key, change.entry
         if key.startswith(LEASE):
@@ -112,3 +133,8 @@ class View:
             self._assignments[partition] = Assignment(entry.value.decode(), entry.modified, now)
         elif key.startswith(HEIR):
             self._heirs[int(key.removeprefix(HEIR))] = decode_heir(entry.value), entry.modified
+        elif key.startswith(LOAD):
+            self._told_at[key.removeprefix(LOAD)] = now
+            for partition, per_minute in decode_loads(entry.value).per_minute.items():
+                if entry.modified > self._loads.get(partition, (0.0, 0))[1]:
+                    self._loads[partition] = per_minute / 60, entry.modified

@@ -1,0 +1,136 @@
+"""What a gateway counts for its partitions, and when it tells it. (D4, ADR 71)"""
+
+import asyncio
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.commands import Client
+from fieldloom_gateway.cluster.partitions.meter import LASTS_S, TELL_S, Meter
+from fieldloom_gateway.cluster.partitions.records import Loads, Renewal, decode_renewal, encode, load_key
+from fieldloom_gateway.cluster.partitions.view import TOGETHER_S, View
+from fieldloom_gateway.cluster.state.commands import Set
+from fieldloom_gateway.cluster.state.history import Change, Changes
+
+
+class Counting:
+    """A gateway's meter, with the log and a clock that goes when a test says so."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.log = Client()
+        self.view = View(self.now)
+        self.meter = Meter("gw.a", self.view, lambda: self.now)
+
+    def load(self, *partitions):
+        for partition in partitions:
+            asyncio.run(self.meter.load(partition, 1))
+
+    def tell(self, gateway, loads):
+        self.log.do(Set(load_key(gateway), encode(loads)))
+        for changes in self.log.machine.history.after(self.view.index):
+            self.view.apply(changes, self.now)
+
+    def work(self, partition, per_s, seconds):
+        """Do so much for a partition, once a second."""
+        for _ in range(seconds):
+            self.now += 1
+            self.meter.did(partition, per_s)
+
+
+@pytest.fixture
+def counting():
+    return Counting()
+
+
+def test_what_is_done_steadily_is_what_is_counted(counting):
+    counting.load(3)
+    counting.work(3, 20, 10 * int(LASTS_S))
+    assert counting.meter.rates()[3] == pytest.approx(20, rel=0.01)
+    counting.now += LASTS_S
+    assert counting.meter.rates()[3] == pytest.approx(20 / math.e, rel=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0, 400), st.integers(1, 50))))
+def test_nothing_that_was_done_counts_more_or_less_than_by_its_age(done):
+    counting = Counting()
+    counting.load(3)
+    for pause, units in done:
+        counting.now += pause
+        counting.meter.did(3, units)
+    at = 100.0
+    expected = 0.0
+    for pause, units in done:
+        at += pause
+        expected += units / LASTS_S * math.exp((at - counting.now) / LASTS_S)
+    assert counting.meter.rates()[3] == pytest.approx(expected)
+
+
+def test_what_is_not_held_is_not_counted(counting):
+    counting.load(3)
+    counting.meter.did(4, 100)
+    counting.meter.unload(3)
+    counting.meter.did(3, 100)
+    assert counting.meter.rates() == {}
+
+
+def test_who_gets_a_partition_counts_on_from_what_its_last_owner_told(counting):
+    counting.tell("gw.b", Loads({3: 600, 4: 60}))
+    counting.tell("gw.c", Loads({4: 1200}))
+    counting.load(3, 4, 5)
+    assert counting.meter.rates() == {3: 10, 4: 20, 5: 0}
+
+
+def test_what_was_told_last_counts_though_a_copy_begins_with_it_in_another_order(counting):
+    counting.tell("gw.b", Loads({4: 1200}))
+    counting.tell("gw.a", Loads({4: 60}))
+    entries = [Change(load_key(name), counting.log.get(load_key(name))) for name in ("gw.a", "gw.b")]
+    fresh = View(0.0)
+    fresh.apply(Changes(counting.log.machine.index, tuple(entries)), 0.0)
+    assert fresh.load(4) == counting.view.load(4) == 1
+
+
+def test_it_is_told_at_first_and_then_seldom_and_only_where_it_has_changed(counting):
+    counting.load(3)
+    counting.work(3, 20, 10 * int(LASTS_S))
+    word = counting.meter.word()
+    assert word == Loads({3: pytest.approx(20 * 60, rel=0.01)})
+    counting.tell("gw.a", word)
+    counting.work(3, 20, int(3 * TELL_S))
+    assert counting.meter.word() is None, "nothing has changed"
+
+    counting.tell("gw.a", counting.meter.word() or word)
+    counting.work(3, 200, int(TELL_S) - 1)
+    assert counting.meter.word() is None, "it was told lately"
+    counting.work(3, 200, 1)
+    assert counting.meter.word().per_minute[3] > 20 * 60 * 1.5
+
+
+def test_when_one_tells_all_do_so_that_what_they_tell_is_of_one_moment(counting):
+    counting.load(3)
+    counting.tell("gw.a", Loads({3: 0}))
+    counting.now += TOGETHER_S
+    counting.tell("gw.b", Loads({4: 0}))
+    assert counting.meter.word() is None
+    assert not counting.view.is_behind("gw.a")
+
+    counting.now += 1
+    counting.tell("gw.b", Loads({4: 600}))
+    assert counting.view.is_behind("gw.a")
+    assert counting.meter.word() == Loads({3: 0})
+
+
+class RenewalBefore(msgspec.Struct, frozen=True, array_like=True):
+    """A renewal as gateways had it that knew of no loads."""
+
+    attempt: str
+    is_draining: bool = False
+
+
+def test_gateways_that_know_of_no_loads_and_those_that_do_read_each_other():
+    before = msgspec.msgpack.Decoder(RenewalBefore).decode(encode(Renewal("1", True, True)))
+    assert before == RenewalBefore("1", True)
+    assert decode_renewal(msgspec.msgpack.encode(before)) == Renewal("1", True, False)
