@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from cluster.conftest import SECONDS
 from fieldloom_gateway.cluster.member_routes import add_members
 from fieldloom_gateway.cluster.node import Node, service
+from fieldloom_gateway.cluster.partitions import meter
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS
 from fieldloom_gateway.cluster.routes import add_cluster
 from fieldloom_gateway.cluster.state import limits
@@ -53,8 +54,9 @@ class Gateways:
 
     def __init__(self, folder, secret):
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in NAMES}
+        given = {"members": self.addresses, "secret": secret, "strategy": "by_load"}
         self.nodes = {
-            name: Node(name, folder / name, ClusterSettings(address=address, members=self.addresses, secret=secret))
+            name: Node(name, folder / name, ClusterSettings(address=address, **given))
             for name, address in self.addresses.items()
         }
         self._stacks = {}
@@ -124,10 +126,19 @@ async def interface(node, data):
         yield run
 
 
-async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so(tmp_path, secret, capsys):
+async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so(tmp_path, secret, capsys, monkeypatch):
+    """Before that, what it has most to do for goes to the others, as they share by load. (ADR 71)"""
+    monkeypatch.setattr(meter, "TELL_S", 0.5)
     async with Gateways(tmp_path, secret) as gateways:
         await gateways.all_at_work()
         leader = next(iter(gateways.nodes.values())).status()["leader"]
+        leading = gateways.nodes[leader].partitions
+        await until(lambda: gateways.shares()[leader] >= 6)
+        busy = [at for at in range(PARTITIONS) if leading.acts(at)][:6]
+        for at in busy:
+            leading.did(at, 10_000)
+        await until(lambda: sum(leading.acts(at) for at in busy) <= 3)
+        await gateways.all_at_work()
         killed = time.monotonic()
         await gateways.stop(leader)
         await gateways.all_at_work()
