@@ -9,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.commands import Client
+from fieldloom_gateway.cluster.partitions.balancer import transfers
 from fieldloom_gateway.cluster.partitions.meter import LASTS_S, TELL_S, Meter
-from fieldloom_gateway.cluster.partitions.records import Loads, Renewal, decode_renewal, encode, load_key
-from fieldloom_gateway.cluster.partitions.view import TOGETHER_S, View
+from fieldloom_gateway.cluster.partitions.records import (
+    Loads,
+    Renewal,
+    decode_renewal,
+    encode,
+    lease_key,
+    load_key,
+    owner_key,
+)
+from fieldloom_gateway.cluster.partitions.view import TOGETHER_S, WAIT_S, View
 from fieldloom_gateway.cluster.state.commands import Set
 from fieldloom_gateway.cluster.state.history import Change, Changes
 
@@ -30,7 +39,10 @@ class Counting:
             asyncio.run(self.meter.load(partition, 1))
 
     def tell(self, gateway, loads):
-        self.log.do(Set(load_key(gateway), encode(loads)))
+        self.write(Set(load_key(gateway), encode(loads)))
+
+    def write(self, *operations):
+        self.log.do(*operations)
         for changes in self.log.machine.history.after(self.view.index):
             self.view.apply(changes, self.now)
 
@@ -121,6 +133,24 @@ def test_when_one_tells_all_do_so_that_what_they_tell_is_of_one_moment(counting)
     counting.tell("gw.b", Loads({4: 600}))
     assert counting.view.is_behind("gw.a")
     assert counting.meter.word() == Loads({3: 0})
+
+
+def test_a_leader_compares_only_what_all_have_told_at_about_one_moment(counting):
+    names = ("gw.a", "gw.b")
+    counting.write(*(Set(owner_key(at), names[at % 2].encode()) for at in range(20)))
+    counting.now += WAIT_S
+    counting.write(*(Set(lease_key(name), encode(Renewal("1", by_load=True))) for name in names))
+    moves = lambda: transfers(counting.view, "by_load", counting.now)  # noqa: E731 - shorter than a function
+
+    counting.tell("gw.a", Loads(dict.fromkeys(range(0, 20, 2), 600)))
+    assert moves() == [], "the other has told nothing yet"
+    counting.tell("gw.b", Loads(dict.fromkeys(range(1, 20, 2), 60)))
+    assert {one.heir for one in moves()} == {"gw.b"}
+
+    counting.now += TOGETHER_S + 1
+    counting.write(*(Set(lease_key(name), encode(Renewal("2", by_load=True))) for name in names))
+    counting.tell("gw.a", Loads(dict.fromkeys(range(0, 20, 2), 1200)))
+    assert moves() == [], "the other's loads are of another moment"
 
 
 class RenewalBefore(msgspec.Struct, frozen=True, array_like=True):
