@@ -20,7 +20,7 @@ from fieldloom_gateway.cluster.partitions.records import (
     load_key,
     owner_key,
 )
-from fieldloom_gateway.cluster.partitions.view import TOGETHER_S, WAIT_S, View
+from fieldloom_gateway.cluster.partitions.view import WAIT_S, View
 from fieldloom_gateway.cluster.state.commands import Set
 from fieldloom_gateway.cluster.state.history import Change, Changes
 
@@ -90,15 +90,15 @@ def test_what_is_not_held_is_not_counted(counting):
 
 
 def test_who_gets_a_partition_counts_on_from_what_its_last_owner_told(counting):
-    counting.tell("gw.b", Loads({3: 600, 4: 60}))
-    counting.tell("gw.c", Loads({4: 1200}))
+    counting.tell("gw.b", Loads(1, {3: 600, 4: 60}))
+    counting.tell("gw.c", Loads(1, {4: 1200}))
     counting.load(3, 4, 5)
     assert counting.meter.rates() == {3: 10, 4: 20, 5: 0}
 
 
 def test_what_was_told_last_counts_though_a_copy_begins_with_it_in_another_order(counting):
-    counting.tell("gw.b", Loads({4: 1200}))
-    counting.tell("gw.a", Loads({4: 60}))
+    counting.tell("gw.b", Loads(1, {4: 1200}))
+    counting.tell("gw.a", Loads(1, {4: 60}))
     entries = [Change(load_key(name), counting.log.get(load_key(name))) for name in ("gw.a", "gw.b")]
     fresh = View(0.0)
     fresh.apply(Changes(counting.log.machine.index, tuple(entries)), 0.0)
@@ -109,7 +109,7 @@ def test_it_is_told_at_first_and_then_seldom_and_only_where_it_has_changed(count
     counting.load(3)
     counting.work(3, 20, 10 * int(LASTS_S))
     word = counting.meter.word()
-    assert word == Loads({3: pytest.approx(20 * 60, rel=0.01)})
+    assert word == Loads(1, {3: pytest.approx(20 * 60, rel=0.01)})
     counting.tell("gw.a", word)
     counting.work(3, 20, int(3 * TELL_S))
     assert counting.meter.word() is None, "nothing has changed"
@@ -121,35 +121,35 @@ def test_it_is_told_at_first_and_then_seldom_and_only_where_it_has_changed(count
     assert counting.meter.word().per_minute[3] > 20 * 60 * 1.5
 
 
-def test_when_one_tells_all_do_so_that_what_they_tell_is_of_one_moment(counting):
+def test_when_one_begins_a_round_all_tell_in_it_and_who_comes_joins_it(counting):
     counting.load(3)
-    counting.tell("gw.a", Loads({3: 0}))
-    counting.now += TOGETHER_S
-    counting.tell("gw.b", Loads({4: 0}))
-    assert counting.meter.word() is None
-    assert not counting.view.is_behind("gw.a")
-
-    counting.now += 1
-    counting.tell("gw.b", Loads({4: 600}))
+    assert counting.meter.word() == Loads(1, {3: 0})
+    counting.tell("gw.b", Loads(7, {4: 0}))
     assert counting.view.is_behind("gw.a")
-    assert counting.meter.word() == Loads({3: 0})
+    counting.tell("gw.a", counting.meter.word())
+    assert counting.view.round == 7
+    assert not counting.view.is_behind("gw.a")
+    assert counting.meter.word() is None
+
+    counting.now += TELL_S
+    counting.work(3, 200, 10)
+    counting.tell("gw.a", counting.meter.word())
+    assert counting.view.round == 8
+    assert counting.view.is_behind("gw.b")
 
 
-def test_a_leader_compares_only_what_all_have_told_at_about_one_moment(counting):
+def test_a_leader_compares_only_what_all_have_told_in_one_round(counting):
     names = ("gw.a", "gw.b")
     counting.write(*(Set(owner_key(at), names[at % 2].encode()) for at in range(20)))
     counting.now += WAIT_S
     counting.write(*(Set(lease_key(name), encode(Renewal("1", by_load=True))) for name in names))
     moves = lambda: transfers(counting.view, "by_load", counting.now)  # noqa: E731 - shorter than a function
 
-    counting.tell("gw.a", Loads(dict.fromkeys(range(0, 20, 2), 600)))
+    counting.tell("gw.a", Loads(1, dict.fromkeys(range(0, 20, 2), 600)))
     assert moves() == [], "the other has told nothing yet"
-    counting.tell("gw.b", Loads(dict.fromkeys(range(1, 20, 2), 60)))
+    counting.tell("gw.b", Loads(1, dict.fromkeys(range(1, 20, 2), 60)))
     assert {one.heir for one in moves()} == {"gw.b"}
-
-    counting.now += TOGETHER_S + 1
-    counting.write(*(Set(lease_key(name), encode(Renewal("2", by_load=True))) for name in names))
-    counting.tell("gw.a", Loads(dict.fromkeys(range(0, 20, 2), 1200)))
+    counting.tell("gw.a", Loads(2, dict.fromkeys(range(0, 20, 2), 1200)))
     assert moves() == [], "the other's loads are of another moment"
 
 

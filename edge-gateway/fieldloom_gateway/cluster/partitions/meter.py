@@ -68,15 +68,17 @@ class Meter:
     def word(self) -> Loads | None:
         """Return what the others are to be told now, None while nothing is.
 
-        When one tells, all do, so that what they tell is of the same moment and can be compared.
+        Who has news begins a round, and all tell theirs in it: rates of one moment can be compared.
         """
-        is_behind = self._view.is_behind(self._gateway)
-        if not is_behind and self._view.since_told(self._gateway, self._steady()) < TELL_S:
+        view = self._view
+        is_behind = view.is_behind(self._gateway)
+        if not is_behind and view.since_told(self._gateway, self._steady()) < TELL_S:
             return None
         rates = self.rates()
         if not is_behind and not self._is_news(rates):
             return None
-        return Loads({partition: round(rate * 60) for partition, rate in rates.items()})
+        number = max(view.round, 1) if is_behind else view.round + 1
+        return Loads(number, {partition: round(rate * 60) for partition, rate in rates.items()})
 
     def _is_news(self, rates: Mapping[int, float]) -> bool:
         changed = sum(abs(rate - self._view.load(partition)) for partition, rate in rates.items())

@@ -38,6 +38,8 @@ class Renewal(msgspec.Struct, frozen=True, array_like=True):
 class Loads(msgspec.Struct, frozen=True, array_like=True):
     """What a gateway did lately for its partitions."""
 
+    round: int
+    """From 1. All tell theirs in a round that one has begun, so that what they tell is of about one moment."""
     per_minute: dict[int, int]
     """Units a minute by partition."""
 

@@ -20,8 +20,6 @@ from fieldloom_gateway.cluster.state.history import Change, Changes
 
 WAIT_S = 2.5
 """Who has renewed nothing for so long, as seen here, is taken for dead."""
-TOGETHER_S = 5.0
-"""Loads that are told within so long are of one moment."""
 
 
 class Renewed(NamedTuple):
@@ -59,7 +57,8 @@ class View:
         self._renewed: dict[str, Renewed] = {}
         self._loads: dict[int, tuple[float, int]] = {}
         """By partition what was told last, and at which index."""
-        self._told_at: dict[str, float] = {}
+        self._told: dict[str, tuple[int, float]] = {}
+        """By gateway the round in which it told its loads last, and when that was applied here."""
 
     def apply(self, changes: Changes, now: float) -> None:
         """Take what one command changed; what is no partition's says nothing here."""
@@ -114,12 +113,16 @@ class View:
 
     def since_told(self, gateway: str, now: float) -> float:
         """Return how long ago a gateway told its loads, as seen here, in s; for ever if it never did."""
-        return now - self._told_at.get(gateway, -math.inf)
+        return now - self._told.get(gateway, (0, -math.inf))[1]
+
+    @property
+    def round(self) -> int:
+        """The last round in which a gateway told its loads, 0 if none ever did."""
+        return max((told for told, _ in self._told.values()), default=0)
 
     def is_behind(self, gateway: str) -> bool:
-        """Whether a gateway has told no loads yet, or others have told theirs since it did."""
-        told_at = self._told_at.get(gateway)
-        return told_at is None or max(self._told_at.values()) - told_at > TOGETHER_S
+        """Whether a gateway has not told its loads in the last round."""
+        return gateway not in self._told or self._told[gateway][0] < self.round
 
     def _take(self, change: Change, now: float) -> None:
         key, entry = change.key, change.entry
@@ -134,7 +137,8 @@ class View:
         elif key.startswith(HEIR):
             self._heirs[int(key.removeprefix(HEIR))] = decode_heir(entry.value), entry.modified
         elif key.startswith(LOAD):
-            self._told_at[key.removeprefix(LOAD)] = now
-            for partition, per_minute in decode_loads(entry.value).per_minute.items():
+            loads = decode_loads(entry.value)
+            self._told[key.removeprefix(LOAD)] = loads.round, now
+            for partition, per_minute in loads.per_minute.items():
                 if entry.modified > self._loads.get(partition, (0.0, 0))[1]:
                     self._loads[partition] = per_minute / 60, entry.modified
