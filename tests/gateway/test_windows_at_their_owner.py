@@ -6,6 +6,7 @@ Three gateways with a database each, over one map, hand things over by the real 
 import asyncio
 import itertools
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -65,12 +66,17 @@ class Member(Gateway):
         self.rules.start()
         self.store.attend(self.rules)
         checkpoints = Checkpoints(self.site.shared)
-        does = runtimes.Ports(self.in_store, self.judge, self.elapse, lambda: self.now, self.steady)
+        self.done = Counter()
+        """What was done by partition."""
+        does = runtimes.Ports(self.in_store, self.judge, self.elapse, self.did, lambda: self.now, self.steady)
         self.runtime = Runtime(self.rules.windows.homes, checkpoints, self.acts, does)
         ways = handings.Ports(lambda: NAMES, self.ask, self.in_store, self.commit, self.steady)
         windows = self.rules.windows
         self.handing = Handing(self.name, self.site.owner, windows, checkpoints, self.runtime.hear, ways)
         return self
+
+    def did(self, partition, units):
+        self.done[partition] += units
 
     def acts(self, partition):
         return self.is_paused or self.site.owner(partition) == self.name
@@ -434,6 +440,17 @@ async def test_what_an_owner_can_not_read_is_a_dead_letter_and_holds_nothing_up(
         letters = [topic for (topic,) in owner.db.execute("SELECT topic FROM dead_letter")]
         assert letters == ["rules/windows"]
         assert receiver.waiting == 0
+
+
+async def test_what_an_owner_judges_counts_for_the_partition_and_nothing_at_who_received_it(disk):
+    """D4, ADR 71."""
+    async with Cluster(disk, *RULES) as site:
+        for _ in range(3):
+            site.happen("gw.a", "hot")
+        await site.settle()
+
+        assert site.members["gw.b"].done == {HOME: 3}
+        assert site.members["gw.a"].done.total() == 0
 
 
 async def test_an_owner_knows_what_a_device_has_told_of_itself_elsewhere(disk):

@@ -37,6 +37,8 @@ class Ports(NamedTuple):
     """Judges lots of a stream in a transaction; returns up to which number, of each. Raises sqlite3.Error."""
     elapse: Callable[[Sequence[int]], Awaitable[None]]
     """Does what the time leads to in partitions, in a transaction. Raises sqlite3.Error."""
+    did: Callable[[int, float], None]
+    """Counts what was done for a partition. (ADR 71)"""
     now: Callable[[], int]
     """Unix ms."""
     steady: Callable[[], float]
@@ -101,6 +103,8 @@ class Runtime:
             lots = [lot for lot in parcel.lots if lot.partition in active]
             judged = await self._ports.judge(parcel.stream, lots) if lots else []
         through = dict(zip((lot.partition for lot in lots), judged, strict=True))
+        for lot in lots:
+            self._ports.did(lot.partition, sum(row.number <= (through[lot.partition] or 0) for row in lot.rows))
         return Receipt([through.get(lot.partition) for lot in parcel.lots])
 
     async def elapse(self) -> None:

@@ -40,7 +40,7 @@ class SiteWindows:
         self._windows = windows
         self._ports = ports
         checkpoints = Checkpoints(node.store)
-        does = runtime.Ports(ports.in_store, self._judge, self._elapse, ports.now, ports.steady)
+        does = runtime.Ports(ports.in_store, self._judge, self._elapse, partitions.did, ports.now, ports.steady)
         self._runtime = Runtime(windows.homes, checkpoints, partitions.acts, does)
         partitions.attend(self._runtime)
         ask = Caller(node.doors, ports.tls).ask
