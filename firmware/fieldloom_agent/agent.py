@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 
 import machine
 
@@ -21,10 +20,9 @@ _TICK_MS = const(500)
 _LOOK_MS = const(4000)
 _PAUSE_MS = const(1000)
 _FLUSH_MS = const(30000)  # a power cut takes no record older than this
-_DISCOVERY_MS = const(3000)
 _RESTART_MS = const(500)
 
-TAKERS = {topics.CERTIFICATE: "renewal", topics.DESIRED: "twin"}
+TAKERS = {topics.CERTIFICATE: "renewal", topics.DESIRED: "twin", topics.DISCOVERY_REQUEST: "introduction"}
 
 
 class Agent:
@@ -51,6 +49,7 @@ class Agent:
             overlay.call("sleep", "go_on", self, woken)
         self.woke_at = self.clock.up()
         self.drivers, faults = overlay.call("drivers", "load", self, self.settings.drivers)
+        del self.settings.drivers  # they have what they need of it
         self.connection = Connection(self, context)
         for name, error in faults:
             self.fail(name, error)
@@ -125,7 +124,7 @@ class Agent:
             elif now - flushed >= _FLUSH_MS:
                 self.buffer.flush()
             self.connection.check(now)
-            if self.renew_at is not None and self.connection.is_up():
+            if self.renew_at is not None and self.connection.is_up:
                 self.renew()
             if self.settings.sleep and overlay.call("sleep", "is_due", self):
                 await overlay.call("sleep", "go", self)
@@ -156,8 +155,6 @@ class Agent:
                 overlay.call(TAKERS[verb], "take", self, payload)
             elif verb == topics.UPDATE_CHUNK and self.update is not None:
                 self.update.take(payload)
-            elif verb == topics.DISCOVERY_REQUEST:
-                asyncio.create_task(self.introduce(device.parse_discovery_request(payload)))
         except Rejected as error:
             self.reject(topic, error.field, error.reason)
         except MemoryError:  # a long message; a command comes again until it expires
@@ -202,12 +199,6 @@ class Agent:
         except Rejected as error:
             told["result"], told["error"] = None, "the result can't be sent: " + error.reason
             self.record(topics.RESULT, told)
-
-    async def introduce(self, request):
-        """Answer a discovery, not all boards at once."""
-        await asyncio.sleep_ms(random.randrange(_DISCOVERY_MS))
-        told = dict(self.facts(), type=self.settings.type, capabilities=list(self.drivers))
-        self.connection.tell(topics.DISCOVERY, device.discovery(request, told))
 
     def facts(self):
         """Return what `state` says beside presence."""

@@ -11,8 +11,8 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import dumps
 from fieldloom_contract.stream import Item
 
-LETTERS = {TELEMETRY: b"t", EVENT: b"e", RESULT: b"r", REPORTED: b"w"}
-KINDS = {116: TELEMETRY, 101: EVENT, 114: RESULT, 119: REPORTED}
+KINDS = (TELEMETRY, EVENT, RESULT, REPORTED)
+MARKS = b"terw"  # of each of them
 NEWLINE = 10
 _STORE_EVERY = const(64)  # of single drops in a row: so many a power cut may leave untold
 
@@ -49,7 +49,7 @@ class Buffer:
                 return
             self.flush()
             end = len(body) + 2
-        self._page[self._fill : self._fill + 1] = LETTERS[kind]
+        self._page[self._fill] = MARKS[KINDS.index(kind)]
         self._page[self._fill + 1 : end - 1] = body
         self._page[end - 1] = NEWLINE
         self._fill = end
@@ -142,14 +142,15 @@ class Buffer:
             number = line
             for text in self._log.lines(at):
                 if low <= number <= last:
-                    yield Item(boot, number, KINDS[text[0]], text[1:-1])
+                    yield Item(boot, number, KINDS[MARKS.index(text[:1])], text[1:-1])
                 number += 1
         low = max(self._first, seq + 1) if life == self.boot else self._first
         number, start = self._first, 0
         while start < self._fill:
             end = self._page.find(b"\n", start)
             if number >= low:
-                yield Item(self.boot, number, KINDS[self._page[start]], bytes(memoryview(self._page)[start + 1 : end]))
+                line = bytes(memoryview(self._page)[start:end])
+                yield Item(self.boot, number, KINDS[MARKS.index(line[:1])], line[1:])
             number += 1
             start = end + 1
 

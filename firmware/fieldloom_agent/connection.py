@@ -31,7 +31,7 @@ class Connection:
         self._sender = Sender(board.buffer, _encode, random.random, _MESSAGE_BYTES)
         self._task = None
         self._speaker = None
-        self._is_up = self.speaking = False
+        self.is_up = self.speaking = False
         self._opening = None  # since when the link is being opened
         self._outgoing = []
         self._heard = self._sent = self._look_at = 0
@@ -53,7 +53,7 @@ class Connection:
                 await self._hear()
             except (OSError, ValueError, MemoryError, asyncio.CancelledError) as error:
                 print("link:", repr(error))
-            self._is_up, self._opening, self.up_since = False, None, None
+            self.is_up, self._opening, self.up_since = False, None, None
             if self._speaker:
                 self._speaker.cancel()  # before its socket is closed under it
             self.speaking = False  # a task that is cancelled before its first step does not say so itself
@@ -66,17 +66,13 @@ class Connection:
             await asyncio.sleep_ms(random.randrange(back_off // 2, back_off))
             back_off = min(back_off * 2, _BACK_OFF_MAX_MS)
 
-    def is_up(self):
-        """Whether there is a connection now."""
-        return self._is_up
-
     def gateway(self):
         """Return the gateway of the list that the board is at, or tries."""
         return self._board.settings.gateways[self.place]
 
     def wake(self):
         """Have what there is to send sent, unless somebody is at it."""
-        if self._is_up and not self.speaking:
+        if self.is_up and not self.speaking:
             self.speaking = True
             self._speaker = asyncio.create_task(self._say())
 
@@ -101,13 +97,13 @@ class Connection:
         """Give up what hangs, and send again what is due; to be called twice a second or so."""
         if self._opening is not None and now - self._opening >= _OPEN_MS:
             self._fail("the gateway takes too long", False)
-        elif self._is_up and (now - self._heard >= _SILENCE_MS or self._sender.is_dead(now)):
+        elif self.is_up and (now - self._heard >= _SILENCE_MS or self._sender.is_dead(now)):
             self._fail("the gateway is silent", False)  # its broker may be there without it
         if self._board.trial is not None and now >= self._board.trial[0]:
             overlay.call("network", "back", self._board)
-        if self._is_up and now - self._told >= _STATE_MS:
+        if self.is_up and now - self._told >= _STATE_MS:
             self._tell_state()
-        if self._is_up and self.place and now >= self._look_at:
+        if self.is_up and self.place and now >= self._look_at:
             try:
                 self._look_at = now + overlay.call("home", "look", self._board)
             except MemoryError:
@@ -115,19 +111,14 @@ class Connection:
         if self._outgoing or self._sender.outstanding or now - self._sent >= _PING_MS:
             self.wake()
 
-    def be(self, context):
-        """Take another identity; the connection or the attempt that there is ends."""
-        self.link.context = context
-        self.retry()
-
     def retry(self):
         """End the connection or the attempt that there is, for one with what has changed."""
-        if self._is_up or self._opening is not None:
+        if self.is_up or self._opening is not None:
             self._fail("begins anew", True)
 
     def leave(self):
         """End the connection after the message that is being taken; the next one is made by itself, at home first."""
-        self._is_up, self.place = False, 0
+        self.is_up, self.place = False, 0
 
     async def _open(self, gateway):
         board = self._board
@@ -149,7 +140,7 @@ class Connection:
         board.buffer.report_drops(board.clock.stamp)
         self._sender.connected(self._heard)
         self._outgoing = []
-        self._is_up = True
+        self.is_up = True
         self.session = session
         self.up_since = self._heard
         self.reconnects += 1
@@ -161,7 +152,7 @@ class Connection:
         self.tell(topics.STATE, device.state(True, board.boot, self.session, board.facts()))
 
     async def _hear(self):
-        while self._is_up:
+        while self.is_up:
             message = await self.link.receive()
             self._heard = self._board.clock.up()
             if message is not None:
@@ -195,7 +186,7 @@ class Connection:
     def _fail(self, reason, stays):
         """End the attempt or the connection, from another task than its own."""
         print("link:", reason)
-        self._is_up, self._opening, self._stays = False, None, stays
+        self.is_up, self._opening, self._stays = False, None, stays
         self._task.cancel()
 
 

@@ -108,7 +108,7 @@ class Fetch:
     async def _window(self, name):
         """Ask for what follows, and wait until it is there or nothing comes any more."""
         clock, connection = self._board.clock, self._board.connection
-        while not connection.is_up():
+        while not connection.is_up:
             await asyncio.sleep_ms(BACK_OFF_MS)
         end, reached, since = self._at + WINDOW, self._at, clock.up()
         self._refusal = None
@@ -116,6 +116,6 @@ class Fetch:
         while self._at < end and self._at != self._size and self._refusal is None and self._fault is None:
             if self._at > reached:
                 reached, since = self._at, clock.up()
-            if clock.up() - since >= SILENCE_MS or not connection.is_up():
+            if clock.up() - since >= SILENCE_MS or not connection.is_up:
                 return
             await asyncio.sleep_ms(LOOK_MS)

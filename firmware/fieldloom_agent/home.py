@@ -34,7 +34,7 @@ async def _look(board, connection):
     connection.home = answers, patience, came
     if answers < patience or board.busy or board.trial is not None or board.trying is not None:
         return
-    if connection.session != session or not connection.is_up() or not connection.place:
+    if connection.session != session or not connection.is_up or not connection.place:
         return  # it has left meanwhile
     print("link: goes home")
     connection.home = 0, min(patience * 2, _MOST), now

@@ -4,18 +4,17 @@ import struct
 
 from umqtt.simple import MQTTClient
 
+from fieldloom_agent import overlay
 from fieldloom_agent.tls import TlsStream
 from fieldloom_contract.compat import const
 
 _KEEP_ALIVE_S = const(30)
 _BUFFER = const(512)
+_IN_MEMORY = const(2176)  # a chunk of a release (2,068), its topic and its header
 _LONGEST = const(4352)  # a message of the contract (4,096), its topic and its header
 _CONNACK = const(0x20)
+_PUBLISH = const(0x30)
 _SUBACK = const(0x90)
-
-# What the link does itself is not kept in memory twice.
-for _name in ("__init__", "connect", "subscribe", "disconnect", "check_msg", "set_callback", "set_last_will"):
-    delattr(MQTTClient, _name)
 
 
 class _Packer(MQTTClient):
@@ -42,7 +41,7 @@ class _Packer(MQTTClient):
 class Link:
     """One connection to a gateway's broker. Raises OSError and ValueError when it fails; then it is to be closed.
 
-    Heap: 512 bytes to receive in, more while a longer message comes in.
+    Heap: 512 bytes to receive in, up to 2,176 while a longer message comes in; one that is longer still goes to flash.
     """
 
     def __init__(self, device, context):
@@ -52,6 +51,7 @@ class Link:
         self._packer = _Packer(self._deliver)
         self._buffer = bytearray(_BUFFER)
         self._message = None
+        self._rest = 0  # bytes of a packet that are still to come
 
     async def open(self, host, port, will, topics):
         """Connect, with a last will (topic, payload), and subscribe to topics."""
@@ -86,12 +86,17 @@ class Link:
         await self._stream.write(b"\xe0\x00")
 
     async def receive(self):
-        """Return (topic, payload) of the next message, None for a packet that is none; good until the next call."""
+        """Return (topic, payload) of the next message, None for a packet that is none; good until the next call.
+
+        A payload is a view, or Stored.
+        """
         packet = await self._packet()
         self._message = None
         if packet is not None:
             self._packer.packet, self._packer.at = packet, 0
             self._packer.wait_msg()
+        if self._rest:
+            await self._store()
         return self._message
 
     def close(self):
@@ -117,7 +122,7 @@ class Link:
         """Return the next packet as a view; one beyond the contract's limits is passed over, and None."""
         if len(self._buffer) > _BUFFER:
             self._buffer = bytearray(_BUFFER)
-        head = memoryview(self._buffer)
+        head, self._rest = memoryview(self._buffer), 0
         await self._stream.read_into(head[:2])
         length, shift, at = self._buffer[1] & 0x7F, 7, 2
         while self._buffer[at - 1] & 0x80:
@@ -125,15 +130,23 @@ class Link:
             length |= (self._buffer[at] & 0x7F) << shift
             shift += 7
             at += 1
-        if at + length > _LONGEST:
+        if at + length > (_LONGEST if self._buffer[0] & 0xF0 == _PUBLISH else _IN_MEMORY):
             await self._skip(length)
             return None
-        if at + length > _BUFFER:
+        if at + length > _IN_MEMORY:
+            self._rest = at + length - _BUFFER
+        if at + length - self._rest > _BUFFER:
             self._buffer = bytearray(at + length)
             self._buffer[:at] = head[:at]
-        view = memoryview(self._buffer)[: at + length]
+        view = memoryview(self._buffer)[: at + length - self._rest]
         await self._stream.read_into(view[at:])
         return view
+
+    async def _store(self):
+        topic, begun = self._message
+        view = memoryview(self._buffer)
+        payload = await overlay.call("storing", "receive", self._stream, view, begun, self._rest)
+        self._message = None if payload is None else (topic, payload)
 
     async def _skip(self, length):
         print("a message of", length, "bytes is over the limit")

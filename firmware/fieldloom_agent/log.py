@@ -47,12 +47,10 @@ class Log:
 
     def add(self, boot, first, last, content):
         """Write a page; what has no room pushes the oldest out, or with `newest` is dropped itself."""
-        if self._newest and (self.is_full() or not self._write(boot, first, last, content)):
-            self._dropped(boot, first, last, "full")
-        elif self._newest:
-            self._hold(boot, first, last)
-        else:
+        if not self._newest:
             self._push_in(boot, first, last, content)
+        elif self.is_full() or not self._write(boot, first, last, content):
+            self._dropped(boot, first, last, "full")
 
     def _push_in(self, boot, first, last, content):
         while self._count >= self._limit:
@@ -62,11 +60,6 @@ class Log:
                 self._dropped(boot, first, last, "full")
                 return
             self._push_out()
-        self._hold(boot, first, last)
-
-    def _hold(self, boot, first, last):
-        self._count += 1
-        self._enter(self._count - 1, boot, first, first, last)
 
     def lines(self, at):
         """Return the lines of a page, each with its end; a damaged page is dropped and has none."""
@@ -123,6 +116,7 @@ class Log:
             self._count -= 1
 
     def _write(self, boot, first, last, content):
+        """Hold a page more, unless it has no room on flash."""
         path = _path(self._head + self._count, boot, first, last)
         try:
             with open(path, "wb") as file:
@@ -131,6 +125,8 @@ class Log:
         except OSError:  # no room: LittleFS may leave an empty file
             _delete(path)
             return False
+        self._count += 1
+        self._enter(self._count - 1, boot, first, first, last)
         return True
 
     def _read_folder(self):

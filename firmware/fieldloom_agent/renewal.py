@@ -43,7 +43,7 @@ def take(agent, payload):
 def switch(agent):
     """After a connection that failed, take the other identity; return whether it is the old one's turn."""
     agent.trying = "old" if agent.trying == "next" else "next"
-    agent.connection.be(identity.context(agent))
+    _be(agent)
     return agent.trying == "old"
 
 
@@ -95,7 +95,7 @@ async def _try(agent, secret, certificate):
         return
     identity.keep(identity.NEXT, key, certificate)
     agent.trying = "next"
-    agent.connection.be(identity.context(agent))
+    _be(agent)
 
 
 async def _signed(device, secret):
@@ -136,6 +136,12 @@ async def _fitting(device, secret, certificate):
         der.element(0xA0, der.element(der.OID, der.P_256)),
         der.element(0xA1, der.element(der.BITS, b"\x00", point)),
     )
+
+
+def _be(agent):
+    """Take the identity that is tried; the connection or the attempt that there is ends."""
+    agent.connection.link.context = identity.context(agent)
+    agent.connection.retry()
 
 
 def _give_up(agent, reason):

@@ -63,13 +63,3 @@ def command_of(message: dict[str, Any]) -> dict[str, Any]:
         "parameters": parameters,
         "expires": number(message, "expires", 0),
     }
-
-
-def parse_discovery_request(payload: bytes) -> str:
-    """Return the request's id. Raises Rejected."""
-    return text(read_object(payload, MAX_DOWN_BYTES), "request_id")
-
-
-def discovery(request_id: str, device: dict[str, Any]) -> bytes:
-    """Build the answer to a discovery request: what `state` says, type and capabilities."""
-    return dumps({"request_id": request_id, "device": device})

@@ -6,14 +6,13 @@ from fieldloom_contract.compat import Any, encode
 from fieldloom_contract.desired import parse_desired
 from fieldloom_contract.device import (
     command_of,
-    discovery,
     frame,
     parse_ack,
     parse_command,
-    parse_discovery_request,
     parse_time,
     state,
 )
+from fieldloom_contract.discovery import discovery, parse_discovery_request
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import (
     decode,

@@ -1,14 +1,16 @@
 """What every side and every store can keep: gateways hold all against it, and boards have no heap to spare for it."""
 
-from fieldloom_contract.compat import STRICT, Any
+from fieldloom_contract.compat import Any
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import is_finite, mapping, text
 from fieldloom_contract.limits import MAX_DEPTH, MAX_NAME, MAX_WHOLE
 
+_KNOWS_ASCII = hasattr("", "isascii")  # MicroPython's texts do not
+
 
 def is_text(value: str) -> bool:
     """Whether every store can keep a text: without NUL and halves of surrogate pairs."""
-    if STRICT and value.isascii():
+    if _KNOWS_ASCII and value.isascii():
         return "\0" not in value
     for letter in value:
         if ord(letter) == 0 or 0xD800 <= ord(letter) <= 0xDFFF:

@@ -27,7 +27,7 @@ import asyncio, time, tls
 class Wifi:
     def connect(wifi, address): pass
 sys.modules["fieldloom_agent.wifi"] = Wifi
-from fieldloom_agent import connection, drops, home, overlay
+from fieldloom_agent import connection, drops, home, overlay, storing
 from fieldloom_agent.buffer import Buffer
 from fieldloom_contract import topics
 class Clock:
@@ -356,7 +356,7 @@ link = board.connection
 async def fall():
     dead.add(1)
     link._fail("the home is gone", False)
-    await until(lambda: link.place == 1 and link.is_up())
+    await until(lambda: link.place == 1 and link.is_up)
     dead.clear()
 async def look(answer):
     async def answers(gateway):
@@ -375,11 +375,11 @@ async def come_home(*answers):
     while link.place:
         await look(answers.pop(0) if answers else True)
         looks += 1
-    await until(link.is_up)
+    await until(lambda: link.is_up)
     return looks
 async def main():
     asyncio.create_task(link.run())
-    await until(link.is_up)
+    await until(lambda: link.is_up)
     found = []
     await fall()
     found.append(await come_home(True, True, False))
@@ -405,3 +405,74 @@ asyncio.run(main())
     assert shortest >= 19_000
     assert longest <= 40_000
     assert opened == [2, 1]
+
+
+COMMAND = "fl/v1/d/board-1/command"
+
+
+def message(payload, head=b"\x30"):
+    """An MQTT packet with a message."""
+    body = len(COMMAND).to_bytes(2, "big") + COMMAND.encode() + payload
+    size, packed = len(body), head
+    while size > 0x7F:
+        packed += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return packed + bytes([size]) + body
+
+
+LONG = {"id": "c1", "parameters": {"value": "ü" * 1900}, "after": [1, 2.5, None]}
+PACKED = json.dumps(LONG, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("room", "wanted"),
+    [(True, [len(PACKED), LONG, "short"]), (False, [None, None, "short"])],
+)
+def test_a_message_too_long_for_memory_waits_on_flash_and_one_without_room_there_is_passed_over(tmp_path, room, wanted):
+    """F1, F3: it is read from there, its length is known, and the next message comes as ever."""
+    script = """
+told = [None, None]
+class Hearing(Board):
+    def take(self, topic, payload):
+        assert topic == "fl/v1/d/board-1/command"
+        if hasattr(payload, "load"):
+            told[:] = [len(payload), payload.load()]
+        else:
+            told.append(bytes(payload).decode())
+async def main():
+    board = Hearing(ports)
+    if sys.argv[2] == "full":
+        try:
+            for number in range(9999):
+                with open("/filler%d" % number, "wb") as file:
+                    file.write(bytes(4000))
+        except OSError:
+            pass
+    asyncio.create_task(board.connection.run())
+    await until(lambda: len(told) == 3)
+    print(json.dumps(told))
+asyncio.run(main())
+"""
+    words = message(PACKED) + message(b"short")
+    with gateways(tmp_path, [words]) as ports:
+        said = run(IMPORTS, script, json.dumps(ports), "free" if room else "full")
+
+    assert json.loads(said.splitlines()[-1]) == wanted
+
+
+def test_no_packet_but_a_message_goes_to_flash(tmp_path):
+    """F1: what is too long for memory and no message is passed over."""
+    script = """
+told = []
+class Hearing(Board):
+    def take(self, topic, payload):
+        told.append(bytes(payload).decode())
+async def main():
+    board = Hearing(ports)
+    asyncio.create_task(board.connection.run())
+    await until(lambda: told)
+    print(json.dumps([told, "message" in os.listdir("/")]))
+asyncio.run(main())
+"""
+    with gateways(tmp_path, [message(b"x" * 3000, b"\xd0") + message(b"short")]) as ports:
+        assert at(ports, script) == [["short"], False]
