@@ -40,6 +40,12 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
             yield name, value
 
 
+def _imported(block: ast.Try) -> set[str]:
+    """Return the names that a block imports."""
+    lines = [line for line in block.body if isinstance(line, ast.ImportFrom)]
+    return {alias.name for line in lines for alias in line.names}
+
+
 def _bound(tree: ast.Module) -> list[str]:
     """Return the names to which anything is assigned in a module, as often as that is."""
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
@@ -97,6 +103,14 @@ class _Module(ast.NodeTransformer):
             kept.append(alias)
         node.names = kept
         return node if kept else None
+
+    def visit_Try(self, node: ast.Try) -> ast.Try | None:
+        """Drop what makes the tools' names, where they are made."""
+        made = _imported(node)
+        if self._name == FOR_TOOLS[0] and made and made <= FOR_TOOLS[1]:
+            return None
+        self.generic_visit(node)
+        return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign | None:
         """Drop the constant's own line: it comes back where it is used; and a list for `import *`, which none is."""

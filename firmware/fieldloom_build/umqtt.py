@@ -1,5 +1,6 @@
 """The source of umqtt.simple, fetched once from the package index; pip can't install it. (F1)"""
 
+import ast
 import hashlib
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from tempfile import TemporaryDirectory
 REQUIREMENT = "micropython-umqtt.simple==1.3.4"
 SHA256 = "b6a2520239e3992c63a7de9370ee9b3d9d27819a90359c521f1c0f7ccab8d12f"
 SOURCE = "umqtt/simple.py"
+CLIENT = "MQTTClient"
+USED = ("_send_str", "_recv_len", "ping", "publish", "wait_msg")
+"""What `fieldloom_agent.link` uses of it; the rest would take a board's memory for nothing."""
 
 
 class FetchFailed(Exception):  # noqa: N818 - it reads as what happened
@@ -35,6 +39,13 @@ def fetch(lib: Path) -> Path:
     fresh.write_bytes(content)
     fresh.replace(target)
     return target
+
+
+def used(source: str) -> str:
+    """Return of umqtt's source what a board needs; that is as it was."""
+    client = next(line for line in ast.parse(source).body if isinstance(line, ast.ClassDef) and line.name == CLIENT)
+    client.body = [part for part in client.body if isinstance(part, ast.FunctionDef) and part.name in USED]
+    return f"import struct\n{ast.unparse(client)}"
 
 
 def _download(folder: Path) -> Path:

@@ -131,7 +131,7 @@ class Machine:
 
 
 class Link:
-    """`fieldloom_agent.link`, and its one class."""
+    """`fieldloom_agent.link.Link`."""
 
     gateway = None
 
@@ -159,9 +159,6 @@ class Link:
 
     def close(self):
         self.inbox = []
-
-
-Link.Link = Link
 
 
 class Nothing:
@@ -285,6 +282,7 @@ class Board:
         Time.offset, Machine.cause, Machine.bites_at = 0, cause, None
         try:
             execute("/boot.py")
+            link_to_gateway()
             execute("/main.py")
         except Reset as reset:
             return reset.args[0]
@@ -309,10 +307,18 @@ def forget():
             del sys.modules[name]
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.modules["time"], sys.modules["machine"], sys.modules["gc"] = Time, Machine, Gc
-    sys.modules["fieldloom_agent.link"] = Link
     sys.modules["fieldloom_agent.wifi"] = sys.modules["fieldloom_agent.identity"] = Nothing
     asyncio.new_event_loop()
     core.ticks, core._io_queue = Time.ticks_ms, Queue()
+
+
+def link_to_gateway():
+    """Have the agent that will run use our link."""
+    try:
+        from fieldloom_agent import agent  # noqa: PLC0415 - the board's own, found since boot.py has run
+    except Exception:  # noqa: BLE001 - main.py will meet it too
+        return
+    agent.Link = Link
 
 
 def execute(path):

@@ -45,6 +45,17 @@ def test_a_constant_goes_where_it_is_used(source, wanted):
     assert folded(source)["pump.main"] == wanted
 
 
+def test_what_is_made_for_tools_alone_is_not_made():
+    source = (
+        "try:\n    from typing import Any\nexcept ImportError:\n    Any = object\ntry:\n    x = 1\nfinally:\n    y = 2"
+    )
+
+    assert fold({"fieldloom_contract.compat": source}) == {
+        "fieldloom_contract.compat": "try:\n    x = 1\nfinally:\n    y = 2"
+    }
+    assert fold({"pump.main": source})["pump.main"].startswith("try:\n    from typing import Any")
+
+
 def test_where_it_was_it_costs_nothing_either():
     assert folded("")["pump.limits"] == (
         "_LONGEST = const(2 ** 6)\nfrom micropython import const\nTABLE = {1: _LONGEST}"
