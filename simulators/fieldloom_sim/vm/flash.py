@@ -29,10 +29,9 @@ class Flash:
         if operation == 5:
             return BLOCK
         if operation == 6:
-            start = argument * BLOCK
-            for at in range(start, start + BLOCK, 256):
-                self._memory[at : at + 256] = _ERASED
+            block = self._memory[argument * BLOCK : (argument + 1) * BLOCK]
+            block[0], size = 0xFF, 1
+            while size < BLOCK:  # each time as much again, which takes no memory
+                block[size : 2 * size] = block[:size]
+                size *= 2
         return 0
-
-
-_ERASED = b"\xff" * 256

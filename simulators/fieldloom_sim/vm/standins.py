@@ -2,10 +2,9 @@
 
 All but the last two are held by the loader (`hardware.py`), a line each way on file descriptor 3, so that they take
 next to nothing of the board's heap, as C code takes nothing on a board. As hard on the firmware as the board is: time
-counts whole seconds from 2000, `setblocking(True)` waits without an end.
+counts whole seconds from 2000.
 """
 
-import io
 import json
 import socket as host_socket
 import sys
@@ -16,19 +15,17 @@ YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
 LOOK_UP_S = 21  # seven for each server, the most that an ESP32 asks: AF_INET alone
 
 wire = open(3, "r+b")
-# What ends a question begins its answer, since a Ctrl-C may leave one behind. Not in any JSON, and no garbage.
-ENDS = ("\x01\n", "\x02\n", "\x03\n", "\x04\n")
+# What ends a question begins its answer, since a Ctrl-C may leave one behind: 1 to 4, not in any JSON.
+end = bytearray(b"\1\n")
 mark = bytearray(1)
-asked = 0
 
 
 def ask(*question):
     """Return what the loader answers: a value, or a Thing for what stays there."""
-    global asked
-    asked = (asked + 1) & 3
-    wire.write(json.dumps(question) + ENDS[asked])
+    end[0] = end[0] % 4 + 1
+    wire.write(json.dumps(question).encode() + end)
     mark[0] = 0
-    while mark[0] != asked + 1:
+    while mark[0] != end[0]:
         wire.readinto(mark)
         answer = wire.readline()
     value, thing, error = json.loads(answer)
@@ -80,42 +77,14 @@ class Time:
         return int(host_time.mktime(tuple(parts[:8]) + (-1,))) - YEAR_2000
 
 
-class Socket(io.IOBase):
-    """A TCP socket. asyncio polls it by its file descriptor."""
+class Network:
+    """`socket`."""
 
-    def __init__(self, *arguments):
-        self._socket = host_socket.socket(*arguments)
-
-    def __getattr__(self, name):
-        return getattr(self._socket, name)
-
-    def connect(self, address):
-        """Connect, as far as the network goes: EHOSTUNREACH."""
+    def socket(*arguments):
+        """Return a TCP socket; without a network there is none, where on a board it would not connect: EHOSTUNREACH."""
         if Thing(0).is_cut_off():
             raise OSError(113)
-        self._socket.connect(address)
-
-    def setblocking(self, flag):
-        """Set; True forgets every time-out."""
-        self._socket.settimeout(None if flag else 0)
-
-    def readinto(self, buffer):
-        """Read what is there."""
-        return self._socket.readinto(buffer)
-
-    def write(self, buffer):
-        """Write what fits."""
-        return self._socket.write(buffer)
-
-    def ioctl(self, request, argument):
-        """Answer MP_STREAM_GET_FILENO (10) and MP_STREAM_CLOSE (4)."""
-        if request == 10:
-            return self._socket.fileno()
-        return self._socket.close() or 0 if request == 4 else -1
-
-
-class Network:
-    """`socket` with our sockets in it."""
+        return host_socket.socket(*arguments)
 
     def getaddrinfo(host, port):
         """Look a name up; without a network that takes as long as lwIP asks three servers, four times each."""
@@ -125,7 +94,6 @@ class Network:
         return host_socket.getaddrinfo(host, port)
 
     AF_INET, SOCK_STREAM, SOL_SOCKET = host_socket.AF_INET, host_socket.SOCK_STREAM, host_socket.SOL_SOCKET
-    socket = Socket
 
 
 def install(skew_ppm=0):
