@@ -114,12 +114,21 @@ class _Module(ast.NodeTransformer):
         """Turn an import from a module of the bundle, or of one."""
         if node.module in BUNDLE:
             if self._name in BUNDLE:
+                renamed = [alias.asname for alias in node.names if alias.asname not in (None, alias.name)]
+                if renamed:
+                    raise ValueError(f"{renamed[0]} would be something else in {self._name}")
                 return None
             return ast.ImportFrom(NAME, node.names, 0)
         modules = [alias for alias in node.names if f"{node.module}.{alias.name}" in BUNDLE]
         self._modules |= {alias.asname or alias.name for alias in modules}
         node.names = [alias for alias in node.names if alias not in modules]
         return node if node.names else None
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Refuse a module of the bundle that is used for itself: it is none any more."""
+        if node.id in self._modules - self._taken:
+            raise ValueError(f"{node.id} would be something else in {self._name}")
+        return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Take a name of a module of the bundle for what it is."""

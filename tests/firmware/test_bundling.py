@@ -69,6 +69,8 @@ def test_in_the_place_of_a_module_its_public_names_are_found():
         {"valve": "_least = 3"},
         {"valve": "from zlib import crc32"},
         {"main": "if x:\n    most = 1"},
+        {"main": "from pump.limits import most as m"},
+        {"main": "from pump import limits\nx = f(limits)"},
         {"main": "from pump import limits\ndef f(most):\n    return limits.most(1)"},
         {"main": "from pump import limits\ndef f():\n    limits = 1\n    return limits.most"},
         {"pump.side": "from pump import limits\ndef f():\n    for most in x:\n        limits.most(1)"},
