@@ -52,6 +52,24 @@ def test_an_emptied_outbox_goes_on_after_its_last_number(tmp_path):
     assert (outbox.acknowledged, waiting) == (1, 0)
 
 
+def test_indices_that_cost_a_page_each_commit_are_gone_from_an_older_database(tmp_path):
+    """Each is a page more that a firing writes. (E3, E10)"""
+    old = open_database(tmp_path)
+    old.executescript("""
+        CREATE INDEX firing_of_rule ON firing (rule, number);
+        CREATE INDEX effect_of_rule ON effect (rule, number);
+        CREATE INDEX command_of_device ON command (device);
+        CREATE INDEX command_by_expiry ON command (expires);""")
+    old.close()
+
+    db = open_database(tmp_path)
+    query = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name IN ('firing', 'effect', 'command')"
+    names = sorted(name for (name,) in db.execute(query) if not name.startswith("sqlite_"))
+    db.close()
+
+    assert names == ["command_of_device_by_expiry", "effect_due"]
+
+
 def test_dead_letters_of_version_2_are_known_by_their_device(tmp_path):
     old = sqlite3.connect(tmp_path / FILE)
     old.executescript((OLD / "version_2.sql").read_text())

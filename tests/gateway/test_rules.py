@@ -14,7 +14,7 @@ from fieldloom_contract import messages, topics
 from fieldloom_engine.rules import TELEMETRY, WITHDRAW, run
 from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.rules.cases import BEGINNING
-from fieldloom_gateway.automation import folder
+from fieldloom_gateway.automation import effects, firings, folder
 from fieldloom_gateway.automation.effects import Again
 from fieldloom_gateway.automation.performing import Performer, Publishing
 from fieldloom_gateway.automation.service import Automation
@@ -437,6 +437,35 @@ def test_what_is_over_is_forgotten_after_its_days_and_what_waits_is_kept(gateway
 
     assert gateway.firings == []
     assert [(kind, status) for _, _, kind, _, status, _ in gateway.effects] == [("command", "sent")]
+
+
+def test_of_firings_the_newest_are_kept(gateway, monkeypatch):
+    monkeypatch.setattr(firings, "KEPT", 4)
+    monkeypatch.setattr(firings, "AT_A_TIME", 3)
+    gateway.kill()
+    gateway.deploy(rule())
+    for seq in range(1, 13):
+        gateway.take(reading(seq, seq, t=90))
+
+    kept = [one["at"] - NOW for one in gateway.firings]
+    newest = gateway.rules.rule("overheat")["firings"]
+    assert kept == [seq * 1000 for seq in range(13 - len(kept), 13)]
+    assert 4 <= len(kept) < 4 + 3
+    assert [one["at"] for one in newest] == [one["at"] for one in reversed(gateway.firings)]
+
+
+def test_of_what_a_rule_has_asked_for_the_newest_is_shown(gateway, monkeypatch):
+    """A rule that has long done nothing has nothing to show, and nobody looks through all that others did for it."""
+    monkeypatch.setattr(effects, "KEPT", 3)
+    gateway.deploy(rule("once", when={"property_range": {"property": "t", "min": 95}}), rule())
+    gateway.take(reading(1, 1, t=99))
+    shown = gateway.rules.rule("once")["effects"]
+    for seq in range(2, 5):
+        gateway.take(reading(seq, seq, t=90))
+
+    assert len(shown) == 1
+    assert gateway.rules.rule("once")["effects"] == []
+    assert [one["asked"] for one in gateway.rules.rule("overheat")["effects"]] == [NOW] * 3
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ class Gateway:
         self.down = self.store.down
         self.store.attend(self.judge)
 
-    def make(self, name, device=DEVICE):
-        payload = messages.command(name, "read", {}, EXPIRES)
-        self.store.commit(self.down.keep, [Command(name, device, payload, EXPIRES)])
+    def make(self, name, device=DEVICE, expires=EXPIRES):
+        payload = messages.command(name, "read", {}, expires)
+        self.store.commit(self.down.keep, [Command(name, device, payload, expires)])
 
     def say(self, verb, payload):
         self.store.take([Arrival(DEVICE, verb, json.dumps(payload).encode(), topics.device(DEVICE, verb))], NOW)
@@ -201,6 +201,33 @@ def test_ends_are_forgotten_when_every_copy_has_expired(world):
     assert [end.id for end in kept] == ["c0"]
     assert early == kept
     assert first.down.told()[0].ended == []
+
+
+def test_a_word_that_is_heard_after_there_was_none_is_known(world):
+    """A gateway that has looked and knows of no end yet hears of one from another. (D7, E3)"""
+    first, second, _ = world.gateways
+    word = b'{"kind":"result","device":"dev-1","ts":1,"at":1,"id":"c0","status":"succeeded"}'
+    for gateway in (first, second):
+        gateway.down.expire(NOW)
+    before = first.down.word("c0", DEVICE)
+    first.down.take_told(Told([], [Ended("c0", DEVICE, EXPIRES, word)]), NOW)
+
+    assert before is second.down.word("c0", DEVICE) is None
+    assert first.down.word("c0", DEVICE).status == "succeeded"
+    first.make("c0")
+    assert first.ids() == set()
+
+
+def test_each_device_s_commands_expire_in_their_time_and_no_others(world):
+    first = world.gateways[0]
+    for number, device in enumerate(("dev-1", "dev-3", "dev-1", "dev-2")):
+        first.make(f"c{number}", device)
+    first.make("later", "dev-2", EXPIRES + 1)
+
+    assert first.down.expire(EXPIRES - 1) == 0
+    assert first.down.expire(EXPIRES) == 4
+    assert first.ids() == {"later"}
+    assert sorted(first.sent_up("expired")) == ["c0", "c1", "c2", "c3"]
 
 
 def test_of_what_a_gateway_commands_its_own_devices_nobody_is_told(world):

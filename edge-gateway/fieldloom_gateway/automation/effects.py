@@ -202,10 +202,12 @@ class Effects:
         return self._db.execute(query, (now - OLDEST_MS,)).fetchone() is not None
 
     def newest(self, rule: str, limit: int) -> list[dict[str, Any]]:
-        """Return what a rule has asked for last, the newest first."""
+        """Return what a rule has asked for last, as far as it is among what all have, the newest first."""
         names = ("id", "device", "kind", "parameters", "asked", "status", "attempts", "result", "error")
-        query = f"SELECT {', '.join(names)} FROM effect WHERE rule = ? ORDER BY number DESC LIMIT ?"  # noqa: S608
-        shown = [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (rule, limit))]
+        query = f"""
+            SELECT {", ".join(names)} FROM effect WHERE number > (SELECT max(number) FROM effect) - ? AND rule = ?
+            ORDER BY number DESC LIMIT ?"""  # noqa: S608
+        shown = [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (KEPT, rule, limit))]
         for one in shown:
             one["parameters"] = json.loads(one["parameters"])
             one["result"] = None if one["result"] is None else json.loads(one["result"])

@@ -10,6 +10,8 @@ from fieldloom_engine.rules import Firing
 from fieldloom_engine.rules.firing import identity_at
 
 KEPT = 10_000
+AT_A_TIME = 500
+"""So many more there may be: to give up the oldest with each commit would write a page more each time."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,6 +23,8 @@ class Firings:
         self._db = connection
         self._fresh: list[tuple[str, str, bytes, str | None]] = []
         self._names: set[str] = set()
+        self._more = AT_A_TIME
+        """Than at the last time that the oldest were given up; after a start nobody knows."""
 
     def keep(self, firing: Firing, body: dict[str, Any], now: int) -> None:
         """Keep a firing."""
@@ -40,8 +44,11 @@ class Firings:
         if not self._fresh:
             return
         self._db.executemany("INSERT INTO firing (rule, device, body, name) VALUES (?, ?, ?, ?)", self._fresh)
-        self._db.execute("DELETE FROM firing WHERE number <= (SELECT max(number) FROM firing) - ?", (KEPT,))
+        self._more += len(self._fresh)
         self.forget()
+        if self._more >= AT_A_TIME:
+            self._db.execute("DELETE FROM firing WHERE number <= (SELECT max(number) FROM firing) - ?", (KEPT,))
+            self._more = 0
 
     def forget_before(self, moment: int) -> None:
         """Forget what was kept before a time, Unix ms."""

@@ -100,7 +100,8 @@ class Automation:
         if event is None:
             return
         self._latest.take(record)
-        self.workflows.hear(event, record.at)
+        if self.workflows.listens:
+            self.workflows.hear(event, record.at)
         if not has_rules:
             return
         self.counts["events"] += 1

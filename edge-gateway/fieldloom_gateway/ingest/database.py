@@ -12,6 +12,7 @@ from fieldloom_runtime.errors import StartFailed, unusable
 
 VERSION = 9
 FILE = "gateway.db"
+CACHE_KIB = 8 * 1024  # what a large group touches; SQLite's own 2 MiB would have pages written twice and read again
 
 
 def open_database(data: Path) -> sqlite3.Connection:
@@ -28,6 +29,7 @@ def open_database(data: Path) -> sqlite3.Connection:
             )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         for older in range(version or VERSION, VERSION):
             connection.executescript(_sql(f"from_{older}_to_{older + 1}.sql"))
         connection.executescript(_sql("schema.sql"))

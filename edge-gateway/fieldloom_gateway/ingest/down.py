@@ -107,11 +107,10 @@ class Down:
 
     def keep(self, commands: Sequence[Command]) -> int:
         """Keep commands of this gateway, in the transaction that is open; return how many are new."""
-        ids = [command.id for command in commands]
-        query = "SELECT id FROM command WHERE id IN (SELECT value FROM json_each(?))"
-        known = {row[0] for row in self._db.execute(query, (json.dumps(ids),))}
-        self._own.update(set(ids) - known)
-        return self._keep(commands)
+        kept = self._keep(commands)
+        if kept == len(commands):  # else some have come from another gateway, and all count as known there
+            self._own.update(command.id for command in commands)
+        return kept
 
     def word(self, command_id: str, device: str) -> Result | None:
         """Return a device's final word on a command that has ended, as long as it is known."""
@@ -146,8 +145,8 @@ class Down:
 
         `leaves(id)` says that another gateway of the site tells of it.
         """
-        expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
-        if expired or self._ends.has_old(now):
+        expired = self._db.execute(_EXPIRED, (now,)).fetchall()
+        if self._ends.has_old(now) or expired:
             self._own.difference_update(command_id for command_id, _ in expired)
             with self._transaction():
                 for command_id, device in expired:
@@ -219,6 +218,12 @@ class Down:
         return None
 
 
+_EXPIRED = """
+    WITH RECURSIVE waited_for (device) AS (
+      SELECT min(device) FROM command
+      UNION ALL SELECT (SELECT min(device) FROM command WHERE device > waited_for.device) FROM waited_for
+      WHERE device IS NOT NULL)
+    SELECT id, command.device FROM waited_for JOIN command USING (device) WHERE expires <= ?"""
 _KEEP = """
     INSERT OR IGNORE INTO command SELECT ?1, ?2, ?3, ?4
     WHERE NOT EXISTS (SELECT 1 FROM command_ended WHERE id = ?1 AND device = ?2)"""

@@ -38,14 +38,19 @@ class Ends:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._are_some = True
+        """Whether there may be any: each command of a rule asks for its word."""
 
     def keep(self, end: Ended, *, own: bool) -> None:
         """Keep an end; those that were heard of here, and not from another gateway, are this one's own."""
+        self._are_some = True
         row = (end.id, end.device, end.expires, end.word, own)
         self._db.execute("INSERT OR IGNORE INTO command_ended VALUES (?, ?, ?, ?, ?)", row)
 
     def word(self, command_id: str, device: str) -> Result | None:
         """Return the device's word with which a command has ended, None where none is known."""
+        if not self._are_some:
+            return None
         query = "SELECT body FROM command_ended WHERE id = ? AND device = ? AND body IS NOT NULL"
         row = self._db.execute(query, (command_id, device)).fetchone()
         return None if row is None else _decode(row[0])
@@ -60,6 +65,7 @@ class Ends:
         self._db.execute("DELETE FROM command_ended WHERE expires <= ?", (now - LATE_MS,))
 
     def has_old(self, now: int) -> bool:
-        """Whether there is something to forget."""
-        query = "SELECT 1 FROM command_ended WHERE expires <= ? LIMIT 1"
-        return self._db.execute(query, (now - LATE_MS,)).fetchone() is not None
+        """Whether there is something to forget; to be asked while no transaction is open."""
+        (first,) = self._db.execute("SELECT min(expires) FROM command_ended").fetchone()
+        self._are_some = first is not None
+        return first is not None and first <= now - LATE_MS

@@ -29,8 +29,9 @@ CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT N
 CREATE TABLE IF NOT EXISTS command (
   id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS command_of_device ON command (device);
-CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
+CREATE INDEX IF NOT EXISTS command_of_device_by_expiry ON command (device, expires);
+DROP INDEX IF EXISTS command_of_device; -- of an older gateway, as those below: each is a page more of a commit
+DROP INDEX IF EXISTS command_by_expiry;
 -- Commands that have ended, until they expire: `body` is the device's final word (JSON), NULL for one that was withdrawn;
 -- the others of the site are told of those that ended here.
 CREATE TABLE IF NOT EXISTS command_ended (
@@ -87,7 +88,7 @@ CREATE INDEX IF NOT EXISTS rule_heard_of_partition ON rule_heard (partition, num
 -- The newest firings; `body` is what the cloud is told of each. What an owner may find out again has a name.
 CREATE TABLE IF NOT EXISTS firing (number INTEGER PRIMARY KEY, rule TEXT NOT NULL, device TEXT NOT NULL, body BLOB NOT NULL, name TEXT);
 CREATE INDEX IF NOT EXISTS firing_by_name ON firing (name) WHERE name IS NOT NULL;
-CREATE INDEX IF NOT EXISTS firing_of_rule ON firing (rule, number);
+DROP INDEX IF EXISTS firing_of_rule;
 -- What rules asked to be done: `due` is when it is tried next (Unix ms), NULL for what waits for a device's answer or is over.
 CREATE TABLE IF NOT EXISTS effect (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rule TEXT NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
@@ -95,7 +96,7 @@ CREATE TABLE IF NOT EXISTS effect (
   result TEXT, error TEXT
 );
 CREATE INDEX IF NOT EXISTS effect_due ON effect (due) WHERE due IS NOT NULL;
-CREATE INDEX IF NOT EXISTS effect_of_rule ON effect (rule, number);
+DROP INDEX IF EXISTS effect_of_rule;
 -- Alarms that are active; and what began and ended alarms, of each of them the newest, from which all that follows.
 CREATE TABLE IF NOT EXISTS alarm (
   device TEXT, name TEXT, rule TEXT NOT NULL, severity TEXT NOT NULL, message TEXT NOT NULL, raised_at INTEGER NOT NULL,

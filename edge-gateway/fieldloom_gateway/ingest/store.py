@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from fieldloom_contract import messages, renewal, topics, update
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import optional_number
@@ -68,6 +70,8 @@ MAX_SPANS = 256
 LIVES_IN_MEMORY = 10_000
 
 T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode  # for ranges, of which a device and group costs one: ten times as quick as json
 
 
 class Arrival(NamedTuple):
@@ -612,7 +616,7 @@ class Store:
         return had
 
     def _write_ranges(self) -> None:
-        rows = [(device, boot, json.dumps(self._received[(device, boot)].spans)) for device, boot in self._touched]
+        rows = [(*life, _encode(self._received[life].spans).decode()) for life in self._touched]
         self._db.executemany("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", rows)
         self._touched.clear()
 
