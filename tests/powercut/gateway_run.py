@@ -16,6 +16,7 @@ from pathlib import Path
 from fieldloom_contract import batch, messages, topics
 from fieldloom_gateway.adapters.base import Message
 from fieldloom_gateway.ingest import database, uplink
+from fieldloom_gateway.ingest import store as stores
 from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.service import Ingest
 from fieldloom_gateway.ingest.store import Store
@@ -98,6 +99,7 @@ async def run(data: Path) -> None:
     connection = database.open_database(data)
     connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
     reader = sqlite3.connect(data / database.FILE, check_same_thread=False, isolation_level=None)
+    stores.WRITE_BACK_AFTER = 3
     store, outbox, writer = Store(connection, 1_000_000), Outbox(reader), ThreadPoolExecutor(1)
     store.express.from_bytes = 0  # each event overtakes
     steady = iter(range(10**9))

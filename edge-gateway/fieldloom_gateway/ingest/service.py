@@ -135,6 +135,8 @@ class Ingest:
             _settle(group, dict.fromkeys(range(len(group)), BUSY))
             await asyncio.sleep(DISK_PAUSE_S)
             return
+        if self._store.has_to_write_back:
+            self._writer.submit(self._store.write_back)
         _settle(group, taken.outcomes)
         self.counts.update(taken.counts)
         self._on_new()

@@ -67,6 +67,8 @@ BY_GATEWAY = "gateway"
 TAKEN, REFUSED_GAPS = "records", "refused_gaps"
 # A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
 MAX_SPANS = 256
+# SQLite writes its log back within the commit that fills 1,000 pages of it; so many small ones fill fewer.
+WRITE_BACK_AFTER = 48
 LIVES_IN_MEMORY = 10_000
 
 T = TypeVar("T")
@@ -132,6 +134,8 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, outbox_bytes: int, policy: Policy = "refuse") -> None:
         self._db = connection
         self._ballast: Ballast | None = None
+        self._commits = 0
+        """Since SQLite's log was written back."""
         self.letters = DeadLetters(connection)
         self._received: dict[tuple[str, int], Ranges] = {}
         self._touched: set[tuple[str, int]] = set()
@@ -176,6 +180,17 @@ class Store:
         """Call something in a transaction of its own, and return what it returns. Raises sqlite3.Error."""
         with self._transaction():
             return call(*arguments)
+
+    @property
+    def has_to_write_back(self) -> bool:
+        """Whether `write_back` would spare a commit from doing it; on any thread."""
+        return self._commits >= WRITE_BACK_AFTER
+
+    def write_back(self) -> None:
+        """Write SQLite's log back into its file. Within a commit, all of its group would wait several times as long."""
+        self._commits = 0
+        with suppress(sqlite3.Error):  # commits meet what is wrong too, and tell of it
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def prepare(self, told: Rule) -> None:
         """Do what takes long of a rule that the cloud has sent; on any thread, before it is taken."""
@@ -345,6 +360,7 @@ class Store:
                 self._judge.write()
             self._segments.write()
             self._db.execute("COMMIT")
+            self._commits += 1
         except BaseException as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
