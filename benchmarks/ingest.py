@@ -156,6 +156,11 @@ class Bench:
 
     async def turn(self, lane: Lane, seconds: float) -> None:
         """Measure the rate, and then the latency at a steady load."""
+        await self.rate(lane, seconds)
+        await self.latency(lane, seconds)
+
+    async def rate(self, lane: Lane, seconds: float) -> None:
+        """Measure messages/s as fast as they are answered, and what each costs."""
         before, mine, begun = self._spent(lane), time.process_time(), time.monotonic()
         had = answered(lane)
         await load.run(lane.devices, seconds)
@@ -163,6 +168,9 @@ class Bench:
         lane.rates.append(count / took)
         spent = {name: (now - before.get(name, 0)) / count * 1e6 for name, now in self._spent(lane).items()}
         lane.costs.append({**spent, "generator": (time.process_time() - mine) / count * 1e6})
+
+    async def latency(self, lane: Lane, seconds: float) -> None:
+        """Measure the 99th percentile of ms from publish to answer at a steady load."""
         await steady(lane, seconds)
         took_ms = sorted(one for device in lane.devices for one in device.took_ms)
         lane.latencies.append(took_ms[len(took_ms) * 99 // 100])

@@ -67,8 +67,8 @@ BY_GATEWAY = "gateway"
 TAKEN, REFUSED_GAPS = "records", "refused_gaps"
 # A board has a window of 64 records in flight: one that leaves more gaps than that in a boot is not believed.
 MAX_SPANS = 256
-# SQLite writes its log back within the commit that fills 1,000 pages of it; so many small ones fill fewer.
-WRITE_BACK_AFTER = 48
+# SQLite writes its log back within the commit that fills 1,000 pages of it; so many small ones fill half of that.
+WRITE_BACK_AFTER = 32
 LIVES_IN_MEMORY = 10_000
 
 T = TypeVar("T")
