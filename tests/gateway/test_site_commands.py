@@ -53,6 +53,10 @@ class Gateway:
         payload = messages.command(name, "read", {}, expires)
         self.store.commit(self.down.keep, [Command(name, device, payload, expires)])
 
+    @staticmethod
+    def named(payload):
+        return json.loads(payload)["id"]
+
     def say(self, verb, payload):
         self.store.take([Arrival(DEVICE, verb, json.dumps(payload).encode(), topics.device(DEVICE, verb))], NOW)
 
@@ -216,6 +220,30 @@ def test_a_word_that_is_heard_after_there_was_none_is_known(world):
     assert first.down.word("c0", DEVICE).status == "succeeded"
     first.make("c0")
     assert first.ids() == set()
+
+
+def test_what_waits_for_a_device_is_the_same_after_a_start_and_what_was_rolled_back(world):
+    """Which commands wait stands in memory: it says what the disk says. (A3)"""
+    first = world.gateways[0]
+    for name, device in (("c0", "dev-1"), ("c1", "dev-2"), ("c2", "dev-1")):
+        first.make(name, device)
+
+    def take_back():
+        first.down.withdraw("c0")
+        first.down.keep([Command("c3", "dev-1", messages.command("c3", "read", {}, EXPIRES), EXPIRES)])
+        raise Rejected("test", "is over")
+
+    with pytest.raises(Rejected):
+        first.store.commit(take_back)
+    waiting = [[first.named(payload) for payload in first.down.commands(device)] for device in ("dev-1", "dev-2")]
+    started = Store(first.db, 100_000_000).down
+    assert waiting == [["c0", "c2"], ["c1"]]
+    assert [[first.named(one) for one in started.commands(device)] for device in ("dev-1", "dev-2")] == waiting
+
+    first.make("c0")
+    first.store.commit(first.down.withdraw, "c0")
+    first.down.expire(EXPIRES)
+    assert first.down.commands("dev-1") == first.down.commands("dev-2") == []
 
 
 def test_each_device_s_commands_expire_in_their_time_and_no_others(world):

@@ -17,6 +17,7 @@ from fieldloom_gateway.cluster.told import Ended, Told, Waiting
 from fieldloom_gateway.ingest import credentials
 from fieldloom_gateway.ingest.ends import Ends, end_of, word_of
 from fieldloom_gateway.ingest.judge import Downward, Order
+from fieldloom_gateway.ingest.queues import Queues
 from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
@@ -72,6 +73,7 @@ class Down:
         self._transaction = transaction
         self._ways = ways
         self._ends = Ends(connection)
+        self._queues = Queues(connection)
         self._revocations = revocations
         self._renewals = renewals
         self._twins = twins
@@ -102,8 +104,7 @@ class Down:
 
     def commands(self, device: str) -> list[bytes]:
         """Return the payloads of the commands that wait for a device."""
-        rows = self._db.execute("SELECT payload FROM command WHERE device = ? ORDER BY expires", (device,))
-        return [row[0] for row in rows]
+        return [payload for _, payload in self._queues.rows(device)]
 
     def keep(self, commands: Sequence[Command]) -> int:
         """Keep commands of this gateway, in the transaction that is open; return how many are new."""
@@ -120,12 +121,14 @@ class Down:
         """Forget a command that has its final result; in the transaction that is open."""
         query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires"
         for (expires,) in self._db.execute(query, (result.id, result.device)).fetchall():
+            self._queues.drop(result.device, result.id)
             self._end(end_of(result, expires), own=True)
 
     def withdraw(self, command_id: str) -> None:
         """Forget a command, in the transaction that is open: who has not got it does not get it any more."""
         query = "DELETE FROM command WHERE id = ? RETURNING device, expires"
         for device, expires in self._db.execute(query, (command_id,)).fetchall():
+            self._queues.drop(device, command_id)
             self._end(Ended(command_id, device, expires, None), own=True)
 
     def overtake(self, device: str, actuator: str, by: str, reason: str, now: int) -> None:
@@ -133,10 +136,9 @@ class Down:
 
         What it has begun already it may yet tell of: its word wins.
         """
-        query = "SELECT id, payload FROM command WHERE device = ? AND id != ?"
-        for command_id, payload in self._db.execute(query, (device, by)).fetchall():
+        for command_id, payload in self._queues.rows(device):
             told = json.loads(payload)
-            if actuator_of(told["type"], told["parameters"]) == actuator:
+            if command_id != by and actuator_of(told["type"], told["parameters"]) == actuator:
                 self._ways.up(Expired(device=device, id=command_id, ts=now, at=now, error=reason))
                 self.withdraw(command_id)
 
@@ -145,7 +147,7 @@ class Down:
 
         `leaves(id)` says that another gateway of the site tells of it.
         """
-        expired = self._db.execute(_EXPIRED, (now,)).fetchall()
+        expired = self._db.execute("SELECT id, device FROM command WHERE expires <= ?", (now,)).fetchall()
         if self._ends.has_old(now) or expired:
             self._own.difference_update(command_id for command_id, _ in expired)
             with self._transaction():
@@ -153,6 +155,7 @@ class Down:
                     tell = self._ways.judge if leaves(command_id) else self._ways.up
                     tell(Expired(device=device, id=command_id, ts=now, at=now))
                     self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+                    self._queues.drop(device, command_id)
                 self._ends.forget(now)
         return len(expired)
 
@@ -177,6 +180,7 @@ class Down:
         with self._transaction():
             for end, word in zip(told.ended, words, strict=True):
                 self._db.execute("DELETE FROM command WHERE id = ? AND device = ?", (end.id, end.device))
+                self._queues.drop(end.device, end.id)
                 self._end(end, own=False)
                 if word is not None:
                     self._ways.judge(word)
@@ -184,7 +188,17 @@ class Down:
 
     def _keep(self, commands: Sequence[Command]) -> int:
         self.has_news = True
-        return self._db.executemany(_KEEP, commands).rowcount
+        kept = self._db.executemany(_KEEP, commands).rowcount
+        if kept == len(commands):
+            for command in commands:
+                self._queues.add(command.device, command.id)
+        elif kept:
+            self._queues.forget()  # nobody says which of them are new
+        return kept
+
+    def forget(self) -> None:
+        """Undo what memory took of a transaction that was rolled back."""
+        self._queues.forget()
 
     def _end(self, end: Ended, *, own: bool) -> None:
         """Have other gateways told of an end, if they may know of its command."""
@@ -201,7 +215,9 @@ class Down:
         elif isinstance(record, Credential):
             credentials.keep(self._db, record)
         elif isinstance(record, Removed):
-            self._db.execute("DELETE FROM command WHERE device = ?", (record.device,))
+            for command_id, _ in self._queues.rows(record.device):
+                self._db.execute("DELETE FROM command WHERE id = ?", (command_id,))
+                self._queues.drop(record.device, command_id)
             self._ways.automation(record, now)
         elif isinstance(record, Answered):
             return Downward(record.device, topics.CERTIFICATE, self._renewals.take(record))
@@ -218,12 +234,6 @@ class Down:
         return None
 
 
-_EXPIRED = """
-    WITH RECURSIVE waited_for (device) AS (
-      SELECT min(device) FROM command
-      UNION ALL SELECT (SELECT min(device) FROM command WHERE device > waited_for.device) FROM waited_for
-      WHERE device IS NOT NULL)
-    SELECT id, command.device FROM waited_for JOIN command USING (device) WHERE expires <= ?"""
 _KEEP = """
     INSERT OR IGNORE INTO command SELECT ?1, ?2, ?3, ?4
     WHERE NOT EXISTS (SELECT 1 FROM command_ended WHERE id = ?1 AND device = ?2)"""

@@ -29,9 +29,8 @@ CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT N
 CREATE TABLE IF NOT EXISTS command (
   id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS command_of_device_by_expiry ON command (device, expires);
-DROP INDEX IF EXISTS command_of_device; -- of an older gateway, as those below: each is a page more of a commit
-DROP INDEX IF EXISTS command_by_expiry;
+CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
+DROP INDEX IF EXISTS command_of_device; -- of an older gateway, as those below: pages more of each commit
 -- Commands that have ended, until they expire: `body` is the device's final word (JSON), NULL for one that was withdrawn;
 -- the others of the site are told of those that ended here.
 CREATE TABLE IF NOT EXISTS command_ended (

@@ -373,6 +373,7 @@ class Store:
             self.letters.forget()
             self.room.forget()
             self._finding.begin()
+            self.down.forget()
             if self._judge is not None:
                 self._judge.forget()
             raise
