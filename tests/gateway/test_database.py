@@ -66,7 +66,7 @@ def test_indices_that_cost_a_page_each_commit_are_gone_from_an_older_database(tm
     names = sorted(name for (name,) in db.execute(query) if not name.startswith("sqlite_"))
     db.close()
 
-    assert names == ["command_by_expiry", "effect_due"]
+    assert names == ["command_by_expiry", "effect_due", "firing_by_name"]
 
 
 def test_dead_letters_of_version_2_are_known_by_their_device(tmp_path):
