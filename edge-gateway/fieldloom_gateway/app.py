@@ -17,7 +17,6 @@ import structlog
 
 from fieldloom_contract import messages, topics
 from fieldloom_engine.ports import Alone
-from fieldloom_engine.twin import Patch
 from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
@@ -39,7 +38,7 @@ from fieldloom_gateway.automation.windows.service import Windows
 from fieldloom_gateway.automation.windows.site import Ports as WindowPorts
 from fieldloom_gateway.automation.windows.site import SiteWindows
 from fieldloom_gateway.automation.workflows.checkpoints import Checkpoints
-from fieldloom_gateway.automation.workflows.former import read_former
+from fieldloom_gateway.automation.workflows.former import former_instances
 from fieldloom_gateway.automation.workflows.forwarding import PATH, Forwarder, Ports
 from fieldloom_gateway.automation.workflows.messages import Listener, SiteMessage
 from fieldloom_gateway.automation.workflows.routes import add_workflows
@@ -53,7 +52,7 @@ from fieldloom_gateway.cluster.handing import COMMANDS
 from fieldloom_gateway.cluster.joining import be_added, joining_context
 from fieldloom_gateway.cluster.member_routes import add_members
 from fieldloom_gateway.cluster.node import FOLDER as CLUSTER
-from fieldloom_gateway.cluster.node import Node, service
+from fieldloom_gateway.cluster.node import Node, entries_of, service
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
 from fieldloom_gateway.cluster.partitions.service import Partitions
 from fieldloom_gateway.cluster.routes import add_cluster
@@ -77,7 +76,11 @@ from fieldloom_gateway.releases.service import Releases
 from fieldloom_gateway.site_commands import SiteCommands
 from fieldloom_gateway.status import status_app
 from fieldloom_gateway.transformers import Transformers, add_reload
-from fieldloom_gateway.twins import Shown, add_twins
+from fieldloom_gateway.twins.kept import Kept as KeptTwins
+from fieldloom_gateway.twins.kept import former_twins
+from fieldloom_gateway.twins.routes import Ports as TwinPorts
+from fieldloom_gateway.twins.routes import Shown, add_twins
+from fieldloom_gateway.twins.runtime import Runtime as Wanting
 from fieldloom_runtime import files, outgoing, parts
 from fieldloom_runtime.door import LIST, Door
 from fieldloom_runtime.errors import StartFailed
@@ -182,6 +185,11 @@ class Gateway:
             self._deliver_committed,
             unix_ms,
         )
+        kept = KeptTwins(self._node.store)
+        self._store.twins.share(kept)
+        self._wanting = Wanting(
+            self._store.twins, kept, self._commit, self._ingest.tell_twins, self._tell_of_records, unix_ms
+        )
         name = f"{identity.NAME}.workflows"
         local = ("127.0.0.1", settings.local_port)
         self._listener = Listener(local, name, local_tls, self._automation.workflows, self._keep_message)
@@ -202,6 +210,7 @@ class Gateway:
             ("actions", parts.Background("actions", self._performer.run, stop)),
             ("workflows", parts.Background("workflows", self._workflows.run, stop)),
             ("holds", parts.Background("holds", self._holding.run, stop)),
+            ("twins", parts.Background("twins", self._wanting.run, stop)),
             ("messages", parts.Background("messages", self._listener.run, stop)),
             ("time", parts.Background("time", self._tell_time, stop)),
             ("repeats", parts.Background("repeats", self._repeat, stop)),
@@ -238,6 +247,7 @@ class Gateway:
                 **self._workflows.status(),
                 "waiting": self._writer.submit(self._automation.workflows.inbox.waiting).result(),
             },
+            "twins": {"waiting": self._writer.submit(self._store.twins.count).result()},
             "ingest": dict(self._ingest.counts),
             "releases": self._releases.figures(),
             "cluster": self._node.status(),
@@ -364,6 +374,8 @@ class Gateway:
             self._performer.wake()
         if self._windows is not None:
             self._windows.look()
+        if self._store.twins.has_more:
+            self._wanting.wake()
         inbox = self._automation.workflows.inbox
         if inbox.has_more:
             inbox.has_more = False
@@ -455,7 +467,9 @@ class Gateway:
         for former in [self._data] if is_alone else [self._data, self._data / CLUSTER]:
             path = former / MAP
             if path.exists():
-                await self._commit(service.put_all, await read_former(self._settings.id, former))
+                entries = await entries_of(self._settings.id, former)
+                await self._commit(service.put_all, former_instances(entries))
+                await self._commit(self._store.twins.bring, former_twins(entries), unix_ms())
                 path.unlink()
         if is_alone:
             while await workflows.turn():
@@ -466,27 +480,18 @@ class Gateway:
         yield
 
     async def _show_twin(self, device: str) -> Shown:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._read_twin, device)
+        shown: Shown = await self._in_store(self._read_twin, device)
+        return shown
 
     def _read_twin(self, device: str) -> Shown:
         twins = self._store.twins
-        return Shown(twins.desired(device), twins.reported(device), twins.seen(device))
-
-    async def _patch_twin(self, device: str, patch: Patch, check: Callable[[Shown], None]) -> str | None:
-        def apply() -> str | None:
-            check(self._read_twin(device))
-            return self._store.patch_twin(device, patch, unix_ms())
-
-        refused = await asyncio.get_running_loop().run_in_executor(self._writer, apply)
-        self._uplink.wake()
-        await self._ingest.tell_twin(device)
-        return refused
+        return Shown(twins.desired(device), twins.reported(device), twins.seen(device), twins.pending(device))
 
     def _status(self) -> AbstractAsyncContextManager[None]:
         app = status_app(self.snapshot, self.devices)
         guard(app)
         token = token_of(self._data)
-        add_twins(app, token, self._show_twin, self._patch_twin)
+        add_twins(app, token, TwinPorts(self._show_twin, self._wanting.ask))
         add_dead_letters(app, token, self._store, self._in_store, unix_ms)
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)

@@ -96,6 +96,9 @@ class _Metrics(Collector):
             GaugeMetricFamily(
                 "fieldloom_gateway_outbox_records", "What waits for the cloud.", now["outbox"]["records"]
             ),
+            GaugeMetricFamily(
+                "fieldloom_gateway_twin_patches", "Patches of twins to be decided.", now["twins"]["waiting"]
+            ),
             GaugeMetricFamily("fieldloom_gateway_dead_letters", "Dead letters kept.", now["dead_letters"]),
             GaugeMetricFamily("fieldloom_gateway_cloud_connected", "1 while it is.", int(now["cloud_connected"])),
         ]

@@ -1,9 +1,9 @@
 """The twin of a device: what is wanted of it (desired), and what it says that it has (reported). Pure. (R4)
 
-Desired has one writer, the gateway that owns the device. Who wants something else sends it a merge patch (RFC 7396)
-with an id; the owner applies each id once, in the order in which they come, and counts the version up when the values
-change. A device takes what is newer than what it has, keeps it, and reports it. So whatever is lost, repeated or late,
-all three end with the same values: the device is sent the newest until it has it, and the cloud hears in its stream.
+Desired is one thing for a whole site (ADR 67). Who wants something else sends a merge patch (RFC 7396) with an id; the
+site applies each id once, one after the other, and counts the version up when the values change. A device takes what is
+newer than what it has, keeps it, and reports it. So whatever is lost, repeated or late, all end with the same values:
+the device is sent the newest until it has it, and the cloud hears in its stream.
 """
 
 from typing import Any, NamedTuple
@@ -12,27 +12,43 @@ from fieldloom_contract import messages
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_NUMBER, MAX_UP_BYTES
 
-IDS = 64  # of patches that an owner remembers
+IDS = 64
+"""Patches of the cloud that are known when they come again; so many wait in the cloud at most."""
+OF_SITE = 16
+"""Patches of the site that are known: its people ask again soon."""
+STALE = f"it is older than the {IDS} patches of the cloud that the site remembers: read the twin and ask again"
 FLOAT_32 = 2**-22  # the relative error of a number that went through an ESP32
 
 
+class Answer(NamedTuple):
+    """What became of a patch, for when it comes again."""
+
+    id: str
+    error: str | None = None
+    """Why it was refused, if it was."""
+    known: int | None = None
+    """The version that the cloud knew when it made it; None for a patch of the site."""
+
+
 class Desired(NamedTuple):
-    """What is wanted, and the newest ids that made it so."""
+    """What is wanted, and of the newest patches what became of them."""
 
     version: int = 0
     values: dict[str, Any] = {}  # noqa: RUF012 - nothing here is changed in place
-    applied: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    is_met: bool = False
+    """Whether the device was heard of since this began: what version it has is of this, and of no lost disk's."""
 
 
 class Patch(NamedTuple):
-    """What somebody wants to be otherwise, and what he took for the newest version.
+    """What somebody wants to be otherwise, and, of the cloud, what it took for the newest version.
 
     Without an id it wants nothing: it only tells what its sender knows.
     """
 
     id: str | None
-    changes: dict[str, Any]
-    known: Desired = Desired()
+    changes: dict[str, Any] = {}  # noqa: RUF012
+    known: Desired | None = None
 
 
 class Reported(NamedTuple):
@@ -58,35 +74,68 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def apply(desired: Desired, patch: Patch, seen: int = 0) -> tuple[Desired, str | None]:
-    """Return what an owner wants after a patch, and the reason if it refused it.
+def apply(desired: Desired, patch: Patch, seen: int | None = None) -> tuple[Desired, str | None]:
+    """Return what is wanted after a patch, and the reason if it is refused.
 
-    `seen` is the version that the device has. If that, or what the sender knows, is newer than what this gateway has,
-    it has lost its disk: it takes over what the sender knows, and counts on above all that was ever told.
+    `seen` is the version that the device has, None where that is not known. If that, or what the cloud knows, is newer
+    than what is wanted, disks were lost: what the cloud knows is taken over, and counted on above all that was ever
+    told. So it is when a device is heard of for the first time that has so high a version already.
     """
-    version, values, applied = desired
-    if patch.known.version > version:
-        version, values = patch.known.version, patch.known.values
-    refused = None
-    wanted = values
-    if patch.id is not None and patch.id not in applied:
-        applied = (*applied, patch.id)[-IDS:]
-        wanted = merge(values, patch.changes)
-        refused = fault(wanted)
-        if refused is not None:
-            wanted = values
+    known = patch.known or Desired()
+    is_known_better = known.version > desired.version
+    version, values = known[:2] if is_known_better else desired[:2]
+    if patch.id is None and not version:
+        return desired, None  # nobody wants anything yet
+    wanted, answers, refused = _patched(desired._replace(values=values), patch)
+    is_stranger = seen == desired.version > 0 and not desired.is_met and not is_known_better
     # By their text: to Python 1 and true are equal, to a device they are not.
-    if messages.dumps(wanted) != messages.dumps(values) or seen > version:
-        version = max(version, seen) + 1
-    return Desired(version, wanted, applied), refused
+    if messages.dumps(wanted) != messages.dumps(values) or (seen or 0) > version or is_stranger:
+        version = max(version, seen or 0) + 1
+    return Desired(version, wanted, answers, desired.is_met or seen is not None), refused
 
 
-def meet(desired: Desired, seen: int) -> Desired:
-    """Return what an owner wants of a device that it hears of for the first time, and that has version `seen`.
+def _patched(desired: Desired, patch: Patch) -> tuple[dict[str, Any], tuple[Answer, ...], str | None]:
+    """Return values, answers and the reason after a patch; one that came before is answered as it was then."""
+    values, answers = desired.values, desired.answers
+    if patch.id is None:
+        return values, answers, None
+    for answer in answers:
+        if answer.id == patch.id:
+            return values, answers, answer.error
+    if _is_stale(answers, patch):
+        return values, answers, STALE  # and not remembered, since so old a one would make the next count as newer
+    wanted = merge(values, patch.changes)
+    refused = fault(wanted)
+    known = None if patch.known is None else patch.known.version
+    answers = _newest(*answers, Answer(patch.id, refused, known))
+    return (wanted if refused is None else values), answers, refused
 
-    A device that has so much already has it from another disk: only a higher version tells the two apart.
+
+def _is_stale(answers: tuple[Answer, ...], patch: Patch) -> bool:
+    """Whether a patch may have been applied so long ago that its id is forgotten: at most `IDS` wait in the cloud."""
+    remembered = [answer.known for answer in answers if answer.known is not None]
+    return patch.known is not None and len(remembered) >= IDS and patch.known.version < min(remembered)
+
+
+def _newest(*answers: Answer) -> tuple[Answer, ...]:
+    """Return the newest answers to the site and to the cloud."""
+    of_cloud = [answer for answer in answers if answer.known is not None]
+    of_site = [answer for answer in answers if answer.known is None]
+    return (*of_site[-OF_SITE:], *of_cloud[-IDS:])
+
+
+def adopt(desired: Desired, former: Desired) -> Desired:
+    """Return what a site wants that takes over what one of its gateways has wanted by itself.
+
+    The higher version wins; where two differ under one version nobody may take the one for the other.
     """
-    return desired._replace(version=seen + 1) if 0 < desired.version <= seen else desired
+    ids = {answer.id for answer in desired.answers}
+    answers = _newest(*(answer for answer in former.answers if answer.id not in ids), *desired.answers)
+    version, values = max(desired[:2], former[:2], key=lambda one: one[0])
+    differ = messages.dumps(desired.values) != messages.dumps(former.values)
+    if differ and desired.version == former.version:
+        version += 1
+    return Desired(version, values, answers, desired.is_met or former.is_met)
 
 
 def fault(values: dict[str, Any]) -> str | None:

@@ -92,6 +92,7 @@ async def test_a_patch_is_pending_until_the_owner_has_decided(fleet, api, device
     (sent,) = await owner.hear(device)
     await owner.tell(desired(device, 1, {"interval": 500, "led": 2}, patch=sent["id"]))
     decided = api.get(path(device))
+    await owner.tell(desired(device, 1, {"interval": 500, "led": 2}, patch=sent["id"]))  # another gateway's answer
     await owner.tell(reported(device, 1, 1, {"interval": 500}, errors={"led": "is not there"}))
     answered = api.get(path(device)).json()
 

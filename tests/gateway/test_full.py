@@ -27,6 +27,7 @@ from fieldloom_gateway.ingest.outbox import Outbox
 from fieldloom_gateway.ingest.store import Arrival, Store
 from fieldloom_runtime.errors import StartFailed
 from fieldloom_runtime.records import Event, Telemetry
+from gateway.site_map import OwnMap, decide
 
 NOW = 1_790_000_000_000
 LIMIT = 20_000
@@ -309,11 +310,15 @@ def test_devices_report_less_often_while_it_is_nearly_full_and_then_as_before(ga
     full = gateway()
     for device, interval in (("dev-1", 1000), ("dev-2", 5000), ("dev-3", None), ("dev-4", 3_600_000)):
         come_online(full, device, interval)
-    full.store.patch_twin("dev-2", Patch("p", {"interval": 2000}), NOW)
+    own = OwnMap()
+    full.store.twins.share(own)
+    full.store.commit(full.store.twins.ask, "dev-2", Patch("p", {"interval": 2000}), NOW)
+    decide(full.store, own, NOW)
 
     def wanted(moment):
         full.store.ease(4, NOW + moment)
-        return [full.store.twins.desired(f"dev-{number}").values.get("interval") for number in (1, 2, 3, 4)]
+        decide(full.store, own, NOW)
+        return [own.desired(f"dev-{number}").values.get("interval") for number in (1, 2, 3, 4)]
 
     assert wanted(1) == [None, 2000, None, None]
     seq = 1
@@ -321,10 +326,28 @@ def test_devices_report_less_often_while_it_is_nearly_full_and_then_as_before(ga
         seq += 1
         full.telemetry(seq)
     assert wanted(2) == wanted(3) == [4000, 8000, None, None]
-    full.store.patch_twin("dev-2", Patch("q", {"interval": 9000}), NOW)
+    full.store.commit(full.store.twins.ask, "dev-2", Patch("q", {"interval": 9000}), NOW)
     full.drain()
 
     assert wanted(4) == wanted(5) == [None, 9000, None, None], "what a person wanted meanwhile stays"
+
+
+def test_who_is_slowed_down_and_let_go_before_the_site_has_decided_is_as_before(gateway):
+    full = gateway()
+    come_online(full, "dev-1", 1000)
+    own = OwnMap()
+    full.store.twins.share(own)
+    seq = 1
+    while full.store.room.fullness < 0.8:
+        seq += 1
+        full.telemetry(seq)
+
+    full.store.ease(4, NOW)
+    full.drain()
+    full.store.ease(4, NOW + 1)
+    decide(full.store, own, NOW)
+
+    assert own.desired("dev-1")[:2] == (2, {})
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

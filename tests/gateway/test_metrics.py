@@ -35,6 +35,7 @@ def scraped(partitions, statuses=None, windows=None):
         "rules": {**counted, "effects": [], "windows": windows},
         "workflows": {"counts": {}, "active": 0, "statuses": statuses or {}, "timer_delay_ms": 1500, "queue": 0},
         "outbox": {"bytes": 0, "records": 0},
+        "twins": {"waiting": 6},
         "dead_letters": 0,
         "cloud_connected": False,
         "cluster": {**CLUSTER, "partitions": partitions},
@@ -68,7 +69,8 @@ def test_what_waits_for_the_owners_of_windows_is_told():
     assert "fieldloom_gateway_windows_unkept 4.0" in told
 
 
-def test_a_gateway_that_is_alone_tells_of_none():
+def test_a_gateway_that_is_alone_tells_of_none_and_of_patches_that_wait():
     told = scraped(None)
+    assert "fieldloom_gateway_twin_patches 6.0" in told
     assert "fieldloom_gateway_partition" not in told
     assert "fieldloom_gateway_windows" not in told

@@ -24,6 +24,7 @@ from fieldloom_runtime.down import Rule, Rules, TwinPatch
 from fieldloom_runtime.outgoing import NotPerformed
 from fieldloom_runtime.records import Event, decode
 from fixtures.stories import stories
+from gateway.site_map import OwnMap, decide
 
 GATEWAY = "gw.test"
 NOW = 1_790_000_040_000
@@ -492,16 +493,39 @@ def test_an_action_that_can_not_be_done_is_told_and_does_not_stop_the_others(gat
     assert gateway.alarms == [("dev-1", "hot", 0)]
 
 
-def test_a_twin_is_patched_once_and_its_device_is_told(gateway):
+def test_a_twin_is_patched_once_its_device_is_told_and_the_rule_knows_what_came_of_it(gateway):
     gateway.deploy(rule(do=[{"set_twin": {"desired": {"led": "{{ data.t }}"}}}]))
     state = json.dumps({"online": True, "boot": 7, "session": "s", "twin": 0}).encode()
     gateway.store.take([Arrival("dev-1", topics.STATE, state, topics.device("dev-1", topics.STATE))], NOW)
+    own = OwnMap()
+    gateway.store.twins.share(own)
 
-    (message,) = gateway.take(reading(1, 0, t=90)).answers
+    gateway.take(reading(1, 0, t=90))
+    asked = [status for *_, status, _ in gateway.effects]
+    (behind,) = decide(gateway.store, own, NOW)
     gateway.hear(TwinPatch("dev-1", 0, {}, gateway.effects[0][0], {"led": 1}))
+    decide(gateway.store, own, NOW)
 
-    assert (message.verb, json.loads(message.payload)) == (topics.DESIRED, {"version": 1, "values": {"led": 90}})
-    assert gateway.store.twins.desired("dev-1").values == {"led": 90}, "the id of the effect is known"
+    assert (behind.device, json.loads(behind.payload)) == ("dev-1", {"version": 1, "values": {"led": 90}})
+    assert own.desired("dev-1").values == {"led": 90}, "the id of the effect is known"
+    assert asked == ["sent"]
+    assert actions(gateway) == [("set_twin", "done", None)]
+    assert gateway.rules.rule("overheat")["effects"][0]["result"] == {"version": 1}
+
+
+def test_a_twin_that_becomes_too_long_fails_the_action_that_made_it_so(gateway):
+    gateway.deploy(rule(do=[{"set_twin": {"desired": {"note": "{{ data.note }}"}}}]))
+    own = OwnMap()
+    gateway.store.twins.share(own)
+    gateway.hear(TwinPatch("dev-1", 0, {}, "p-1", {"long": "x" * 3000}))
+
+    gateway.take(reading(1, 0, t=90, note="y" * 2000))
+    decide(gateway.store, own, NOW)
+
+    ((kind, status, error),) = actions(gateway)
+    assert (kind, status) == ("set_twin", "failed")
+    assert error.startswith("no device would take this: payload: has 5")
+    assert list(own.desired("dev-1").values) == ["long"]
 
 
 def test_the_newest_value_of_a_metric_that_a_rule_asks_for_is_known(gateway):

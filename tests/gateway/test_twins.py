@@ -75,6 +75,12 @@ class Twin:
                 with contextlib.suppress(TimeoutError):
                     acked = await down_ack(cloud, 1.0)
 
+    async def has_told(self, words):
+        """Wait until the cloud is told so often what is wanted."""
+        async with asyncio.timeout(30):
+            while len(self.told_up) < words:  # noqa: ASYNC110 - it is decided in another process
+                await asyncio.sleep(0.05)
+
     async def patch_here(self, desired, **headers):
         return await asyncio.to_thread(self.local, "PATCH", {"desired": desired}, **headers)
 
@@ -93,6 +99,7 @@ class Twin:
 
 async def test_patches_of_the_cloud_wait_on_the_disk_for_a_device_that_is_off(site, twin):
     await twin.patch_from_the_cloud(("p-1", {"interval": 500, "led": 2}), ("p-2", {"led": None}))
+    await twin.has_told(2)
     await twin.patch_from_the_cloud(("p-1", {"interval": 1, "led": 1}))
     site.gateway.kill()
     site.gateway.start()
@@ -100,6 +107,7 @@ async def test_patches_of_the_cloud_wait_on_the_disk_for_a_device_that_is_off(si
 
     async with twin.device(0) as device:
         desired = (await hear(device, topics.DESIRED)).message
+        await twin.has_told(3)
 
     assert desired == {"version": 2, "values": {"interval": 500}}
     assert twin.told_up == [
@@ -182,6 +190,7 @@ async def test_a_patch_that_makes_it_too_long_is_refused_and_told(twin):
         here = await twin.patch_here({"a": "x" * 3000})
         too_long = await twin.patch_here({"b": "x" * 2000})
         await twin.patch_from_the_cloud(("p-1", {"b": "x" * 2000}))
+        await twin.has_told(3)
 
     assert (here.status_code, too_long.status_code) == (200, 422)
     assert "payload: has 5" in too_long.json()["detail"]

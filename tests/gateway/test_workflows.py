@@ -17,10 +17,11 @@ from fieldloom_gateway.automation.deployed import FOLDER, Put
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.automation.workflows import world
 from fieldloom_gateway.automation.workflows.checkpoints import INSTANCES, Checkpoints, instance_key
-from fieldloom_gateway.automation.workflows.former import read_former
+from fieldloom_gateway.automation.workflows.former import former_instances
 from fieldloom_gateway.automation.workflows.inbox import Again, Begins, Came, Ends, Outcome, Signals
 from fieldloom_gateway.automation.workflows.runtime import Runtime, acts_for_all
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.node import entries_of
 from fieldloom_gateway.cluster.partitions.partition import PARTITIONS, partition_of
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import Store as SharedStore
@@ -575,7 +576,7 @@ async def test_what_went_on_in_a_map_of_an_older_gateway_goes_on(disk):
     former.db.close()
 
     gateway = await former.start()
-    for told in await read_former(GATEWAY, former.folder / "old"):
+    for told in former_instances(await entries_of(GATEWAY, former.folder / "old")):
         gateway.store.commit(gateway.service.put, told)
     await gateway.settle()
     gateway.store.commit(gateway.service.place)

@@ -44,13 +44,15 @@ WINDOW = {"id": "knocks", "when": {"count_in_window": KNOCKS}, "do": [{"command"
 class Member(Site):
     """A gateway of the site, with a broker of its own."""
 
+    documents = (("workflows", COOLING), ("rules", RULE), ("rules", WINDOW))
+
     def join(self, addresses, secret):
         """Have it begin a cluster with the others, with the workflows and rules of its operator."""
         path = self.data / "gateway.json"
         own = addresses[self.name]
         cluster = {"address": own, "admission_port": free_port(), "secret": str(secret), "members": addresses}
         path.write_text(json.dumps({**json.loads(path.read_text()), "cluster": cluster}))
-        for folder, document in (("workflows", COOLING), ("rules", RULE), ("rules", WINDOW)):
+        for folder, document in self.documents:
             (self.data / folder).mkdir(exist_ok=True)
             (self.data / folder / f"{document['id']}.yaml").write_text(json.dumps(document))
 
@@ -77,22 +79,28 @@ class Member(Site):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Three gateways that act for all partitions; the first and the last have a broker."""
-    folder = tmp_path_factory.mktemp("cluster")
+    """Three gateways that act for all partitions."""
+    with cluster(tmp_path_factory.mktemp("cluster"), Member, NAMES) as members:
+        until(partial(have_shared, members))
+        yield members
+
+
+@contextlib.contextmanager
+def cluster(folder, kind, names):
+    """Run gateways that share a map, each with a broker."""
     authority = TestAuthority(folder / "pki")
     secret = folder / "cluster.secret"
     secret.write_text("0123456789abcdef" * 4)
     secret.chmod(0o600)
-    addresses = {name: f"127.0.0.1:{free_port()}" for name in NAMES}
-    members = [Member(folder / name, authority, name) for name in NAMES]
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
+    members = [kind(folder / name, authority, name) for name in names]
     try:
         for one in members:
             one.join(addresses, secret)
             one.gateway.start()
-        for one in members[::2]:
+        for one in members:
             one.broker.start()
             wait_for_port(one.ports["mqtt"])
-        until(partial(have_shared, members))
         yield members
     finally:
         for one in members:

@@ -83,9 +83,9 @@ def _check(connection: sqlite3.Connection, reader: sqlite3.Connection, said: Sai
     taken = store.down.number(script.STREAM_DOWN)
     if taken < said.down or len(store.down.commands(script.DEVICE)) < min(said.down, script.COMMANDS):
         yield "a command that was acknowledged is gone"
-    desired = store.twins.desired(script.DEVICE)
-    if not desired.version == len(desired.values) == len(desired.applied) == max(0, taken - script.COMMANDS):
-        yield f"of the twin there is {desired} at number {taken} of the stream"
+    patches = [row.patch for row in store.twins.pending(script.DEVICE)]
+    if patches != [f"p-{number}" for number in range(1, taken - script.COMMANDS + 1)]:
+        yield f"of the twin {patches} wait at number {taken} of the stream"
 
     for first in (said.acknowledged + 1, 1):  # the last acknowledgement was heard; none was
         messages = script.sent_again(first)

@@ -259,7 +259,8 @@ async def store_event(
     elif isinstance(record, Desired):
         kind = "twin.desired" if record.error is None else "twin.refused"
         data = {name: getattr(record, name) for name in ("version", "values", "patch", "error")}
-        await twins.hear_desired(session, record)
+        if not await twins.hear_desired(session, record):
+            return
     else:
         kind, data = "command.expired", {"id": record.id}
         data |= {"error": record.error} if record.error else {}

@@ -47,7 +47,7 @@ async def show(session: AsyncSession, device: str) -> dict[str, Any]:
 
 
 async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
-    """Send a patch to every gateway of the device's site: one owns it. Return the twin, with the patch pending.
+    """Send a patch to every gateway of the device's site, which decide together; return the twin, the patch pending.
 
     Raises NotFound, StaleVersion, BadContent and TooManyRequests.
     """
@@ -109,14 +109,22 @@ async def restore(session: AsyncSession, gateway: str) -> None:
                 await _queue(session, gateway, row, None)
 
 
-async def hear_desired(session: AsyncSession, record: records.Desired) -> None:
-    """Take an owner's word on what is wanted, and on the patch that it has decided."""
+async def hear_desired(session: AsyncSession, record: records.Desired) -> bool:
+    """Take a gateway's word on what is wanted, and on a patch; whether it says what no other one has said.
+
+    Each gateway of a site answers a patch of the cloud that it got; what came of it is the same (ADR 67).
+    """
     row = await _row(session, record.device)
+    is_news = record.version > row.version
     if record.version >= row.version:
         row.version, row.desired = record.version, record.values
     patch = None if record.patch is None else await session.get(TwinPatch, record.patch)
-    if patch is not None and patch.device == record.device and patch.status == PENDING:
-        patch.status, patch.error = (APPLIED, None) if record.error is None else (REFUSED, record.error[:4096])
+    if patch is None:
+        return is_news or record.patch is not None
+    if patch.device != record.device or patch.status != PENDING:
+        return is_news
+    patch.status, patch.error = (APPLIED, None) if record.error is None else (REFUSED, record.error[:4096])
+    return True
 
 
 async def hear_reported(session: AsyncSession, record: records.Reported) -> None:

@@ -14,7 +14,7 @@ from fieldloom_engine.holds import asked_by
 from fieldloom_engine.rules import WITHDRAW, Effect, Firing
 from fieldloom_engine.twin import Patch
 from fieldloom_gateway.automation.alarms import Alarms
-from fieldloom_gateway.automation.effects import DONE, FAILED, SENT, Deed, Outcome
+from fieldloom_gateway.automation.effects import DONE, FAILED, NOT_TAKEN, SENT, Deed, Outcome
 from fieldloom_gateway.automation.holds.service import Holds
 from fieldloom_gateway.automation.latest import Latest
 from fieldloom_gateway.automation.workflows.service import Workflows
@@ -87,11 +87,9 @@ class Deeds:
         device, desired = topics.device_id(effect.parameters["device_id"]), effect.parameters["desired"]
         if not isinstance(desired, dict):
             raise Rejected("desired", "must be an object")
-        if (refused := self._twins.take(device, Patch(effect.id, desired), now)) is not None:
-            return Outcome(FAILED, error=f"no device would take this: {refused}")
-        for behind in self._twins.behind(device):
-            self.messages.append(Downward(device, topics.DESIRED, behind.payload))
-        return Outcome(DONE, {"version": self._twins.desired(device).version})
+        if (refused := self._twins.ask(device, Patch(effect.id, desired), now)) is not None:
+            return Outcome(FAILED, error=NOT_TAKEN.format(refused))
+        return Outcome(SENT)
 
     def _raise_alarm(self, firing: Firing, effect: Effect, now: int) -> Outcome:
         told = effect.parameters

@@ -10,12 +10,14 @@ import msgspec
 
 from fieldloom_engine import commands
 from fieldloom_engine.rules import Effect, Firing
-from fieldloom_runtime.records import Event, Expired, Record, Result
+from fieldloom_runtime.records import Desired, Event, Expired, Record, Result
 
 ACTION = "rule.action"
-COMMAND, START = "command", "start_workflow"
+COMMAND, START, TWIN = "command", "start_workflow", "set_twin"
 WITHHELD, WAITING, SENT, DONE, FAILED = "withheld", "waiting", "sent", "done", "failed"
 """Withheld is not to be done; waiting is to be done, or tried again; sent waits for its device's answer, or an end."""
+NOT_TAKEN = "no device would take this: {}"
+"""Why a patch of a twin has failed."""
 KEPT = 10_000  # of those that are over
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 600_000
 TRIES = 12
@@ -107,13 +109,22 @@ class Effects:
         self._ended += len(found)
         return str(found[0][0]) if found else None
 
-    def conclude(self, identifier: str, outcome: Outcome, now: int) -> bool:
-        """Take note of the end of a workflow that somebody waits for, once; return whether it was asked for here."""
+    def conclude(self, kind: str, identifier: str, outcome: Outcome, now: int) -> bool:
+        """Take note of the end of what somebody waits for, once; return whether it was asked for here."""
         query = "SELECT device, status FROM effect WHERE id = ? AND kind = ?"
-        row = self._db.execute(query, (identifier, START)).fetchone()
+        row = self._db.execute(query, (identifier, kind)).fetchone()
         if row is not None and row[1] == SENT:
-            self._end(identifier, row[0], START, outcome, now)
+            self._end(identifier, row[0], kind, outcome, now)
         return row is not None
+
+    def hear_decided(self, record: Desired) -> None:
+        """Take what has become of a twin's patch, which may be a rule's."""
+        if record.patch is None:
+            return
+        outcome = Outcome(DONE, {"version": record.version})
+        if record.error is not None:
+            outcome = Outcome(FAILED, error=NOT_TAKEN.format(record.error))
+        self.conclude(TWIN, record.patch, outcome, record.at)
 
     def write(self) -> None:
         """Do what was taken or keep it for later, and forget the oldest of what is over where there is too much."""

@@ -31,7 +31,7 @@ from fieldloom_gateway.ingest.store import Store
 from fieldloom_runtime import down
 from fieldloom_runtime.down import ForAutomation
 from fieldloom_runtime.judged import event_of
-from fieldloom_runtime.records import Event, Expired, Record, Result
+from fieldloom_runtime.records import Desired, Event, Expired, Record, Result
 
 FIRED = "rule.fired"
 SHOWN = 20  # firings, and effects, of a rule
@@ -91,6 +91,9 @@ class Automation:
         """Judge a record that goes up."""
         if isinstance(record, (Result, Expired)):
             self.effects.hear(record)
+            return
+        if isinstance(record, Desired):
+            self.effects.hear_decided(record)
             return
         self._refresh()
         has_rules = self._judging.has_rules

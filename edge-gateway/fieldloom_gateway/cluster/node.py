@@ -29,6 +29,7 @@ from fieldloom_gateway.cluster.services.directory import Directory
 from fieldloom_gateway.cluster.services.errors import AlreadyRegistered, NotActive
 from fieldloom_gateway.cluster.services.keeper import Keeper
 from fieldloom_gateway.cluster.state.commands import VERSION
+from fieldloom_gateway.cluster.state.entries import Entries
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import Store
 from fieldloom_gateway.settings import ClusterSettings
@@ -214,6 +215,15 @@ class Node:
 
     def _vouched_for(self) -> list[Service]:
         return [decode_service(entry.value) for entry in self.store.below(f"{KEPT}{self.store.name}/")]
+
+
+async def entries_of(gateway: str, folder: Path) -> Entries:
+    """Return what is in the map of a gateway that was alone, in a folder. Raises StartFailed."""
+    machine = ReplicatedMap()
+    consensus = LocalConsensus(gateway, folder, machine)
+    await consensus.start()
+    await consensus.stop()
+    return machine.entries
 
 
 def own_software() -> Software:

@@ -93,8 +93,6 @@ class Down:
                 if news is not None:
                     fresh.append(news)
             self._db.execute("INSERT OR REPLACE INTO downstream VALUES (?, ?)", (stream, number))
-        for device in dict.fromkeys(record.device for record in records if isinstance(record, TwinPatch)):
-            fresh += [Downward(device, topics.DESIRED, behind.payload) for behind in self._twins.behind(device)]
         return fresh
 
     def number(self, stream: bytes) -> int:
@@ -223,7 +221,7 @@ class Down:
             return Downward(record.device, topics.CERTIFICATE, self._renewals.take(record))
         elif isinstance(record, TwinPatch):
             known = Desired(record.version, record.values)
-            self._twins.take(record.device, Patch(record.id, record.changes, known), now)
+            self._twins.ask(record.device, Patch(record.id, record.changes, known), now)
         elif isinstance(record, ForAutomation):
             self._ways.automation(record, now)
         else:

@@ -33,7 +33,7 @@ class Pressure:
         query = "SELECT device FROM device WHERE online AND device NOT IN (SELECT device FROM slowed) ORDER BY device"
         slowed = 0
         for (device,) in self._db.execute(query).fetchall():
-            wanted = self._twins.desired(device).values.get(INTERVAL)
+            wanted = self._twins.expected(device).values.get(INTERVAL)
             interval = wanted or self._twins.reported(device).values.get(INTERVAL)
             if type(interval) is not int or not 0 < interval < LONGEST_MS:
                 continue
@@ -46,10 +46,10 @@ class Pressure:
     def _let_go(self, now: int) -> int:
         rows = self._db.execute("SELECT device, before, wanted FROM slowed ORDER BY device").fetchall()
         for device, before, wanted in rows:
-            if self._twins.desired(device).values.get(INTERVAL) == wanted:
+            if self._twins.expected(device).values.get(INTERVAL) == wanted:
                 self._want(device, json.loads(before), now)
             self._db.execute("DELETE FROM slowed WHERE device = ?", (device,))
         return len(rows)
 
     def _want(self, device: str, interval: Any, now: int) -> str | None:
-        return self._twins.take(device, Patch(f"pressure-{now}", {INTERVAL: interval}), now)
+        return self._twins.ask(device, Patch(f"pressure-{now}", {INTERVAL: interval}), now)

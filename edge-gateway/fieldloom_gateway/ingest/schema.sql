@@ -50,13 +50,16 @@ CREATE INDEX IF NOT EXISTS dead_letter_of_device ON dead_letter (device, number)
 -- stays until that is done.
 CREATE TABLE IF NOT EXISTS crl_part (number INTEGER, part INTEGER, body BLOB NOT NULL, PRIMARY KEY (number, part)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS expelled (identity TEXT PRIMARY KEY, number INTEGER NOT NULL, hold INTEGER NOT NULL) WITHOUT ROWID;
--- A twin: what is wanted, by whom made so (the newest ids); and what the device has told: the version that it has, and its newest report.
-CREATE TABLE IF NOT EXISTS twin_desired (
-  device TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL, applied TEXT NOT NULL
-) WITHOUT ROWID;
+-- Patches of twins until they are decided: what is wanted of devices is in the map that the site's gateways share. A patch
+-- with an expected version is for that one alone. And what devices have told here: the version that each has, and its newest report.
+CREATE TABLE IF NOT EXISTS twin_inbox (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, expected INTEGER,
+  at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS twin_inbox_of_device ON twin_inbox (device, id);
+CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 -- Devices that were asked to report less often: the interval that was wanted before, as JSON, and the longer one.
 CREATE TABLE IF NOT EXISTS slowed (device TEXT PRIMARY KEY, before TEXT NOT NULL, wanted INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS twin_reported (device TEXT PRIMARY KEY, seen INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 -- Messages that bore a mark of their sender, for a day, and as JSON what was wrong with them.
 CREATE TABLE IF NOT EXISTS taken_once (
   device TEXT, key TEXT, faults TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (device, key)

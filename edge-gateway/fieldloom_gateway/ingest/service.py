@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import lru_cache
@@ -101,10 +101,10 @@ class Ingest:
         for device in await self._in_store(self._store.online):
             await self.send(device, topics.TIME, messages.time(self._now()))
 
-    async def tell_twin(self, device: str) -> None:
-        """Send a device what is wanted of it, if it has an older version and is online."""
-        for behind in await self._in_store(self._store.twins.behind, device):
-            await self.send(device, topics.DESIRED, behind.payload)
+    async def tell_twins(self, devices: Collection[str]) -> None:
+        """Send devices what is wanted of them, if they were heard here and have an older version."""
+        for behind in await self._in_store(self._store.twins.behind, devices):
+            await self.send(behind.device, topics.DESIRED, behind.payload)
 
     async def repeat(self) -> None:
         """Send again what waits for devices that are online; they execute an id once, and take a version once."""
@@ -190,7 +190,7 @@ class Ingest:
         await self.send(device, topics.TIME, messages.time(self._now()))
         if ack is not None:
             await self.send(device, topics.ACK, messages.ack(ack.boot, ack.seq))
-        await self.tell_twin(device)
+        await self.tell_twins([device])
         for command in commands:
             await self.send(device, topics.COMMAND, command)
 

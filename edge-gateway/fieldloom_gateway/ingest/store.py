@@ -21,7 +21,6 @@ from fieldloom_contract.messages import Fault
 from fieldloom_contract.ranges import Ranges
 from fieldloom_contract.stream import fingerprint
 from fieldloom_engine.transformers.chains import Chains
-from fieldloom_engine.twin import Patch
 from fieldloom_gateway.adapters import base
 from fieldloom_gateway.adapters.factory import BROKER
 from fieldloom_gateway.ingest import readings
@@ -146,7 +145,7 @@ class Store:
         self._renewals = Renewals(connection)
         self._sleepers = Sleepers(connection)
         self._keys = Keys(connection)
-        self.twins = Twins(connection, self._segments.add)
+        self.twins = Twins(connection, self._send_up)
         owners = (self.revocations, self._renewals, self.twins)
         ways = Ways(self._send_up, self._hear_record, self._take_automation, self._admit)
         self.down = Down(connection, self._transaction, ways, *owners)
@@ -235,11 +234,6 @@ class Store:
     def online(self) -> list[str]:
         """Return the devices that are online, as far as they have told."""
         return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
-
-    def patch_twin(self, device: str, patch: Patch, now: int) -> str | None:
-        """Commit a patch of this site; return why it was refused, if it was."""
-        with self._transaction():
-            return self.twins.take(device, patch, now)
 
     def miss(self, now: int) -> int:
         """Tell the cloud of devices that have missed their wake; return how many. (F9)"""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fieldloom_engine.workflows import Instance
-from fieldloom_gateway.automation.effects import DONE, FAILED, Effects
+from fieldloom_gateway.automation.effects import DONE, FAILED, START, Effects
 from fieldloom_gateway.automation.effects import Outcome as Ending
 from fieldloom_gateway.automation.workflows.inbox import Begins, Came, Moves, Outcome, Told
 from fieldloom_runtime.records import Event, Record
@@ -44,5 +44,5 @@ class Answers:
         self._conclude(instance.id, instance.metadata.get("parent"), ending, performer, now)
 
     def _conclude(self, name: str, parent: str | None, ending: Ending, performer: Effects, now: int) -> None:
-        if not performer.conclude(name, ending, now) and parent is not None:
+        if not performer.conclude(START, name, ending, now) and parent is not None:
             self._tell_parent(Outcome(parent, name, ending.status == DONE, ending.result, ending.error))

@@ -2,23 +2,16 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 
 from fieldloom_gateway.automation.workflows.checkpoints import INSTANCES, QUEUE, decode_kept, decode_queued
 from fieldloom_gateway.automation.workflows.inbox import Moves
-from fieldloom_gateway.cluster.consensus.single import LocalConsensus
-from fieldloom_gateway.cluster.state.entries import Entry
-from fieldloom_gateway.cluster.state.machine import ReplicatedMap
+from fieldloom_gateway.cluster.state.entries import Entries, Entry
 
 
-async def read_former(name: str, folder: Path) -> list[Moves]:
-    """Return what the map in a folder, of a gateway that was alone, has of workflows. Raises StartFailed."""
-    machine = ReplicatedMap()
-    consensus = LocalConsensus(name, folder, machine)
-    await consensus.start()
-    await consensus.stop()
-    instances = [decode_kept(body) for body in _bodies(machine.entries.below(INSTANCES))]
-    queued = [decode_queued(body) for body in _bodies(machine.entries.below(QUEUE))]
+def former_instances(entries: Entries) -> list[Moves]:
+    """Return what the map of a gateway that was alone has of workflows."""
+    instances = [decode_kept(body) for body in _bodies(entries.below(INSTANCES))]
+    queued = [decode_queued(body) for body in _bodies(entries.below(QUEUE))]
     return [
         *(Moves(one.instance, one.history) for one in instances),
         *(Moves(one.instance, [], one.number, one.overlap) for one in queued),
