@@ -151,3 +151,41 @@ def test_a_viewer_looks_at_all_of_a_workflow_and_changes_nothing(visitor, in_chi
     with system.api() as api:
         api.post(f"/api/v1/instances/{begun}/terminate", json={"reason": "seen"}).raise_for_status()
         api.delete("/api/v1/workflows/rounds").raise_for_status()
+
+
+def test_one_at_a_gateway_tells_who_carries_it_out_and_what_the_gateway_answered(visitor, system):
+    """By the stream: nothing is read again by hand. (A5, W7, W8)"""
+    asks = {"type": "wait", "event": {"type": "approved", "any_source": True}, "transitions": [{"target": "end"}]}
+    document = {"id": "at-site", "version": "1.0.0", "placement": "edge", "initial_state": "ask"}
+    document["states"] = {"ask": asks, "end": {"type": "succeed"}}
+    with system.api() as api:
+        api.put("/api/v1/workflows/at-site", json={"document": document}).raise_for_status()
+    one = visitor(reduced_motion="reduce").log_in("operator")
+    page = one.open("/workflows")
+    expect(page.locator("[data-workflow=at-site]")).to_contain_text("Gateways")
+    page.get_by_role("link", name="at-site").click()
+    expect(page.locator("[data-gateway='gw.site1'][data-status=applied]")).to_be_visible()
+    page.get_by_role("button", name="Start an instance").click()
+    expect(page.locator("[data-started]")).to_contain_text("Sent to its gateway")
+    started = page.locator("[data-started]").get_attribute("data-started")
+    page.locator("[data-started] a").click()
+    expect(page.locator("main dl").first).to_contain_text("gw.site1")
+    expect(node(page, "ask")).to_have_attribute("data-here", "true")
+
+    page.get_by_role("combobox", name="Event").fill("approved")
+    page.get_by_role("button", name="Tell it of an event").click()
+    expect(page.locator("[data-request=signal][data-status=done]")).to_contain_text("approved")
+    expect(page.locator("h1 ~ [data-status=succeeded]")).to_be_visible()
+    with system.api() as api:
+        api.post(f"/api/v1/instances/{started}/retry", json={"state": "nowhere"}).raise_for_status()
+    expect(page.locator("[data-request=retry][data-status=refused]")).to_contain_text("no state nowhere")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert faults(page) == [], scheme
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1280, "height": 860})
+    one.open("/instances?workflow=at-site")
+    expect(page.locator(f"[data-instance='{started}']")).to_contain_text("gw.site1")
+    with system.api() as api:
+        api.delete("/api/v1/workflows/at-site").raise_for_status()

@@ -270,6 +270,9 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         print(f"waits for {one['type']} of {one['key'] or 'any'}")
     for one in found["effects"]:
         print(f"has asked for {one['kind']}: {one['status']}, {one['attempts']} attempts")
+    for one in found["requests"]:
+        why = f": {one['refused']}" if one["refused"] else ""
+        print(f"{one['gateway']} was asked to {one['kind']} ({one['about']}): {one['status']}{why}")
     rows = [(one["at"], one["state"] or one["kind"], one["outcome"], _took(one), _why(one)) for one in found["history"]]
     show_table(["AT", "STATE", "OUTCOME", "TOOK", "WHAT"], rows)
     if found["failure"] and not rows:

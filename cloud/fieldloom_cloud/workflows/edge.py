@@ -1,6 +1,5 @@
-"""Instances at gateways: begun and acted on from here, and followed by what gateways record. (W5, W7, W8)"""
+"""Instances at gateways: begun from here, and followed by what gateways record. (W5, W7, W8)"""
 
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -16,16 +15,13 @@ from fieldloom_cloud.errors import NotFound
 from fieldloom_cloud.ingest import service as ingest
 from fieldloom_cloud.outbox import service as outbox
 from fieldloom_cloud.registry import service as registry
+from fieldloom_cloud.workflows import requests
 from fieldloom_cloud.workflows.models import HistoryRow, InstanceRow, WorkflowAtGateway
 from fieldloom_engine.definitions import shown
 from fieldloom_engine.workflows import (
     Answered,
     Failure,
-    Happening,
     Record,
-    Replayed,
-    Signalled,
-    Terminated,
 )
 from fieldloom_engine.workflows.instance import FINAL, ROOT, Status
 from fieldloom_engine.workflows.triggers import Start
@@ -101,23 +97,6 @@ async def begin(session: AsyncSession, start: Start, parent: str | None, metadat
     announce_all(session, (_change(row, now),))
 
 
-async def ask(session: AsyncSession, gateway: str, instance: str, happening: Happening) -> str:
-    """Have something happen to an instance at a gateway; return the request, by which `workflow.answered` tells."""
-    name = secrets.token_hex(16)
-    request: down.Request
-    match happening:
-        case Terminated(reason, undo):
-            kind, request = down.TERMINATE, down.Terminate(name, instance, reason, undo)
-        case Signalled(event):
-            kind, request = down.SIGNAL, down.Signal(name, instance, event.type, dict(event.data))
-        case Replayed(state, variables):
-            kind, request = down.RETRY, down.Retry(name, instance, state, dict(variables))
-        case _:
-            raise TypeError(f"{happening} is nothing that people ask for")
-    await dispatch.queue(session, gateway, kind, down.encode(request))
-    return name
-
-
 async def among(session: AsyncSession, instances: list[str]) -> dict[str, str]:
     """Return the gateways of those of some instances that gateways carry out."""
     query = select(InstanceRow.id, InstanceRow.gateway).where(InstanceRow.id.in_(instances), InstanceRow.gateway != "")
@@ -152,8 +131,10 @@ async def hear(session: AsyncSession, gateway: str, words: Iterable[Event], now:
             ingest.bury(session, gateway, word, f"{word.type}: {one.instance} is no instance of this gateway")
             continue
         if isinstance(one, Reply):
-            answers += [] if row is None else _replied(session, row, one, now)
-            moved |= {} if row is None else {row.id: row}
+            if row is not None:
+                await requests.answer(session, one.request, row.id, one.refused, now)
+                answers += _replied(session, row, one, now)
+                moved[row.id] = row
             continue
         if row is None:
             row = rows[one.instance] = _begun(gateway, word, one)

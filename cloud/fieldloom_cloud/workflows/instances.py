@@ -14,7 +14,7 @@ from fieldloom_cloud import pages
 from fieldloom_cloud.database import from_ms
 from fieldloom_cloud.errors import BadContent, InUse, NotFound
 from fieldloom_cloud.trail import service as trail
-from fieldloom_cloud.workflows import checking, edge, happenings, starts
+from fieldloom_cloud.workflows import checking, edge, happenings, requests, starts
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.models import EffectRow, HistoryRow, InstanceRow, QueuedStart, WorkflowVersion
 from fieldloom_cloud.workflows.starts import Wish
@@ -119,6 +119,7 @@ async def show(session: AsyncSession, id_: str, after: int = 0) -> dict[str, Any
         "failure": msgspec.to_builtins(known.failure),
         "effects": effects,
         "awaits": waits,
+        "requests": await requests.of_instance(session, id_) if row.gateway else [],
         "history": history,
         "next": history[-1]["number"] if more else None,
     }
@@ -203,7 +204,7 @@ async def _does_something(session: AsyncSession, row: InstanceRow, happening: Ha
 async def _tell(session: AsyncSession, row: InstanceRow, happening: Happening, noted: dict[str, Any]) -> dict[str, Any]:
     request = None
     if row.gateway:
-        request = await edge.ask(session, row.gateway, row.id, happening)
+        request = await requests.ask(session, row.gateway, row.id, happening, _now())
     else:
         await happenings.tell(session, [Told(row.id, happening)])
     trail.note(session, "instance", row.id, {"status": row.status}, noted, row.device)

@@ -110,6 +110,24 @@ class HappeningRow(Base):
     told: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class RequestRow(Base):
+    """Something that was asked of an instance at a gateway, and what the gateway has answered. (W7)"""
+
+    __tablename__ = "workflow_request"
+    __table_args__ = (Index("workflow_request_by_instance", "instance", "asked"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    instance: Mapped[str] = mapped_column(String(32))
+    gateway: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    about: Mapped[str] = mapped_column(String(1024))
+    """Why it shall end, of what event it is told, or at which state it begins again."""
+    asked: Mapped[int] = mapped_column(BigInteger)
+    answered: Mapped[int | None] = mapped_column(BigInteger)
+    refused: Mapped[str | None] = mapped_column(String(4096))
+    """Why it was not done; None too while nothing was answered."""
+
+
 class AwaitedRow(Base):
     """An event for which an instance waits."""
 

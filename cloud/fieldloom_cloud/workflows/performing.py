@@ -19,7 +19,7 @@ from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.registry import search
 from fieldloom_cloud.trail import service as trail
 from fieldloom_cloud.trail.origin import Origin
-from fieldloom_cloud.workflows import edge, happenings, starts
+from fieldloom_cloud.workflows import edge, happenings, requests, starts
 from fieldloom_cloud.workflows.definitions import Definitions
 from fieldloom_cloud.workflows.happenings import Told
 from fieldloom_cloud.workflows.kinds import COMMAND, GROUP_COMMAND, LOG, START, TELEMETRY
@@ -170,7 +170,7 @@ async def _keep_commands(session: AsyncSession, asked: list[tuple[Wanted, Waits]
         await session.execute(insert(table_of(CommandOfEffect)), sent)
 
 
-async def withdraw(session: AsyncSession, abandoned: list[str]) -> None:
+async def withdraw(session: AsyncSession, abandoned: list[str], now: int) -> None:
     """Withdraw what does not matter any more and was not begun; what was begun has no one who hears of its outcome."""
     rows = list(await session.scalars(select(EffectRow).where(EffectRow.id.in_(abandoned))))
     open_ones = [row for row in rows if row.status in {WAITING, SENT}]
@@ -184,7 +184,7 @@ async def withdraw(session: AsyncSession, abandoned: list[str]) -> None:
     reason = "the workflow that waits for it goes on without it"
     elsewhere = await edge.among(session, children)
     for child, gateway in elsewhere.items():
-        await edge.ask(session, gateway, child, Terminated(reason))
+        await requests.ask(session, gateway, child, Terminated(reason), now)
     here = (child for child in children if child not in elsewhere)
     await happenings.tell(session, (Told(child, Terminated(reason)) for child in here))
 

@@ -5,7 +5,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from fieldloom_cloud.workflows import starts
-from fieldloom_cloud.workflows.models import CommandOfEffect, EffectRow, HappeningRow, HistoryRow, InstanceRow
+from fieldloom_cloud.workflows.models import (
+    CommandOfEffect,
+    EffectRow,
+    HappeningRow,
+    HistoryRow,
+    InstanceRow,
+    RequestRow,
+)
 from fieldloom_engine.workflows.instance import FINAL
 
 
@@ -30,6 +37,6 @@ async def forget(session: AsyncSession, before: int, limit: int) -> int:
         return 0
     effects = select(EffectRow.id).where(EffectRow.instance.in_(ids))
     await session.execute(delete(CommandOfEffect).where(CommandOfEffect.effect.in_(effects)))
-    for row, of in ((EffectRow, EffectRow.instance), (HistoryRow, HistoryRow.instance), (InstanceRow, InstanceRow.id)):
-        await session.execute(delete(row).where(of.in_(ids)))
+    for of in (EffectRow.instance, HistoryRow.instance, RequestRow.instance, InstanceRow.id):
+        await session.execute(delete(of.class_).where(of.in_(ids)))
     return len(ids)

@@ -177,12 +177,24 @@ class AwaitedOut(BaseModel):
     key: str | None
 
 
+class RequestOut(BaseModel):
+    id: str
+    gateway: str
+    kind: Literal["terminate", "signal", "retry"]
+    about: str = Field(description="Why it shall end, of what event it is told, or at which state it begins again.")
+    asked: str
+    status: Literal["sent", "done", "refused"] = Field(description="`sent` until the gateway has answered.")
+    answered: str | None
+    refused: str | None = Field(description="Why the gateway did not do it.")
+
+
 class InstanceOut(InstanceShort):
     variables: dict[str, Any]
     output: Any
     failure: FailureOut | None
     effects: list[EffectOpen] = Field(description="What is not done yet.")
     awaits: list[AwaitedOut] = Field(description="The events that it waits for.")
+    requests: list[RequestOut] = Field(description="What was asked of it at its gateway, the last first.")
     history: list[InstanceRecord]
     next: int | None = Field(description="`after` for the records behind these; null at the end.")
 
@@ -206,7 +218,7 @@ class InstanceTold(BaseModel):
     id: str
     workflow: str
     status: str = Field(description="As it was: what it was told is taken by its next step.")
-    request: str | None = Field(description="Of one at a gateway: by which its `workflow.answered` tells what came.")
+    request: str | None = Field(description="Of one at a gateway: its answer is among the instance's `requests`.")
 
 
 class StateBroken(BaseModel):

@@ -248,7 +248,7 @@ async def _store(session: AsyncSession, moved: list[Progress], now: int) -> None
     await _store_awaited(session, changed)
     await performing.keep(session, [asked for one in changed for asked in one.asked])
     if abandoned := [effect for one in changed for effect in one.abandoned]:
-        await performing.withdraw(session, abandoned)
+        await performing.withdraw(session, abandoned, now)
     told = [Told(one.id, answer) for one in changed for answer in one.answers]
     await _end(session, [one for one in changed if one.has_ended], told, now)
     await happenings.tell(session, told)

@@ -256,6 +256,20 @@ def test_what_is_asked_of_an_instance_goes_to_its_gateway(served, api, name, gat
         {"kind": "retry", "id": requests[2], "instance": instance.id, "state": "wait", "variables": {"level": 4}},
     ]
 
+    stranger = Gateway(served, "other")
+    stranger.say("workflow.answered", request=requests[0], instance=instance.id, refused="no")
+    gateway.say("workflow.answered", request=requests[0], instance="another", refused="no")
+    sent = [(one["kind"], one["about"], one["status"]) for one in reversed(show(api, instance.id)["requests"])]
+    assert sent == [("signal", "go", "sent"), ("terminate", "enough", "sent"), ("retry", "wait", "sent")]
+    gateway.say("workflow.answered", request=requests[0], instance=instance.id, refused=None)
+    for _ in range(2):  # the first word counts
+        gateway.say("workflow.answered", request=requests[2], instance=instance.id, refused="it waits already")
+    gateway.say("workflow.answered", request=requests[2], instance=instance.id, refused="something else")
+    answered = {one["id"]: (one["status"], one["refused"]) for one in show(api, instance.id)["requests"]}
+    assert answered == dict(
+        zip(requests, [("done", None), ("sent", None), ("refused", "it waits already")], strict=True)
+    )
+
 
 @IN_SQLITE
 def test_what_a_gateway_with_a_new_disk_had_may_be_lost(served, api, name, gateway):

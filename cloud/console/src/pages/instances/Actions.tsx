@@ -14,7 +14,7 @@ export function Actions({ instance }: { instance: InstanceOut }) {
   if (isOver(instance.status)) return <Retry instance={instance} />;
   return (
     <>
-      {instance.awaits.length > 0 && <Signal instance={instance} />}
+      {(instance.awaits.length > 0 || instance.gateway !== null) && <Signal instance={instance} />}
       <Terminate instance={instance} />
     </>
   );

@@ -12,6 +12,7 @@ import { useTitle } from "../../components/useTitle";
 import { Picture } from "../workflows/Picture";
 import { Actions } from "./Actions";
 import { History } from "./History";
+import { Requests } from "./Requests";
 import own from "./Instances.module.css";
 import { DeviceLink } from "./Instances";
 import { shownOf } from "./progress";
@@ -52,6 +53,7 @@ export function InstancePage() {
         <Progress instance={instance} history={history} />
         <div className={`${styles.side} ${styles.lists}`}>
           {mayChange && <Actions key={String(instance.ended === null)} instance={instance} />}
+          <Requests requests={instance.requests} />
           <Waits instance={instance} />
           <Variables instance={instance} />
         </div>
@@ -63,7 +65,7 @@ export function InstancePage() {
 
 function Facts({ instance }: { instance: InstanceOut }) {
   const { t } = useTranslation();
-  const { workflow, version, device, correlation, parent, created, ended, deadline } = instance;
+  const { workflow, version, gateway, device, correlation, parent, created, ended, deadline } = instance;
   const facts = [
     [
       t("workflow.workflow"),
@@ -71,6 +73,7 @@ function Facts({ instance }: { instance: InstanceOut }) {
         {workflow} {version}
       </Link>,
     ],
+    [t("rule.runs"), gateway ?? t("rule.placement.cloud")],
     device !== null && [t("device.device"), <DeviceLink key="device" device={device} />],
     correlation !== null && correlation !== device && [t("instance.correlation"), correlation],
     parent !== null && [

@@ -11,7 +11,7 @@ import own from "./Instances.module.css";
 import { Status, type StatusName } from "./Status";
 
 const PAGE = 50;
-const COLUMNS = 6;
+const COLUMNS = 7;
 const MOST_STATES = 3;
 
 /** Which instances; nothing takes any. */
@@ -41,6 +41,7 @@ export function Instances({ wanted }: { wanted: Wanted }) {
               <th>{t("instance.statusOf")}</th>
               <th className="wide-only">{t("instance.at")}</th>
               <th className="wide-only">{t("device.device")}</th>
+              <th className="wide-only">{t("rule.runs")}</th>
               <th className="wide-only">{t("instance.created")}</th>
               <th className="wide-only">{t("instance.ended")}</th>
             </tr>
@@ -60,7 +61,7 @@ export function Instances({ wanted }: { wanted: Wanted }) {
 
 function Row({ instance }: { instance: InstanceShort }) {
   const { t } = useTranslation();
-  const { id, workflow, version, status, states, device, created, ended, fault } = instance;
+  const { id, workflow, version, status, states, device, gateway, created, ended, fault } = instance;
   return (
     <tr data-instance={id}>
       <td>
@@ -80,6 +81,7 @@ function Row({ instance }: { instance: InstanceShort }) {
       <td className="wide-only">
         <DeviceLink device={device} />
       </td>
+      <td className="wide-only">{gateway ?? t("rule.placement.cloud")}</td>
       <td className="wide-only">
         <Moment ts={created} />
       </td>

@@ -48,7 +48,7 @@ export function StartForm({ workflow }: { workflow: WorkflowOut }) {
               t("workflow.queued")
             ) : (
               <>
-                {t("workflow.started")}{" "}
+                {start.data.outcome === "sent" ? t("workflow.sent") : t("workflow.started")}{" "}
                 <Link to="/instances/$instance" params={{ instance: start.data.id }} className={pages.inText}>
                   {start.data.id}
                 </Link>

@@ -5,6 +5,7 @@ import { lazy, Suspense, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { showWorkflowGraphOptions, showWorkflowOptions } from "../../api/@tanstack/react-query.gen";
 import type { WorkflowOut } from "../../api/types.gen";
+import { AtGateways } from "../../components/AtGateways";
 import styles from "../../components/Page.module.css";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
@@ -32,7 +33,7 @@ export function WorkflowPage() {
   useTitle(id);
 
   if (!workflow.data) return <ProblemNote error={workflow.error} onRetry={workflow.refetch} />;
-  const { name, version, updated, description } = workflow.data;
+  const { name, version, placement, updated, description } = workflow.data;
   return (
     <>
       <div className="bar">
@@ -56,6 +57,10 @@ export function WorkflowPage() {
         <div>
           <dt>{t("type.version")}</dt>
           <dd>{version}</dd>
+        </div>
+        <div>
+          <dt>{t("rule.runs")}</dt>
+          <dd>{t(`rule.placement.${placement}`)}</dd>
         </div>
         <div>
           <dt>{t("list.updated")}</dt>
@@ -90,6 +95,7 @@ function Views({ workflow, mayChange }: { workflow: WorkflowOut; mayChange: bool
           <InstancesInPicture workflow={workflow} />
           <div className={`${styles.side} ${styles.lists}`}>
             {mayChange && <StartForm workflow={workflow} />}
+            {workflow.placement === "edge" && <AtGateways told={workflow.gateways} nobody={t("rule.noGateway")} />}
             <Warnings workflow={workflow} />
           </div>
         </div>

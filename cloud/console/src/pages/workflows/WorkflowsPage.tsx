@@ -15,7 +15,7 @@ import { Counts } from "../instances/Status";
 import own from "./Workflows.module.css";
 
 const PAGE = 50;
-const COLUMNS = 4;
+const COLUMNS = 5;
 
 const NewWorkflow = lazy(async () => ({ default: (await import("./NewWorkflow")).NewWorkflow }));
 const route = getRouteApi("/shell/workflows");
@@ -65,13 +65,14 @@ export function WorkflowsPage() {
               <tr>
                 <th>{t("workflow.workflow")}</th>
                 <th className="wide-only">{t("type.version")}</th>
+                <th className="wide-only">{t("rule.runs")}</th>
                 <th>{t("workflow.view.instances")}</th>
                 <th className="wide-only">{t("list.updated")}</th>
               </tr>
             </thead>
             <tbody>
               {workflows.isPending && <RowsComing columns={COLUMNS} />}
-              {items.map(({ id, name, description, version, instances, updated }) => (
+              {items.map(({ id, name, description, version, placement, instances, updated }) => (
                 <tr key={id} data-workflow={id}>
                   <td>
                     <Link to="/workflows/$workflow" params={{ workflow: id }} className="name">
@@ -80,6 +81,7 @@ export function WorkflowsPage() {
                     {description && <div className="dim small">{description}</div>}
                   </td>
                   <td className="wide-only">{version}</td>
+                  <td className="wide-only">{t(`rule.placement.${placement}`)}</td>
                   <td>
                     <div className={own.counts}>
                       <Counts counts={instances} />

@@ -1,0 +1,30 @@
+"""what was asked of instances at gateways, and what came of it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0029"
+down_revision = "0028"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "workflow_request",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("instance", sa.String(length=32), nullable=False),
+        sa.Column("gateway", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("about", sa.String(length=1024), nullable=False),
+        sa.Column("asked", sa.BigInteger(), nullable=False),
+        sa.Column("answered", sa.BigInteger(), nullable=True),
+        sa.Column("refused", sa.String(length=4096), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("workflow_request_by_instance", "workflow_request", ["instance", "asked"])
+
+
+def downgrade() -> None:
+    op.drop_index("workflow_request_by_instance", "workflow_request")
+    op.drop_table("workflow_request")
