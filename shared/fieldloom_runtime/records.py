@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fieldloom_contract.limits import MAX_METRICS, MAX_NAME, MAX_NUMBER
+from fieldloom_engine.holds import Source
 
 MAX_CAPABILITIES = 64  # of one device
 
@@ -52,6 +53,15 @@ class Event(Record, tag="event", kw_only=True):
     data: dict[str, Any]
 
 
+class Moved(Struct):
+    """What a command has set an actuator to, and who had asked for it. (E9)"""
+
+    actuator: Name
+    type: Name
+    parameters: dict[str, Any]
+    by: Source
+
+
 class Result(Record, tag="result", kw_only=True):
     """A device's word on a command."""
 
@@ -59,6 +69,8 @@ class Result(Record, tag="result", kw_only=True):
     status: str
     result: dict[str, Any] | None = None
     error: str | None = None
+    moved: Moved | None = None
+    """Its gateway's word, where it has succeeded and moves an actuator."""
 
 
 class Reported(Record, tag="reported", kw_only=True):

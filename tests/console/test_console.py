@@ -142,10 +142,12 @@ def test_an_actuator_is_held_and_released_before_the_eyes_of_who_does_it(visitor
     held = holds.locator("[data-actuator=relay] [data-priority=person]")
     expect(held).to_contain_text("a new lining")
     expect(held).to_contain_text("Acts")
+    expect(holds.locator("[data-actuator=relay] [data-set-by]")).to_contain_text("true")
 
     held.get_by_role("button", name="Release relay").click()
     expect(held).to_have_count(0)
     expect(holds).to_contain_text("Nobody holds an actuator")
+    expect(holds.locator("[data-actuator=relay] [data-set-by]")).to_contain_text("Set last by")
 
 
 def test_a_twin_shows_what_is_wanted_and_what_the_board_makes_of_it(visitor, system):

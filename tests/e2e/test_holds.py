@@ -54,6 +54,17 @@ def holds(system):
     return json.loads(device(system, "holds", BOARD, "--json"))["items"]
 
 
+def set_by(system, wanted):
+    """Wait until somebody has set the relay last, to what, and return the ids of its holds."""
+
+    def found():
+        told = next((one for one in holds(system) if one["actuator"] == "relay"), None)
+        last = told and told["set_by"]
+        return told if last and (last["owner"], last["parameters"]["value"]) == wanted else None
+
+    return [hold["id"] for hold in wait_for(found, 60, f"{wanted} as the last")["holds"]]
+
+
 def fire(system, seq):
     """Have the sensor tell that it is too hot, and return what became of the rule's command."""
     record = messages.dumps({"boot": 7, "seq": seq, "ts": time.time_ns() // 1_000_000, "type": "too.hot", "data": {}})
@@ -76,9 +87,11 @@ def test_a_persons_hold_wins_over_an_edge_rule_until_it_is_released(world):
     system = world
     assert fire(system, 1)["status"] == "done"
     assert relay(system) is True
+    assert set_by(system, (RULE["id"], True)) == []
 
     asked = ("hold", BOARD, "relay=false", "--reason", "maintenance", "--wait", 60, "--json")
     (held,) = json.loads(device(system, *asked))["items"]
+    owner = held["holds"][0]["owner"]
     refused = fire(system, 2)
     assert (held["actuator"], held["holds"][0]["priority"], held["holds"][0]["reason"]) == (
         "relay",
@@ -90,6 +103,7 @@ def test_a_persons_hold_wins_over_an_edge_rule_until_it_is_released(world):
     (lost, *_) = items(system, "events", device=BOARD, type="actuator.lost")
     assert (lost["data"]["command"]["owner"], lost["data"]["to"]["priority"]) == (RULE["id"], "person")
     assert relay(system) is False
+    assert set_by(system, (owner, False)) == [held["holds"][0]["id"]]
 
     system.processes["gateway-1"].kill()
     system.processes["gateway-1"].start()
@@ -104,6 +118,6 @@ def test_a_persons_hold_wins_over_an_edge_rule_until_it_is_released(world):
     released = {"device": BOARD, "type": "actuator.released"}
     both = {"gw.site1", "gw.site2"}
     wait_for(lambda: {one["gateway"] for one in items(system, "events", **released)} == both, 120, "the release")
-    assert holds(system) == []
+    assert set_by(system, (owner, False)) == []
     assert fire(system, 4)["status"] == "done"
     assert relay(system) is True

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from fieldloom_contract import batch
+from fieldloom_contract import batch, messages
 from fieldloom_gateway.automation.firings import Firings
 from fieldloom_gateway.ingest.database import FILE, VERSION, open_database
 from fieldloom_gateway.ingest.express import AFTER
@@ -14,6 +14,7 @@ from fieldloom_runtime.compression import inflate
 from fieldloom_runtime.records import Expired, Telemetry, decode
 
 OLD = Path(__file__).parent / "old"
+AT = 1_790_000_000_000
 
 
 def test_what_waited_in_version_1_goes_up_under_its_numbers(tmp_path):
@@ -138,3 +139,22 @@ def test_firings_of_version_8_stay_and_have_no_name(tmp_path):
 
     assert newest == [{"taken": 1}]
     assert not is_known
+
+
+def test_a_command_of_version_9_is_answered_without_who_has_asked(tmp_path):
+    db = open_database(tmp_path)
+    row = ("c1", "dev-1", messages.command("c1", "write", {"name": "relay", "value": 1}, AT + 60_000), AT + 60_000)
+    db.execute("ALTER TABLE command DROP COLUMN source")
+    db.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
+    db.execute("PRAGMA user_version = 9")
+    db.close()
+
+    db = open_database(tmp_path)
+    store = Store(db, 10_000)
+    word = b'{"boot":7,"seq":5,"ts":1790000000000,"id":"c1","status":"succeeded"}'
+    store.take([Arrival("dev-1", "command/result", word, "fl/v1/d/dev-1/command/result")], AT)
+    (sent,) = (line for segment in Outbox(db).live.peek(None, 10, 10_000) for line in segment.body.splitlines())
+    waiting = store.down.commands("dev-1")
+    db.close()
+
+    assert (decode(sent).status, decode(sent).moved, waiting) == ("succeeded", None, [])

@@ -97,6 +97,12 @@ class Gateway:
         self.heard += self.store.down.take(STREAM, self.told, list(records), self.now)
         await self.settle()
 
+    def answer(self, name, status="succeeded"):
+        """Take the device's final word on a command."""
+        self.seq += 1
+        payload = messages.dumps({"boot": 7, "seq": self.seq, "ts": self.now, "id": name, "status": status})
+        self.store.take([Arrival(DEVICE, topics.RESULT, payload, topics.device(DEVICE, topics.RESULT))], self.now)
+
     async def happen(self, type_):
         """Take an event of the device, and do all that follows at this time."""
         self.seq += 1
@@ -123,6 +129,12 @@ class Gateway:
             )
             for one in told
         ]
+
+    @property
+    def set_by(self):
+        """Who has set what to what, as it was told with results: (actuator, whose, value)."""
+        told = [one.moved for one in self.sent if isinstance(one, Result) and one.moved is not None]
+        return [(one.actuator, one.by.owner, one.parameters.get("value")) for one in told]
 
     @property
     def rejected(self):
@@ -232,6 +244,26 @@ async def test_a_hold_takes_the_place_of_what_still_waits_for_the_device(disk):
     (gone,) = [one for one in gateway.sent if isinstance(one, Expired)]
     assert (gone.id, gone.error) == ("c1", "anna (person) holds relay until released")
     assert [json.loads(one)["id"] for one in gateway.store.down.commands(DEVICE)] == ["c2", "c3"]
+    await gateway.stop()
+
+
+async def test_who_has_set_an_actuator_is_told_with_the_devices_word(disk):
+    """Of a person's command and a rule's, over a kill; what failed, or moves nothing, has set nothing. (E9)"""
+    gateway = await Gateway(disk).start()
+    await gateway.hear(rule("hot", "hot", "hot"), command("c1", "anna"), command("c2", "bob", "bob"))
+    await gateway.hear(command("c3", 0, type="reboot"), command("c4", 0, type="cooling"))
+    await gateway.happen("hot")
+    ruled = json.loads(gateway.heard[-1].payload)["id"]
+    await gateway.stop()
+    await gateway.start()
+
+    for name, status in (("c1", "succeeded"), ("c2", "failed"), ("c3", "succeeded"), (ruled, "succeeded")):
+        gateway.answer(name, "accepted")
+        gateway.answer(name, status)
+    gateway.answer("c4")
+    gateway.answer("c4")
+
+    assert gateway.set_by == [("relay", "anna", "anna"), ("relay", "hot", "hot"), ("cooling", "anna", 0)]
     await gateway.stop()
 
 

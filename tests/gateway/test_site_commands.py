@@ -68,9 +68,11 @@ class Gateway:
         return {row[0] for row in self.db.execute("SELECT id FROM command")}
 
     def sent_up(self, kind):
+        return [record["id"] for record in self.records() if record["kind"] == kind]
+
+    def records(self):
         bodies = self.db.execute("SELECT body FROM outbox").fetchall()
-        records = [json.loads(line) for (body,) in bodies for line in body.splitlines()]
-        return [record["id"] for record in records if record["kind"] == kind]
+        return [json.loads(line) for (body,) in bodies for line in body.splitlines()]
 
 
 class World:
@@ -316,6 +318,20 @@ def test_a_word_is_of_the_command_that_it_ends(world):
         first.down.take_told(Told([], [Ended("c0", DEVICE, EXPIRES, b"{}")]), NOW)
 
 
+def test_who_has_asked_goes_with_a_command_to_the_gateway_that_has_the_device(world):
+    """(D7, E9)"""
+    first, second, _ = world.gateways
+    payload = messages.command("c0", "write", {"name": "relay", "value": True}, EXPIRES)
+    source = b'{"priority":"rule","owner":"too-hot"}'
+    first.store.commit(first.down.keep, [Command("c0", DEVICE, payload, EXPIRES, source)])
+
+    first.tell(second)
+    second.say("command/result", {"boot": 7, "seq": 1, "ts": NOW, "id": "c0", "status": "succeeded"})
+
+    (result,) = (one for one in second.records() if one["kind"] == "result")
+    assert result["moved"]["by"] == {"priority": "rule", "owner": "too-hot"}
+
+
 def test_what_is_told_at_once_is_bounded_and_all_of_it_is_told_in_the_end():
     longest = bytes(65_536)
     held = Told(
@@ -338,6 +354,7 @@ def test_what_is_told_at_once_is_bounded_and_all_of_it_is_told_in_the_end():
         (Waiting("c1", DEVICE, b"{}", EXPIRES), "id: "),
         (Waiting("c1", "../x", messages.command("c1", "read", {}, EXPIRES), EXPIRES), "device: "),
         (Waiting("c2", DEVICE, messages.command("c1", "read", {}, EXPIRES), EXPIRES), "c2 is not the command"),
+        (Waiting("c1", DEVICE, messages.command("c1", "read", {}, EXPIRES), EXPIRES, b"{}"), "source: "),
     ],
 )
 def test_what_is_no_command_is_refused_whole(world, waiting, reason):

@@ -6,6 +6,7 @@ While the cloud is away, at the gateway: FIELDLOOM_API=http://127.0.0.1:8090, FI
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -24,7 +25,10 @@ Name = Annotated[str, typer.Argument(help="The device's id.")]
 
 
 def holds(name: Name, data: Data = None, as_json: Json = False) -> None:
-    """Show who holds the actuators of a device, and who waits behind him: of each the first acts."""
+    """Show who holds the actuators of a device, and who waits behind him: of each the first acts.
+
+    Last of each is who has set it, as far as the cloud was told.
+    """
     _show(Api(data).call("GET", f"/devices/{name}/holds"), as_json=as_json)
 
 
@@ -96,18 +100,18 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(told)
         return
-    rows = [
-        (
-            one["actuator"],
-            "waits" if place else "acts",
-            held["priority"],
-            held["owner"],
-            held["type"],
-            json.dumps(held["parameters"], ensure_ascii=False),
-            held["expires"] or "released",
-            held["reason"],
-        )
-        for one in told["items"]
-        for place, held in enumerate(one["holds"])
-    ]
-    show_table(["ACTUATOR", "", "PRIORITY", "OWNER", "COMMAND", "PARAMETERS", "UNTIL", "REASON"], rows)
+    rows = [row for one in told["items"] for row in _rows(one)]
+    show_table(["ACTUATOR", "", "PRIORITY", "OWNER", "COMMAND", "PARAMETERS", "SINCE", "UNTIL", "REASON"], rows)
+
+
+def _rows(actuator: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for place, held in enumerate(actuator["holds"]):
+        until = (held["since"], held["expires"] or "released", held["reason"])
+        yield (actuator["actuator"], "waits" if place else "acts", *_asked(held), *until)
+    last = actuator.get("set_by")  # a gateway does not keep it
+    if last is not None:
+        yield (actuator["actuator"], "set", *_asked(last), last["at"], "", "")
+
+
+def _asked(one: dict[str, Any]) -> tuple[str, ...]:
+    return one["priority"], one["owner"], one["type"], json.dumps(one["parameters"], ensure_ascii=False)

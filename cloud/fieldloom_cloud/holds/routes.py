@@ -34,11 +34,23 @@ class HoldOut(BaseModel):
     expires: str | None = Field(description="null: until it is released.")
 
 
+class SetBy(BaseModel):
+    """The last command that the device has executed on an actuator, with a hold or without one."""
+
+    id: str
+    priority: Priority
+    owner: str
+    type: str
+    parameters: dict[str, Any]
+    at: str = Field(description="When the gateway heard of it.")
+
+
 class ActuatorOut(BaseModel):
     actuator: str = Field(description="What `write` names, or the type of the command.")
-    version: int
+    version: int = Field(description="Of its holds; 0: it was never held.")
     gateway: str
     holds: list[HoldOut] = Field(description="By priority: the first acts, the others wait.")
+    set_by: SetBy | None
 
 
 class ActuatorsOut(BaseModel):

@@ -16,7 +16,7 @@ from fieldloom_cloud.registry import service as registry
 from fieldloom_cloud.trail import service as trail
 from fieldloom_engine.holds import Priority
 from fieldloom_runtime.down import RELEASE, Release, encode
-from fieldloom_runtime.records import Moment, Name
+from fieldloom_runtime.records import Moment, Name, Result
 
 TOLD = ("actuator.held", "actuator.lost", "actuator.released")
 
@@ -59,16 +59,37 @@ async def told(session: AsyncSession, gateway: str, device: str, data: dict[str,
     return None
 
 
+async def moved(session: AsyncSession, gateway: str, result: Result) -> None:
+    """Take what a command has set an actuator to, unless a later one is known."""
+    if result.moved is None or not await registry.is_known(session, result.device):
+        return
+    told = msgspec.to_builtins(result.moved)
+    row = {
+        "set_at": result.at,
+        "set_by": {"id": result.id, "type": told["type"], "parameters": told["parameters"], **told["by"]},
+    }
+    begun = {"version": 0, "gateway": gateway, "holds": [], **row}
+    insertion = insert(session, ActuatorRow).values(device=result.device, name=result.moved.actuator, **begun)
+    later = insertion.on_conflict_do_update(
+        index_elements=[ActuatorRow.device, ActuatorRow.name],
+        set_=row,
+        where=insertion.excluded.set_at >= ActuatorRow.set_at,
+    )
+    await session.execute(later)
+
+
 async def of_device(session: AsyncSession, device: str) -> list[dict[str, Any]]:
-    """Return who holds and who waits, by actuator. Raises NotFound."""
+    """Return who holds, who waits and who has set it last, by actuator. Raises NotFound."""
     await registry.device(session, device)
     now = time.time_ns() // 1_000_000
     query = select(ActuatorRow).where(ActuatorRow.device == device).order_by(ActuatorRow.name)
     found = []
     for row in await session.scalars(query):
         holds = [_shown(hold) for hold in row.holds if hold["expires"] is None or hold["expires"] > now]
-        if holds:
-            found.append({"actuator": row.name, "version": row.version, "gateway": row.gateway, "holds": holds})
+        set_by = None if row.set_by is None else {**row.set_by, "at": from_ms(row.set_at)}
+        if holds or set_by:
+            told = {"actuator": row.name, "version": row.version, "gateway": row.gateway}
+            found.append({**told, "holds": holds, "set_by": set_by})
     return found
 
 

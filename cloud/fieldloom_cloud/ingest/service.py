@@ -252,6 +252,7 @@ async def store_event(
     elif isinstance(record, Result):
         kind, data = "command.result", {name: getattr(record, name) for name in ("id", "status", "result", "error")}
         await dispatch.hear(session, record.id, record.device, record.status, data)
+        await holds.moved(session, gateway, record)
     elif isinstance(record, Reported):
         kind, data = "twin.reported", {"version": record.version, "values": record.values}
         data |= {"errors": record.errors} if record.errors else {}

@@ -78,7 +78,8 @@ class Deeds:
             return Outcome(FAILED, ended.result, ended.error)
         if not verdict.passes:
             return Outcome(SENT)  # it is told to its device, or refused, once its hold is in the map
-        command = Command(effect.id, device, messages.fitting(_encode(checked), MAX_DOWN_BYTES), expires)
+        payload = messages.fitting(_encode(checked), MAX_DOWN_BYTES)
+        command = Command(effect.id, device, payload, expires, _encode(order.source))
         self._commands.append(command)
         self.messages.append(command.message)
         return Outcome(SENT)

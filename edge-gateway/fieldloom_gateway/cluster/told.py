@@ -19,6 +19,8 @@ class Waiting(NamedTuple):
     device: str
     payload: bytes
     expires: int
+    source: bytes | None = None
+    """Who has asked for it, a `Source` as JSON."""
 
 
 class Ended(NamedTuple):
@@ -48,7 +50,7 @@ def news(held: Told, waiting: Set[str], ended: Set[str]) -> Told:
     for command in held.waiting:
         if command.id not in waiting and room > 0:
             told.waiting.append(command)
-            room -= len(command.payload) + _BESIDE_BYTES
+            room -= len(command.payload) + len(command.source or b"") + _BESIDE_BYTES
     return told
 
 

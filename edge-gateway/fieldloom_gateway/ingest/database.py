@@ -10,7 +10,7 @@ from fieldloom_gateway.ingest.express import AFTER
 from fieldloom_gateway.ingest.segments import EXPRESS, LIVE
 from fieldloom_runtime.errors import StartFailed, unusable
 
-VERSION = 10
+VERSION = 11
 FILE = "gateway.db"
 CACHE_KIB = 8 * 1024  # what a large group touches; SQLite's own 2 MiB would have pages written twice and read again
 

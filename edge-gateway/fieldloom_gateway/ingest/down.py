@@ -11,6 +11,7 @@ import msgspec
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
 from fieldloom_contract.limits import MAX_DOWN_BYTES
+from fieldloom_engine.commands import SUCCEEDED
 from fieldloom_engine.holds import Source, Wanted, actuator_of
 from fieldloom_engine.twin import Desired, Patch
 from fieldloom_gateway.cluster.told import Ended, Told, Waiting
@@ -22,12 +23,14 @@ from fieldloom_gateway.ingest.renewals import Renewals
 from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_runtime.down import Answered, Credential, ForAutomation, Removed, Revoked, TwinPatch
-from fieldloom_runtime.records import Expired, Record, Result
+from fieldloom_runtime.records import Expired, Moved, Record, Result
 
 Sent = dict[str, Any] | Revoked | Answered | TwinPatch | Credential | Removed | ForAutomation
 """A record of the cloud; a command is the contract's, as it was parsed."""
 SOMEBODY = Source("person", "cloud")
 """Who asks for a command of which an older cloud does not say it."""
+_encode = msgspec.json.Encoder().encode
+_source = msgspec.json.Decoder(Source).decode
 
 
 class Command(NamedTuple):
@@ -37,6 +40,8 @@ class Command(NamedTuple):
     device: str
     payload: bytes
     expires: int
+    source: bytes | None = None
+    """Who has asked for it, a `Source` as JSON; None where an older gateway has passed it on."""
 
     @property
     def message(self) -> Downward:
@@ -115,12 +120,16 @@ class Down:
         """Return a device's final word on a command that has ended, as long as it is known."""
         return self._ends.word(command_id, device)
 
-    def finish(self, result: Result) -> None:
-        """Forget a command that has its final result; in the transaction that is open."""
-        query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires"
-        for (expires,) in self._db.execute(query, (result.id, result.device)).fetchall():
-            self._queues.drop(result.device, result.id)
-            self._end(end_of(result, expires), own=True)
+    def finish(self, result: Result) -> Moved | None:
+        """Forget a command that has its final result; return what it has moved. In the transaction that is open."""
+        query = "DELETE FROM command WHERE id = ? AND device = ? RETURNING expires, payload, source"
+        found = self._db.execute(query, (result.id, result.device)).fetchall()
+        if not found:
+            return None
+        ((expires, payload, source),) = found
+        self._queues.drop(result.device, result.id)
+        self._end(end_of(result, expires), own=True)
+        return _moved(payload, source) if result.status == SUCCEEDED and source is not None else None
 
     def withdraw(self, command_id: str) -> None:
         """Forget a command, in the transaction that is open: who has not got it does not get it any more."""
@@ -165,7 +174,7 @@ class Down:
     def told(self) -> tuple[Told, set[str]]:
         """Return what other gateways of the site are to be told, and the ids of all commands that wait. (D7)"""
         self.has_news = False
-        query = "SELECT id, device, payload, expires FROM command ORDER BY expires, id"
+        query = "SELECT id, device, payload, expires, source FROM command ORDER BY expires, id"
         held = [Waiting(*row) for row in self._db.execute(query)]
         away = [command for command in held if command.device not in self.here]
         self._own.difference_update(command.id for command in away)
@@ -233,7 +242,7 @@ class Down:
 
 
 _KEEP = """
-    INSERT OR IGNORE INTO command SELECT ?1, ?2, ?3, ?4
+    INSERT OR IGNORE INTO command SELECT ?1, ?2, ?3, ?4, ?5
     WHERE NOT EXISTS (SELECT 1 FROM command_ended WHERE id = ?1 AND device = ?2)"""
 
 
@@ -242,7 +251,19 @@ def _checked(one: Waiting) -> Command:
     said = messages.parse_command(messages.fitting(one.payload, MAX_DOWN_BYTES))
     if (said["id"], said["expires"]) != (one.id, one.expires):
         raise Rejected("waiting", f"{one.id} is not the command of its payload")
-    return Command(one.id, topics.device_id(one.device), one.payload, one.expires)
+    try:
+        if one.source is not None:
+            _source(one.source)
+    except msgspec.MsgspecError as error:
+        raise Rejected("source", str(error)) from None
+    return Command(one.id, topics.device_id(one.device), one.payload, one.expires, one.source)
+
+
+def _moved(payload: bytes, source: bytes) -> Moved | None:
+    """Return what a command moves, None for one that moves nothing."""
+    told = json.loads(payload)
+    actuator = actuator_of(told["type"], told["parameters"])
+    return None if actuator is None else Moved(actuator, told["type"], told["parameters"], _source(source))
 
 
 def order_of(record: dict[str, Any]) -> Order:
@@ -261,4 +282,4 @@ def order_of(record: dict[str, Any]) -> Order:
 def command_of(order: Order) -> Command:
     """Return a command as it waits. Raises Rejected for one that no device would take."""
     payload = messages.command(order.id, order.type, order.parameters, order.expires)
-    return Command(order.id, order.device, payload, order.expires)
+    return Command(order.id, order.device, payload, order.expires, _encode(order.source))

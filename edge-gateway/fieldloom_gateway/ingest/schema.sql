@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS device (
 -- Devices that sleep: ms between wakes, and by when one that has left has to be back.
 CREATE TABLE IF NOT EXISTS sleeper (device TEXT PRIMARY KEY, every INTEGER NOT NULL, wakes_by INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS command (
-  id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, payload BLOB NOT NULL, expires INTEGER NOT NULL, source BLOB
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS command_by_expiry ON command (expires);
 DROP INDEX IF EXISTS command_of_device; -- of an older gateway, as those below: pages more of each commit

@@ -516,14 +516,14 @@ class Store:
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
         sent = KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told)
+        if isinstance(sent, Result) and sent.status in messages.FINAL_STATUSES:
+            sent.moved = self.down.finish(sent)
         if isinstance(sent, Telemetry):
             self._transform(sent, now)
         else:
             self._send_up(sent)
         if arrival.verb == topics.REPORTED:
             self.twins.hear(arrival.device, told, now)
-        if isinstance(sent, Result) and sent.status in messages.FINAL_STATUSES:
-            self.down.finish(sent)
 
     def _transform(self, record: Telemetry, now: int) -> None:
         in_order = True

@@ -28,6 +28,7 @@ const READ_AFTER: [string, string[]][] = [
   ["reading.", ["listMisfits"]],
   ["mute.", ["listMutes"]],
   ["actuator.", ["showHolds"]],
+  ["command.result", ["showHolds"]],
 ];
 
 /** The key of a generated query: its operation and what was asked. */

@@ -3,7 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { holdActuatorMutation, releaseHoldMutation, showHoldsOptions } from "../../api/@tanstack/react-query.gen";
-import type { ActuatorOut, HoldOut } from "../../api/types.gen";
+import type { ActuatorOut, HoldOut, SetBy } from "../../api/types.gen";
 import { BUILT_IN, parametersOf } from "../../components/commandFields";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
@@ -14,7 +14,7 @@ const HOURS = { "1h": 1, "8h": 8, ever: undefined } as const;
 
 type Length = keyof typeof HOURS;
 
-/** Who holds the actuators of a device and who waits behind him; holding one, and releasing it. */
+/** Who holds the actuators of a device, who waits behind him and who has set them last; holding one, and releasing it. */
 export function Holds({ device }: { device: string }) {
   const { t } = useTranslation();
   const client = useQueryClient();
@@ -27,7 +27,7 @@ export function Holds({ device }: { device: string }) {
     <section className="card" aria-labelledby="holds">
       <h2 id="holds">{t("hold.title")}</h2>
       <ProblemNote error={holds.error ?? release.error} onRetry={holds.error ? holds.refetch : undefined} />
-      {holds.data?.items.length === 0 && <p className="body dim">{t("hold.none")}</p>}
+      {holds.data?.items.every((one) => one.holds.length === 0) && <p className="body dim">{t("hold.none")}</p>}
       <ul className={styles.list}>
         {holds.data?.items.map((one) => (
           <Actuator
@@ -81,7 +81,24 @@ function Actuator({ told, onRelease }: { told: ActuatorOut; onRelease?: (hold: H
           </li>
         ))}
       </ol>
+      {told.set_by && <LastSet by={told.set_by} />}
     </li>
+  );
+}
+
+/** The command that the device has executed last on an actuator, whether it holds or not. */
+function LastSet({ by: { owner, priority, parameters, at } }: { by: SetBy }) {
+  const { t } = useTranslation();
+  return (
+    <div className={styles.words} data-set-by={owner}>
+      <span>
+        {t("hold.setBy")}: <b>{owner}</b> <span className="dim">{t(`hold.priority.${priority}`)}</span>
+      </span>
+      <span className="mono">{JSON.stringify(parameters.value ?? parameters)}</span>
+      <span className="dim small">
+        <Moment ts={at} />
+      </span>
+    </div>
   );
 }
 

@@ -1,4 +1,4 @@
-"""what was asked of instances at gateways, and what came of it."""
+"""what came of requests to instances at gateways, and who has set an actuator last."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,8 +23,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("workflow_request_by_instance", "workflow_request", ["instance", "asked"])
+    op.add_column("actuator", sa.Column("set_at", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("actuator", sa.Column("set_by", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("actuator", "set_by")
+    op.drop_column("actuator", "set_at")
     op.drop_index("workflow_request_by_instance", "workflow_request")
     op.drop_table("workflow_request")
