@@ -31,6 +31,7 @@ from fieldloom_cloud.automation.inbox import Inbox, Judging
 from fieldloom_cloud.automation.performer import Performer
 from fieldloom_cloud.automation.routes import router as rules
 from fieldloom_cloud.automation.runtime import Runtime
+from fieldloom_cloud.clusters.routes import router as clusters
 from fieldloom_cloud.completeness.routes import router as completeness
 from fieldloom_cloud.console import add_console
 from fieldloom_cloud.credentials.routes import router as credentials
@@ -141,7 +142,7 @@ def interface() -> FastAPI:
     describe_problems(app)
     registered = (transfer, registry, removal, groups, types, discoveries)
     proofs = (certificates, claims, credentials, revocation)
-    kept = (telemetry, downsampling, completeness, ingest)
+    kept = (telemetry, downsampling, completeness, clusters, ingest)
     fleet = (*registered, *proofs, *kept, commands, holds, twins, releases, updates)
     automation = (backtest, rules, alarms, workflows, instances)
     for router in (tokens, sessions, audit, workers, *fleet, *automation, live, health, published):

@@ -18,6 +18,7 @@ PAGES = (
     "/types/{type}",
     "/alarms",
     "/discoveries",
+    "/gateways",
     "/rules",
     "/rules/{rule}",
     "/workflows",

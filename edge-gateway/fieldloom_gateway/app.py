@@ -52,7 +52,7 @@ from fieldloom_gateway.cluster.handing import COMMANDS
 from fieldloom_gateway.cluster.joining import be_added, joining_context
 from fieldloom_gateway.cluster.member_routes import add_members
 from fieldloom_gateway.cluster.node import FOLDER as CLUSTER
-from fieldloom_gateway.cluster.node import Node, entries_of, service
+from fieldloom_gateway.cluster.node import Node, entries_of, own_software, service
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
 from fieldloom_gateway.cluster.partitions.service import Partitions
 from fieldloom_gateway.cluster.routes import add_cluster
@@ -145,6 +145,7 @@ class Gateway:
         )
         if settings.uplink_bytes_per_s is not None:
             self._uplink.limit(settings.uplink_bytes_per_s)
+        self._uplink.describe(own_software().release, self._node.told)
         door = Door(own.cert.parent, settings.local_port, local_tls)
         new_list = self._uplink.new_list
         self._enforcement = Enforcement(self._store.revocations, self._writer, door, settings.ca, new_list)

@@ -142,8 +142,12 @@ async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so
         killed = time.monotonic()
         await gateways.stop(leader)
         await gateways.all_at_work()
+        taken_over = time.monotonic() - killed
+        word = gateways.nodes[next(iter(gateways.nodes))].told
+        await until(lambda: [one.name for one in word().members if one.state == "down"] == [leader])
+        to_cloud = word()
         with capsys.disabled():
-            print(f"\ntaken over from the leader within {time.monotonic() - killed:.2f} s")
+            print(f"\ntaken over from the leader within {taken_over:.2f} s")
 
         one, other = gateways.nodes
         async with interface(gateways.nodes[one], tmp_path / one) as run:
@@ -158,7 +162,9 @@ async def test_what_a_leader_acted_for_is_at_work_elsewhere_and_commands_tell_so
             drained = await run("status")
             resumed = await run("drain", "--resume", "--json")
 
-    assert told["leader"] != leader
+    assert told["leader"] == to_cloud.leader != leader
+    assert {one.partitions for one in to_cloud.members if one.name == leader} == {0}
+    assert (sum(one.partitions for one in to_cloud.members), to_cloud.fault) == (PARTITIONS, "")
     assert told["partitions"]["takeovers"] > 0
     assert {member["name"] for member in members} == set(NAMES)
     assert len(partitions) == PARTITIONS
@@ -178,6 +184,7 @@ async def test_a_gateway_that_is_alone_has_the_map_and_no_partitions(tmp_path):
         members = await run("members")
         refused = await run("drain", code=1)
 
+    assert node.told() is None
     assert "writable                  True" in told.stdout
     assert "gw.a                    active" in members.stdout
     assert "this gateway is alone: begin a cluster by" in refused.stderr

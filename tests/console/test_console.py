@@ -537,3 +537,21 @@ def test_logging_out_ends_it_in_every_tab(visitor):
     one.forgive("401", "/api/v1/session")
 
     expect(other.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_the_gateways_of_a_site_come_and_go(visitor, system):
+    """(A5, D3)"""
+    one = visitor(reduced_motion="reduce").log_in("viewer")
+    page = one.open("/gateways")
+    gateway = page.locator("[data-gateway='gw.site1']")
+    expect(gateway).to_contain_text("Online")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert faults(page) == [], scheme
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+    system.processes["gateway-1"].kill()
+    expect(gateway).to_contain_text("Offline")
+    system.processes["gateway-1"].start()
+    expect(gateway).to_contain_text("Online")

@@ -137,6 +137,14 @@ def test_the_demo_is_operated_sabotaged_ended_and_continued(demo):
     assert second.end() == "lost=0 duplicated=0", second.said()
 
 
+def led(told):
+    """Return the site's cluster as the cloud shows it, once there is a leader and each gateway has its share."""
+    headers = {"Authorization": f"Bearer {told['token']}"}
+    shown = httpx2.get(f"{told['api']}/api/v1/sites/default/cluster", headers=headers, timeout=20).json()
+    shares = [one["member"] and one["member"]["partitions"] for one in shown["items"]]
+    return shown if all(shares) and shown["cluster"]["leader"] else None
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_boards_are_spread_over_three_gateways_each_with_the_others_to_go_to(demo):
@@ -148,10 +156,13 @@ def test_boards_are_spread_over_three_gateways_each_with_the_others_to_go_to(dem
         here = [device["id"] for device in devices if device["online"]]
         assert here == [f"board-{number}", f"board-{number + 3}"]
     members = json.loads(fieldloom("cluster", "members", "--data", one.data / "gateway-2", "--json"))["items"]
+    cluster = wait_for(lambda: led(told), 60, "a cluster that is led and shares its work")
 
     one.process.send_signal(signal.SIGINT)
 
     assert [member["state"] for member in members] == ["active"] * 3
+    assert {one["id"] for one in cluster["items"]} == {one["id"] for one in told["gateways"]}
+    assert [one["release"] for one in cluster["items"]] == [cluster["items"][0]["release"]] * 3
     assert one.end(120) == "lost=0 duplicated=0", one.said()
 
 

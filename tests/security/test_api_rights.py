@@ -80,6 +80,7 @@ RIGHTS = {
     ("GET", "/api/v1/sites"): VIEWER,
     ("POST", "/api/v1/sites"): OPERATOR,
     ("PATCH", "/api/v1/sites/{site_id}"): ADMIN,
+    ("GET", "/api/v1/sites/{site_id}/cluster"): VIEWER,
     ("GET", "/api/v1/alarms"): VIEWER,
     ("GET", "/api/v1/alarms/counts"): VIEWER,
     ("GET", "/api/v1/alarms/{alarm_id}"): VIEWER,

@@ -23,6 +23,7 @@ type RulesSearch = { add?: true };
 type RuleSearch = { view?: View };
 type WorkflowsSearch = { add?: true };
 type WorkflowSearch = { view?: workflowViews.View; version?: string };
+type GatewaysSearch = { site?: string };
 type DiscoveriesSearch = { dismissed?: true };
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
@@ -82,6 +83,13 @@ const type = createRoute({
   validateSearch: (search): TypeSearch => ({ version: Number(search.version) > 0 ? Number(search.version) : undefined }),
 });
 
+const gateways = createRoute({
+  getParentRoute: () => shell,
+  path: "/gateways",
+  component: lazyRouteComponent(() => import("./pages/gateways/GatewaysPage"), "GatewaysPage"),
+  validateSearch: (search): GatewaysSearch => ({ site: text(search.site) }),
+});
+
 const discoveries = createRoute({
   getParentRoute: () => shell,
   path: "/discoveries",
@@ -130,7 +138,7 @@ const instance = createRoute({
   component: lazyRouteComponent(() => import("./pages/instances/InstancePage"), "InstancePage"),
 });
 
-const pages = [fleet, device, alarms, rules, rule, workflows, workflow, instances, instance, groups, group, types, type, discoveries, deadLetters];
+const pages = [fleet, device, alarms, rules, rule, workflows, workflow, instances, instance, groups, group, types, type, gateways, discoveries, deadLetters];
 
 export const router = createRouter({
   routeTree: root.addChildren([login, shell.addChildren(pages)]),

@@ -45,6 +45,10 @@ class GatewayState(Base):
     """The `at` of an earlier word whose number the cloud had reached when the newest came."""
     since: Mapped[int | None] = mapped_column(BigInteger)
     """When it began its stream, if it had another one before."""
+    waiting: Mapped[int] = mapped_column(BigInteger, default=0)
+    release: Mapped[str] = mapped_column(String(64), default="")
+    cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """A `Cluster` of its word, None where it is in none."""
 
 
 class ReadingDue(Base):

@@ -82,8 +82,18 @@ class InstanceMoved(BaseModel):
     states: list[str] = Field(description="Where it is, each by its path in the definition.")
 
 
+class GatewayMoved(BaseModel):
+    """A gateway has come or gone, or tells of other members, another leader or other shares of its cluster."""
+
+    kind: Literal["gateway"]
+    device: str = Field(description="Empty.")
+    ts: str
+    id: str
+    online: bool
+
+
 Stored = TelemetryStored | EventStored | DeadLetterKept
-Moved = PresenceChanged | CommandMoved | AlarmMoved | InstanceMoved
+Moved = PresenceChanged | CommandMoved | AlarmMoved | InstanceMoved | GatewayMoved
 Told = Ready | Lagged | Stored | Moved
 
 

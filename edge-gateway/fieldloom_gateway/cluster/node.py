@@ -33,7 +33,7 @@ from fieldloom_gateway.cluster.state.entries import Entries
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.store import Store
 from fieldloom_gateway.settings import ClusterSettings
-from fieldloom_runtime import files
+from fieldloom_runtime import files, gateway_state
 from fieldloom_runtime.errors import StartFailed
 
 log = structlog.get_logger()
@@ -143,6 +143,17 @@ class Node:
             is_leader = one.name == self._consensus.leader
             shown.append({**msgspec.to_builtins(one), "leader": is_leader, "silent_s": silent_s})
         return shown
+
+    def told(self) -> gateway_state.Cluster | None:
+        """Return what the cloud is told of the cluster, None where this gateway is alone."""
+        if self.partitions is None:
+            return None
+        owned = self.partitions.owners()
+        members = [
+            gateway_state.Member(one.name, one.state, one.software.release if one.software else "", owned[one.name])
+            for one in self.roster.members()
+        ]
+        return gateway_state.Cluster(members, self._consensus.leader or "", self.fault or "")
 
     @property
     def is_led(self) -> bool:

@@ -47,7 +47,7 @@ from fieldloom_runtime.down import (
     Withdrawn,
     decode,
 )
-from fieldloom_runtime.gateway_state import TELL_EVERY_S, GatewayState
+from fieldloom_runtime.gateway_state import TELL_EVERY_S, Cluster, GatewayState
 from fieldloom_runtime.gateway_state import encode as encode_state
 from fieldloom_runtime.mqtt import MqttLink
 
@@ -59,6 +59,7 @@ TYPED = (WITHDRAWN, REVOKED, ANSWERED, TWIN, CREDENTIAL, REMOVED, *FOR_AUTOMATIO
 LEAST_BATCH_BYTES = 4096
 SEALED_FROM_BATCHES = 4  # less that waits is through before anybody notices
 TICK_S = 0.25
+LOOK_EVERY_S = 1.0  # whether the cloud is to be told more of the cluster
 GATHER_MS = 50  # a batch costs the cloud two transactions, however little is in it
 NEWS = 1000
 
@@ -96,6 +97,9 @@ class Uplink:
         self._sent = -GATHER_MS  # when the last batch was
         self._gathering: asyncio.TimerHandle | None = None
         self._hearers: dict[str, Callable[[bytes], None]] = {}
+        self._release = ""
+        self._cluster: Callable[[], Cluster | None] = lambda: None
+        self._told_cluster: Cluster | None = None
         self._batch_bytes = BATCH_BYTES
         self._lanes = Lanes(outbox, random.random)
         reads = (topics.gateway(gateway, "ack"), topics.gateway(gateway, "down"))
@@ -120,6 +124,10 @@ class Uplink:
         """Hear the cloud on one more verb of this gateway; to be called before `run`."""
         self._link.topics += (topics.gateway(self._gateway, verb),)
         self._hearers[verb] = hear
+
+    def describe(self, release: str, cluster: Callable[[], Cluster | None]) -> None:
+        """Tell of this gateway's release and cluster, and when that changes; to be called before `run`."""
+        self._release, self._cluster = release, cluster
 
     async def ask(self, verb: str, payload: bytes) -> bool:
         """Send to the cloud beside the stream, and say whether there was a link; who needs an answer asks again."""
@@ -199,15 +207,26 @@ class Uplink:
 
     async def _tell_often(self) -> None:
         while True:
-            await asyncio.sleep(TELL_EVERY_S)
+            await self._wait_for_news()
             if self._link.is_connected:
                 await self._tell_state(connected=False)
+
+    async def _wait_for_news(self) -> None:
+        """Wait until it is time to tell again, or the cluster is another one than was told."""
+        time = asyncio.get_running_loop().time
+        due = time() + TELL_EVERY_S
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if time() >= due or self._cluster() != self._told_cluster:
+                return
 
     async def _tell_state(self, *, connected: bool) -> None:
         told = GatewayState(online=True, connected=connected, at=self._now(), stream=self._outbox.live.stream)
         told.numbered = self._outbox.unsettled()  # after the clock: what was taken until then has its number
         told.waiting = self._outbox.waiting()
         told.holds = self._outbox.held() if told.waiting else []
+        told.release = self._release
+        told.cluster = self._told_cluster = self._cluster()
         await self._link.publish(topics.gateway(self._gateway, "state"), encode_state(told))
 
     async def _on_disk(self, call: Callable[..., Any], *arguments: Any) -> Any:

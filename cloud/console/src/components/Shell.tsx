@@ -50,6 +50,9 @@ export function Shell() {
             <Link to="/types" activeOptions={{ includeSearch: false }}>
               {t("type.title")}
             </Link>
+            <Link to="/gateways" activeOptions={{ includeSearch: false }}>
+              {t("gateway.title")}
+            </Link>
             <Link to="/discoveries" activeOptions={{ includeSearch: false }}>
               {t("discovery.title")}
             </Link>

@@ -29,6 +29,7 @@ const READ_AFTER: [string, string[]][] = [
   ["mute.", ["listMutes"]],
   ["actuator.", ["showHolds"]],
   ["command.result", ["showHolds"]],
+  ["gateway.", ["showCluster"]],
 ];
 
 /** The key of a generated query: its operation and what was asked. */
@@ -81,6 +82,9 @@ export class Applier {
         break;
       case "instance":
         ["listInstances", "showInstance", "listWorkflows", "showWorkflow", "showWorkflowGraph"].forEach((one) => this.readAgain(one));
+        break;
+      case "gateway":
+        this.readAgain("showCluster");
         break;
       case "dead_letter":
         this.readAgain("listDeadLetters");

@@ -1,4 +1,4 @@
-"""what came of requests to instances at gateways, and who has set an actuator last."""
+"""what came of requests to instances, who has set an actuator, and what gateways tell of their cluster."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,9 +25,14 @@ def upgrade() -> None:
     op.create_index("workflow_request_by_instance", "workflow_request", ["instance", "asked"])
     op.add_column("actuator", sa.Column("set_at", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("actuator", sa.Column("set_by", sa.JSON(), nullable=True))
+    op.add_column("gateway_state", sa.Column("waiting", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("gateway_state", sa.Column("release", sa.String(length=64), nullable=False, server_default=""))
+    op.add_column("gateway_state", sa.Column("cluster", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
+    for column in ("cluster", "release", "waiting"):
+        op.drop_column("gateway_state", column)
     op.drop_column("actuator", "set_by")
     op.drop_column("actuator", "set_at")
     op.drop_index("workflow_request_by_instance", "workflow_request")

@@ -105,6 +105,10 @@ class Partitions:
         """Count what a tenant did for a partition, by which load it is shared; may be called from any thread."""
         self._meter.did(partition, units)
 
+    def owners(self) -> Counter[str]:
+        """Return for how many partitions each gateway acts, as far as is known here."""
+        return Counter(owner for at in range(PARTITIONS) if (owner := self.owner(at)) is not None)
+
     def replicas(self, partition: int) -> list[str]:
         """Return a partition's owner and the gateways that are next, in order."""
         living = sorted(self._lease.view.living(self._steady()))
