@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.credentials import service
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.pki.schemas import Revocation
 from fieldloom_cloud.registry.schemas import DeviceName, Strict
@@ -49,27 +50,23 @@ async def list_credentials(
     return Page[CredentialOut].model_validate({"items": found, "next": following})
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=SENDS_DOWN)
 async def issue_credential(
-    body: CredentialIn, request: Request, transaction: Transaction, caller: Operator, after: BackgroundTasks
+    body: CredentialIn, request: Request, transaction: Transaction, caller: Operator
 ) -> IssuedCredentialOut:
     """Issue a credential of a device. The gateways of its site take it within seconds, and then without the cloud."""
     wish = service.Wish(body.device, body.kind, body.overlap_hours, caller.id)
     issued = await service.issue(transaction, request.app.state.authority.sealer, wish)
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return IssuedCredentialOut(**issued)
 
 
-@router.post("/{credential_id}/revoke")
+@router.post("/{credential_id}/revoke", dependencies=SENDS_DOWN)
 async def revoke_credential(
     credential_id: str,
     body: Revocation,
-    request: Request,
     transaction: Transaction,
     _: Operator,
-    after: BackgroundTasks,
 ) -> CredentialOut:
     """Revoke a credential for good, at once, at a gateway without a link when the link is back."""
     revoked = await service.revoke(transaction, credential_id, body.reason)
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CredentialOut(**revoked)

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
+from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.auth.service import Caller
 from fieldloom_cloud.dispatch import service
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.errors import Fault, Forbidden
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.registry import groups
@@ -59,35 +60,29 @@ class GroupCommand(BaseModel):
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 
 
-@router.post("/devices/{device_id}/commands", status_code=202)
+@router.post("/devices/{device_id}/commands", status_code=202, dependencies=SENDS_DOWN)
 async def send_command(
     device_id: str,
     body: CommandIn,
     transaction: Transaction,
     caller: Operator,
-    request: Request,
-    after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> CommandOut:
     sent = await service.send(transaction, wish_of(device_id, body, caller, idempotency_key))
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CommandOut(**sent)
 
 
-@router.post("/groups/{group_id}/commands", status_code=202)
+@router.post("/groups/{group_id}/commands", status_code=202, dependencies=SENDS_DOWN)
 async def send_to_group(
     group_id: str,
     body: CommandIn,
     transaction: Transaction,
     caller: Operator,
-    request: Request,
-    after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> GroupCommand:
     """Send a command to each device of a group, of 500 at most, and tell of each what became of it."""
     await groups.group(transaction, group_id)
     sent = await service.send_to_group(transaction, group_id, wish_of("", body, caller, idempotency_key))
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     items = [{**one._asdict(), "errors": [] if one.refused is None else one.refused.errors} for one in sent]
     return GroupCommand.model_validate({"group": group_id, "items": items})
 

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
 from fieldloom_cloud.dispatch import service as dispatch
 from fieldloom_cloud.dispatch.routes import CommandIn, CommandOut, HoldIn, IdempotencyKey, source_of, wish_of
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.holds import service
 from fieldloom_cloud.strict import StrictRoute
 from fieldloom_contract.limits import MAX_NAME
@@ -63,34 +64,28 @@ async def show_holds(device_id: str, transaction: Transaction, _: Viewer) -> Act
     return ActuatorsOut.model_validate({"items": await service.of_device(transaction, device_id)})
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, dependencies=SENDS_DOWN)
 async def hold_actuator(
     device_id: str,
     body: HoldingCommandIn,
     transaction: Transaction,
     caller: Operator,
-    request: Request,
-    after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> CommandOut:
     """Send a command that holds what it moves: it is `rejected`, and waits, while a higher priority holds that."""
     command = CommandIn(type=body.type, parameters=body.parameters, expires=None, hold=body)
     sent = await dispatch.send(transaction, wish_of(device_id, command, caller, idempotency_key))
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return CommandOut(**sent)
 
 
-@router.delete("/{actuator}", status_code=202)
+@router.delete("/{actuator}", status_code=202, dependencies=SENDS_DOWN)
 async def release_hold(
     device_id: str,
     actuator: Annotated[str, Path(min_length=1, max_length=MAX_NAME)],
     transaction: Transaction,
     caller: Operator,
-    request: Request,
-    after: BackgroundTasks,
     priority: Annotated[Priority, Query(description="Which slot; `safety` is for admins.")] = "person",
 ) -> None:
     """Have a slot held no more, whoever holds it: what waits highest acts then."""
     by = source_of(caller, priority).owner
     await service.release(transaction, device_id, actuator, priority, by)
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, BackgroundTasks, Request
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.removal import service
 from fieldloom_cloud.strict import StrictRoute
@@ -10,7 +11,7 @@ from fieldloom_cloud.strict import StrictRoute
 router = APIRouter(prefix="/api/v1/devices", tags=["registry"], route_class=StrictRoute)
 
 
-@router.delete("/{device_id}", status_code=204)
+@router.delete("/{device_id}", status_code=204, dependencies=SENDS_DOWN)
 async def remove_device(
     device_id: str,
     request: Request,
@@ -25,5 +26,4 @@ async def remove_device(
     """
     state = request.app.state
     await service.remove_device(transaction, state.authority, device_id, version_of(if_match))
-    after.add_task(state.wake_downlink)  # once the transaction is committed
-    after.add_task(state.wake_enforcement)
+    after.add_task(state.wake_enforcement)  # once the transaction is committed

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
+from fastapi import APIRouter, Header, Response
 from pydantic import BaseModel, Field
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.errors import Fault, described
 from fieldloom_cloud.registry import groups
 from fieldloom_cloud.strict import StrictRoute
@@ -55,40 +56,34 @@ async def show_twin(device_id: str, response: Response, transaction: Transaction
     return _tagged(await service.show(transaction, device_id), response)
 
 
-@router.patch("/devices/{device_id}/twin", status_code=202, responses={429: described(429)})
+@router.patch("/devices/{device_id}/twin", status_code=202, responses={429: described(429)}, dependencies=SENDS_DOWN)
 async def patch_twin(
     device_id: str,
     body: TwinPatchIn,
-    request: Request,
     response: Response,
     transaction: Transaction,
     caller: Operator,
-    after: BackgroundTasks,
     if_match: Annotated[str | None, Header(description='The ETag of the twin that is meant, as "3".')] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> TwinOut:
     """Send a patch to the gateway that owns the device; it is pending until that has decided."""
     wish = service.Wish(device_id, body.desired, if_match, caller.id, idempotency_key)
     changed = await service.change(transaction, wish)
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     return _tagged(changed, response)
 
 
-@router.patch("/groups/{group_id}/twin", status_code=202)
+@router.patch("/groups/{group_id}/twin", status_code=202, dependencies=SENDS_DOWN)
 async def patch_twins_of_group(
     group_id: str,
     body: TwinPatchIn,
-    request: Request,
     transaction: Transaction,
     caller: Operator,
-    after: BackgroundTasks,
     idempotency_key: IdempotencyKey = None,
 ) -> GroupTwins:
     """Send a patch for each device of a group, of 500 at most, and tell of each what became of it."""
     await groups.group(transaction, group_id)
     wish = service.Wish("", body.desired, None, caller.id, idempotency_key)
     changed = await service.change_group(transaction, group_id, wish)
-    after.add_task(request.app.state.wake_downlink)  # once the transaction is committed
     items = [{"device": one.device, "twin": one.twin, "errors": one.refused} for one in changed]
     return GroupTwins.model_validate({"group": group_id, "items": items})
 

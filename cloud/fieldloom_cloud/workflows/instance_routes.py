@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Path, Query, Request
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.errors import described
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
 from fieldloom_cloud.strict import StrictRoute
@@ -44,7 +45,7 @@ async def show_instance(
     return schemas.InstanceOut.model_validate(await instances.show(transaction, instance_id, after))
 
 
-@router.post("/instances/{instance_id}/terminate", status_code=202, responses=CONFLICT)
+@router.post("/instances/{instance_id}/terminate", status_code=202, responses=CONFLICT, dependencies=SENDS_DOWN)
 async def terminate_instance(
     instance_id: InstanceId,
     body: schemas.Termination,
@@ -59,7 +60,7 @@ async def terminate_instance(
     return schemas.InstanceTold.model_validate(told)
 
 
-@router.post("/instances/{instance_id}/signal", status_code=202, responses=CONFLICT)
+@router.post("/instances/{instance_id}/signal", status_code=202, responses=CONFLICT, dependencies=SENDS_DOWN)
 async def signal_instance(
     instance_id: InstanceId,
     body: schemas.SignalIn,
@@ -74,7 +75,7 @@ async def signal_instance(
     return schemas.InstanceTold.model_validate(told)
 
 
-@router.post("/instances/{instance_id}/retry", status_code=202, responses=CONFLICT)
+@router.post("/instances/{instance_id}/retry", status_code=202, responses=CONFLICT, dependencies=SENDS_DOWN)
 async def retry_instance(
     instance_id: InstanceId,
     body: schemas.RetryWish,
@@ -90,6 +91,5 @@ async def retry_instance(
 
 
 def _go_on(request: Request, after: BackgroundTasks) -> None:
-    """Have what was told be taken once the transaction is committed: here, or at a gateway."""
+    """Have what was told be taken here once the transaction is committed."""
     after.add_task(request.app.state.workflows.wake)
-    after.add_task(request.app.state.wake_downlink)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
 
 from fieldloom_cloud.auth.dependencies import Operator, Transaction, Viewer
+from fieldloom_cloud.dispatch.waking import SENDS_DOWN
 from fieldloom_cloud.errors import BadContent, described
 from fieldloom_cloud.etags import IfMatch, version_of
 from fieldloom_cloud.pages import MAX_PAGE, Asked, Page
@@ -111,7 +112,9 @@ async def undeploy_workflow(
     after.add_task(request.app.state.workflows.refresh)  # once the transaction is committed
 
 
-@router.post("/workflows/{workflow_id}/start", status_code=202, responses={409: described(409)})
+@router.post(
+    "/workflows/{workflow_id}/start", status_code=202, responses={409: described(409)}, dependencies=SENDS_DOWN
+)
 async def start_workflow(
     workflow_id: WorkflowName,
     body: schemas.StartWish,
@@ -126,7 +129,6 @@ async def start_workflow(
     asked = instances.Asked(body.variables, caller.id, idempotency_key)
     begun = await instances.start(transaction, workflow, asked)
     after.add_task(request.app.state.workflows.wake)  # once the transaction is committed
-    after.add_task(request.app.state.wake_downlink)
     return schemas.StartOut.model_validate(begun)
 
 

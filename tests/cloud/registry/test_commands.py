@@ -39,3 +39,14 @@ def test_a_hold_ends_when_it_says(api, path):
     (shown,) = api.get(f"/devices/{device}/commands").json()["items"]
     assert (shown["id"], shown["parameters"]) == (sent.json()["id"], moved["parameters"])
     assert late.json()["errors"] == [{"path": "hold.expires", "reason": "is over"}]
+
+
+def test_what_is_sent_down_goes_once_it_is_committed_and_what_is_refused_wakes_nobody(served, api, monkeypatch):
+    woken = []
+    monkeypatch.setattr(served.app.state, "wake_downlink", lambda: woken.append(True))
+    api.post("/devices", json={"id": "w-1", "site": "default"}).raise_for_status()
+
+    api.post("/devices/w-1/commands", json={"type": "read"}).raise_for_status()
+    refused = api.post("/devices/nobody/commands", json={"type": "read"})
+
+    assert (refused.status_code, woken) == (404, [True])
