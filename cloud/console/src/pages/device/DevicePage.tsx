@@ -5,8 +5,10 @@ import { useTranslation } from "react-i18next";
 import { showDeviceOptions, showLatestOptions } from "../../api/@tanstack/react-query.gen";
 import type { DeviceOut } from "../../api/types.gen";
 import { DeadLetters } from "../../components/DeadLetters";
+import { Facts } from "../../components/Facts";
 import styles from "../../components/Page.module.css";
 import { Presence } from "../../components/Presence";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { useTitle } from "../../components/useTitle";
 import { Charts } from "./Charts";
@@ -30,17 +32,17 @@ export function DevicePage() {
   if (device.isError && !device.data) return <ProblemNote error={device.error} onRetry={device.refetch} />;
   return (
     <>
-      <div className="bar">
-        <Link to="/" className={styles.back}>
-          {t("fleet.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1>{id}</h1>
+      <PageHead
+        back={
+          <Link to="/" className={styles.back}>
+            {t("fleet.title")}
+          </Link>
+        }
+        name={id}
+      >
         {device.data ? <Presence status={device.data.status} /> : <Skeleton width={70} height={14} />}
-      </div>
-      {device.data && <Facts device={device.data} />}
+      </PageHead>
+      {device.data && <DeviceFacts device={device.data} />}
       <ProblemNote error={latest.error} onRetry={latest.refetch} />
       <Latest metrics={latest.data?.metrics} />
       <DeviceAlarms device={id} />
@@ -71,26 +73,18 @@ function TypeLink({ type }: { type: string }) {
   );
 }
 
-function Facts({ device }: { device: DeviceOut }) {
+function DeviceFacts({ device }: { device: DeviceOut }) {
   const { t } = useTranslation();
-  const facts = [
-    [t("device.name"), device.name],
-    [t("device.type"), device.type && <TypeLink type={device.type} />],
-    [t("device.site"), device.site],
-    [t("device.firmware"), device.firmware],
-    [t("device.model"), [device.manufacturer, device.model].filter(Boolean).join(" ")],
-    ...Object.entries(device.tags),
-  ] as const;
   return (
-    <dl className={styles.facts}>
-      {facts
-        .filter(([, value]) => value)
-        .map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-    </dl>
+    <Facts
+      facts={[
+        [t("device.name"), device.name],
+        [t("device.type"), device.type && <TypeLink type={device.type} />],
+        [t("device.site"), device.site],
+        [t("device.firmware"), device.firmware],
+        [t("device.model"), [device.manufacturer, device.model].filter(Boolean).join(" ")],
+        ...Object.entries(device.tags),
+      ]}
+    />
   );
 }

@@ -1,6 +1,6 @@
 import { useTranslation } from "react-i18next";
 import type { ClusterShown } from "../../api/types.gen";
-import styles from "../../components/Page.module.css";
+import { Facts } from "../../components/Facts";
 import { Moment } from "../../components/Time";
 import own from "./Gateways.module.css";
 
@@ -9,18 +9,12 @@ export function Cluster({ told: { told_by: by, at, leader, fault } }: { told: Cl
   const { t } = useTranslation();
   return (
     <>
-      <dl className={styles.facts}>
-        <div>
-          <dt>{t("gateway.leader")}</dt>
-          <dd data-leader={leader ?? ""}>{leader ?? "–"}</dd>
-        </div>
-        <div>
-          <dt>{t("gateway.toldBy")}</dt>
-          <dd>
-            {by}, <Moment ts={at} />
-          </dd>
-        </div>
-      </dl>
+      <Facts
+        facts={[
+          [t("gateway.leader"), leader ?? "–"],
+          [t("gateway.toldBy"), <span key="by">{by}, <Moment ts={at} /></span>],
+        ]}
+      />
       {fault && (
         <p className={own.fault} role="alert">
           <b>{t("gateway.fault")}</b> {fault}

@@ -5,6 +5,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { removeGroupMutation, showGroupOptions } from "../../api/@tanstack/react-query.gen";
 import styles from "../../components/Page.module.css";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { useMayChange } from "../../components/useMayChange";
 import { useTitle } from "../../components/useTitle";
@@ -36,18 +37,18 @@ export function GroupPage() {
   const { name, query } = group.data;
   return (
     <>
-      <div className="bar">
-        <Link to="/groups" className={styles.back}>
-          {t("group.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1>{name}</h1>
+      <PageHead
+        back={
+          <Link to="/groups" className={styles.back}>
+            {t("group.title")}
+          </Link>
+        }
+        name={name}
+      >
         <span className="dim grow">{query ? <span className="mono">{shownQuery(query)}</span> : t("group.listed")}</span>
         <ProblemNote error={remove.error} />
         {mayChange && <Remove isGoing={isGoing} onSure={() => remove.mutate({ path: { group_id: id } })} />}
-      </div>
+      </PageHead>
       {!isGoing && (
         <div className={styles.columns}>
           <Members group={id} isListed={query === null} mayChange={mayChange} />

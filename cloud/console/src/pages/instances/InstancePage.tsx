@@ -4,7 +4,9 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { showInstanceInfiniteOptions, showWorkflowGraphOptions } from "../../api/@tanstack/react-query.gen";
 import type { InstanceOut } from "../../api/types.gen";
+import { Facts } from "../../components/Facts";
 import styles from "../../components/Page.module.css";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
 import { useMayChange } from "../../components/useMayChange";
@@ -38,17 +40,18 @@ export function InstancePage() {
   const history = told.data?.pages.flatMap((page) => page.history) ?? [];
   return (
     <>
-      <div className="bar">
-        <Link to="/instances" search={{ workflow: instance.workflow }} className={styles.back}>
-          {t("instance.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1 className={own.id}>{id}</h1>
+      <PageHead
+        back={
+          <Link to="/instances" search={{ workflow: instance.workflow }} className={styles.back}>
+            {t("instance.title")}
+          </Link>
+        }
+        name={id}
+        nameClass={own.id}
+      >
         <Status status={instance.status} />
-      </div>
-      <Facts instance={instance} />
+      </PageHead>
+      <InstanceFacts instance={instance} />
       <div className={styles.columns}>
         <Progress instance={instance} history={history} />
         <div className={`${styles.side} ${styles.lists}`}>
@@ -63,38 +66,34 @@ export function InstancePage() {
   );
 }
 
-function Facts({ instance }: { instance: InstanceOut }) {
+function InstanceFacts({ instance }: { instance: InstanceOut }) {
   const { t } = useTranslation();
   const { workflow, version, gateway, device, correlation, parent, created, ended, deadline } = instance;
-  const facts = [
-    [
-      t("workflow.workflow"),
-      <Link key="workflow" to="/workflows/$workflow" params={{ workflow }} search={{ version }} className={styles.inText}>
-        {workflow} {version}
-      </Link>,
-    ],
-    [t("rule.runs"), gateway ?? t("rule.placement.cloud")],
-    device !== null && [t("device.device"), <DeviceLink key="device" device={device} />],
-    correlation !== null && correlation !== device && [t("instance.correlation"), correlation],
-    parent !== null && [
-      t("instance.parent"),
-      <Link key="parent" to="/instances/$instance" params={{ instance: parent }} className={styles.inText}>
-        {parent}
-      </Link>,
-    ],
-    [t("instance.created"), <Moment key="created" ts={created} />],
-    ended !== null && [t("instance.ended"), <Moment key="ended" ts={ended} />],
-    deadline !== null && [t("instance.deadline"), <Moment key="deadline" ts={deadline} />],
-  ].filter((fact) => fact !== false);
   return (
-    <dl className={styles.facts}>
-      {facts.map(([name, value]) => (
-        <div key={String(name)}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
+    <Facts
+      facts={[
+        [
+          t("workflow.workflow"),
+          <Link key="workflow" to="/workflows/$workflow" params={{ workflow }} search={{ version }} className={styles.inText}>
+            {workflow} {version}
+          </Link>,
+        ],
+        [t("rule.runs"), gateway ?? t("rule.placement.cloud")],
+        [t("device.device"), device && <DeviceLink device={device} />],
+        [t("instance.correlation"), correlation !== device && correlation],
+        [
+          t("instance.parent"),
+          parent && (
+            <Link to="/instances/$instance" params={{ instance: parent }} className={styles.inText}>
+              {parent}
+            </Link>
+          ),
+        ],
+        [t("instance.created"), <Moment key="created" ts={created} />],
+        [t("instance.ended"), ended && <Moment ts={ended} />],
+        [t("instance.deadline"), deadline && <Moment ts={deadline} />],
+      ]}
+    />
   );
 }
 

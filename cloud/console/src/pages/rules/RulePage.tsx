@@ -5,11 +5,14 @@ import { lazy, Suspense, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { removeRuleMutation, showRuleOptions } from "../../api/@tanstack/react-query.gen";
 import type { FiringOut, RuleShown } from "../../api/types.gen";
+import { Facts } from "../../components/Facts";
 import styles from "../../components/Page.module.css";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
 import { useMayChange } from "../../components/useMayChange";
 import { useTitle } from "../../components/useTitle";
+import { Views } from "../../components/Views";
 import { Backtest } from "./Backtest";
 import { written } from "./document";
 import { Explain } from "./Explain";
@@ -17,7 +20,7 @@ import { Firings } from "./Firings";
 import { Mode } from "./Mode";
 import { Standing } from "./Standing";
 import { Switch } from "./Switch";
-import { type View, VIEWS, viewOf } from "./views";
+import { type View, VIEWS } from "./views";
 
 const Editor = lazy(async () => ({ default: (await import("./Editor")).Editor }));
 const Versions = lazy(async () => ({ default: (await import("./Versions")).Versions }));
@@ -45,42 +48,33 @@ export function RulePage() {
   const { mode, version, placement, updated, description } = rule.data;
   return (
     <>
-      <div className="bar">
-        <Link to="/rules" className={styles.back}>
-          {t("rule.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1>{id}</h1>
+      <PageHead
+        back={
+          <Link to="/rules" className={styles.back}>
+            {t("rule.title")}
+          </Link>
+        }
+        name={id}
+      >
         <Mode mode={mode} />
         <span className="dim grow">{description}</span>
         {mayChange && <Switch rule={rule.data} isGoing={isGoing} onRemove={() => remove.mutate({ path: { rule_id: id } })} />}
-      </div>
+      </PageHead>
       <ProblemNote error={remove.error} />
-      <dl className={styles.facts}>
-        <div>
-          <dt>{t("type.version")}</dt>
-          <dd>{version}</dd>
-        </div>
-        <div>
-          <dt>{t("rule.runs")}</dt>
-          <dd>{t(`rule.placement.${placement}`)}</dd>
-        </div>
-        <div>
-          <dt>{t("list.updated")}</dt>
-          <dd>
-            <Moment ts={updated} />
-          </dd>
-        </div>
-      </dl>
-      {!isGoing && <Views key={id} rule={rule.data} mayChange={mayChange} />}
+      <Facts
+        facts={[
+          [t("type.version"), version],
+          [t("rule.runs"), t(`rule.placement.${placement}`)],
+          [t("list.updated"), <Moment key="updated" ts={updated} />],
+        ]}
+      />
+      {!isGoing && <RuleViews key={id} rule={rule.data} mayChange={mayChange} />}
     </>
   );
 }
 
 /** What can be looked at of a rule; what is typed stays while one looks at something else. */
-function Views({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
+function RuleViews({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
   const { t } = useTranslation();
   const { view = "firings" } = route.useSearch();
   const navigate = useNavigate({ from: "/rules/$rule" });
@@ -89,14 +83,7 @@ function Views({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
   const look = (wanted: View) => void navigate({ search: { view: wanted === "firings" ? undefined : wanted } });
   const text = typed ?? written(rule.document);
   return (
-    <Tabs value={view} onChange={(wanted) => look(viewOf(wanted) ?? "firings")} keepMounted={false} color="var(--mantine-color-anchor)">
-      <Tabs.List className={styles.tabs}>
-        {VIEWS.map((one) => (
-          <Tabs.Tab key={one} value={one}>
-            {t(`rule.view.${one}`)}
-          </Tabs.Tab>
-        ))}
-      </Tabs.List>
+    <Views views={VIEWS} shown={view} nameOf={(one) => t(`rule.view.${one}`)} onLook={look}>
       <Tabs.Panel value="firings">
         <div className={styles.columns}>
           <Firings
@@ -129,6 +116,6 @@ function Views({ rule, mayChange }: { rule: RuleShown; mayChange: boolean }) {
       <Tabs.Panel value="explain">
         <Explain key={picked && `${picked.device} ${picked.at}`} rule={rule} picked={picked} />
       </Tabs.Panel>
-    </Tabs>
+    </Views>
   );
 }

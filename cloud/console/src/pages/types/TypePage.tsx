@@ -6,6 +6,7 @@ import { listTypesOptions, showTypeOptions } from "../../api/@tanstack/react-que
 import type { Definition } from "../../api/types.gen";
 import { Empty } from "../../components/Empty";
 import styles from "../../components/Page.module.css";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { useTitle } from "../../components/useTitle";
 import { Devices } from "./Devices";
@@ -30,14 +31,14 @@ export function TypePage() {
   const versions = Array.from({ length: newest?.version ?? 0 }, (_, number) => String(number + 1)).toReversed();
   return (
     <>
-      <div className="bar">
-        <Link to="/types" className={styles.back}>
-          {t("type.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1>{id}</h1>
+      <PageHead
+        back={
+          <Link to="/types" className={styles.back}>
+            {t("type.title")}
+          </Link>
+        }
+        name={id}
+      >
         <span className="dim grow">{shown?.definition.name}</span>
         {newest && (
           <Select
@@ -50,7 +51,7 @@ export function TypePage() {
             onChange={(wanted) => void navigate({ search: { version: Number(wanted) === newest.version ? undefined : Number(wanted) } })}
           />
         )}
-      </div>
+      </PageHead>
       <ProblemNote error={types.error ?? old.error} onRetry={types.error ? types.refetch : undefined} />
       <div className={styles.lists}>
         {types.data && !newest && (

@@ -6,17 +6,20 @@ import { useTranslation } from "react-i18next";
 import { showWorkflowGraphOptions, showWorkflowOptions } from "../../api/@tanstack/react-query.gen";
 import type { WorkflowOut } from "../../api/types.gen";
 import { AtGateways } from "../../components/AtGateways";
+import { Facts } from "../../components/Facts";
 import styles from "../../components/Page.module.css";
+import { PageHead } from "../../components/PageHead";
 import { ProblemNote } from "../../components/ProblemNote";
 import { Moment } from "../../components/Time";
 import { useMayChange } from "../../components/useMayChange";
 import { useTitle } from "../../components/useTitle";
+import { Views } from "../../components/Views";
 import { Instances } from "../instances/Instances";
 import { written } from "./document";
 import { Picture } from "./Picture";
 import { StartForm } from "./StartForm";
 import { Undeploy } from "./Undeploy";
-import { type View, WORKFLOW_VIEWS, viewOf } from "./views";
+import { type View, WORKFLOW_VIEWS } from "./views";
 import own from "./Workflows.module.css";
 
 const Editor = lazy(async () => ({ default: (await import("./Editor")).Editor }));
@@ -36,60 +39,39 @@ export function WorkflowPage() {
   const { name, version, placement, updated, description } = workflow.data;
   return (
     <>
-      <div className="bar">
-        <Link to="/workflows" className={styles.back}>
-          {t("workflow.title")}
-        </Link>
-        <span className="dim" aria-hidden="true">
-          /
-        </span>
-        <h1>{name}</h1>
+      <PageHead
+        back={
+          <Link to="/workflows" className={styles.back}>
+            {t("workflow.title")}
+          </Link>
+        }
+        name={name}
+      >
         <span className="dim grow">{description}</span>
         {mayChange && <Undeploy workflow={workflow.data} onGoing={setIsGoing} />}
-      </div>
-      <dl className={styles.facts}>
-        {name !== id && (
-          <div>
-            <dt>{t("workflow.id")}</dt>
-            <dd>{id}</dd>
-          </div>
-        )}
-        <div>
-          <dt>{t("type.version")}</dt>
-          <dd>{version}</dd>
-        </div>
-        <div>
-          <dt>{t("rule.runs")}</dt>
-          <dd>{t(`rule.placement.${placement}`)}</dd>
-        </div>
-        <div>
-          <dt>{t("list.updated")}</dt>
-          <dd>
-            <Moment ts={updated} />
-          </dd>
-        </div>
-      </dl>
-      {!isGoing && <Views key={id} workflow={workflow.data} mayChange={mayChange} />}
+      </PageHead>
+      <Facts
+        facts={[
+          [t("workflow.id"), name !== id && id],
+          [t("type.version"), version],
+          [t("rule.runs"), t(`rule.placement.${placement}`)],
+          [t("list.updated"), <Moment key="updated" ts={updated} />],
+        ]}
+      />
+      {!isGoing && <WorkflowViews key={id} workflow={workflow.data} mayChange={mayChange} />}
     </>
   );
 }
 
 /** What can be looked at of a workflow; what is typed stays while one looks at something else. */
-function Views({ workflow, mayChange }: { workflow: WorkflowOut; mayChange: boolean }) {
+function WorkflowViews({ workflow, mayChange }: { workflow: WorkflowOut; mayChange: boolean }) {
   const { t } = useTranslation();
   const { view = "picture" } = route.useSearch();
   const navigate = useNavigate({ from: "/workflows/$workflow" });
   const [typed, setTyped] = useState<string>();
   const look = (wanted: View) => void navigate({ search: { view: wanted === "picture" ? undefined : wanted } });
   return (
-    <Tabs value={view} onChange={(wanted) => look(viewOf(wanted) ?? "picture")} keepMounted={false} color="var(--mantine-color-anchor)">
-      <Tabs.List className={styles.tabs}>
-        {WORKFLOW_VIEWS.map((one) => (
-          <Tabs.Tab key={one} value={one}>
-            {t(`workflow.view.${one}`)}
-          </Tabs.Tab>
-        ))}
-      </Tabs.List>
+    <Views views={WORKFLOW_VIEWS} shown={view} nameOf={(one) => t(`workflow.view.${one}`)} onLook={look}>
       <Tabs.Panel value="picture">
         <div className={styles.columns}>
           <InstancesInPicture workflow={workflow} />
@@ -120,7 +102,7 @@ function Views({ workflow, mayChange }: { workflow: WorkflowOut; mayChange: bool
           <Versions workflow={workflow} mayChange={mayChange} />
         </Suspense>
       </Tabs.Panel>
-    </Tabs>
+    </Views>
   );
 }
 
