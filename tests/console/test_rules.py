@@ -108,6 +108,26 @@ def try_against_what_is_deployed(page):
     expect(chart.locator("canvas")).to_be_visible()
     page.get_by_text("Only as typed", exact=True).last.click()
     expect(page.locator("[data-fired]")).to_contain_text("86")
+    try_what_is_found_at_once(page)
+
+
+def try_what_is_found_at_once(page):
+    """Findings that come in one piece with the end are shown as those that come one by one."""
+    asked = []
+    page.route("**/api/v1/rules/backtest", lambda route: asked.append(route))  # noqa: PLW0108 - no built-in is taken
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("[data-backtest=running]")).to_be_visible()
+    while not asked:
+        page.wait_for_timeout(20)
+    fired = {"of": "rule", "version": "1.0.1", "device": "kiln-1", "at": "2026-11-27T10:00:00.000Z", "holds": True}
+    fired |= {"values": {"temperature": 91}, "effects": []}
+    count = {"rule": 1, "against": 0}
+    summary = {"events": 1, "fired": count, "only": count, "complete": True, "error": None}
+    lines = ({"kind": "firing", **fired}, {"kind": "summary", **summary})
+    asked[0].fulfill(body="".join(f"{json.dumps(line)}\n" for line in lines), content_type="application/x-ndjson")
+    expect(page.locator("[data-backtest=done]")).to_be_visible()
+    expect(page.locator("[data-fired]")).to_contain_text("91")
+    page.unroute("**/api/v1/rules/backtest")
 
 
 def carries(rule, version):
