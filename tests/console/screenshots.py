@@ -63,6 +63,8 @@ def test_pictures(system, chromium):
     pictures_of_registry(system, one)
     picture_of_rules(system, one)
     picture_of_alarms(system, one)
+    picture_of_workflows(system, one)
+    picture_of_holds(system, one)
     one.context.close()
 
     assert all(image.stat().st_size < MOST_BYTES for image in IMAGES.glob("*.png"))
@@ -159,6 +161,70 @@ def picture_of_alarms(system, one):
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.locator("[data-what=acknowledged]")).to_be_visible()
     take(page, "alarms", 600)
+
+
+AIRING = {
+    "id": "air-out",
+    "name": "Air out a room",
+    "version": "1.0.0",
+    "triggers": [{"schedule": {"cron": "0 6 * * *", "timezone": "Europe/Berlin"}}, {"api": {}}],
+    "variables": [{"name": "device_id", "type": "string"}],
+    "initial_state": "open",
+    "states": {
+        "open": {
+            "type": "task",
+            "actions": [{"command": {"type": "write", "parameters": {"name": "relay", "value": True}}}],
+            "transitions": [{"target": "air"}],
+        },
+        "air": {
+            "type": "wait",
+            "event": {"type": "air.good"},
+            "transitions": [{"target": "close"}],
+        },
+        "close": {
+            "type": "task",
+            "actions": [{"command": {"type": "write", "parameters": {"name": "relay", "value": False}}}],
+            "transitions": [{"target": "done"}],
+        },
+        "done": {"type": "succeed"},
+    },
+}
+
+
+def picture_of_workflows(system, one):
+    """An instance that has opened a window, and waits."""
+    with system.api() as api:
+        api.put("/api/v1/workflows/air-out", json={"document": AIRING}).raise_for_status()
+        body = {"variables": {"device_id": "climate-4"}}
+        begun = api.post("/api/v1/workflows/air-out/start", json=body).raise_for_status().json()["id"]
+    page = one.open(f"/instances/{begun}")
+    expect(page.locator("[data-node=air][data-here=true]")).to_be_visible()
+    take(page, "workflows", 800)
+
+
+def picture_of_holds(system, one):
+    """Somebody holds a relay for works; the safety slot is above, and acts."""
+    wish = {"parameters": {"name": "relay", "value": False}}
+    with system.api() as api:
+        ann = api.post("/api/v1/tokens", json={"name": "Ann", "role": "operator"}).raise_for_status().json()["token"]
+        for reason, priority, token in (
+            ("New bearings", "person", ann),
+            ("Door is open", "safety", system.cloud.token),
+        ):
+            headers = {"Authorization": f"Bearer {token}"}
+            body = {**wish, "reason": reason, "priority": priority}
+            api.post("/api/v1/devices/climate-5/holds", json=body, headers=headers).raise_for_status()
+            wait_for(lambda slot=priority: slot in slots_of(api), 60, f"the slot {priority}")
+    page = one.open("/devices/climate-5")
+    holds = page.get_by_role("region", name="Who holds what")
+    expect(holds.locator("[data-set-by]")).to_be_visible()
+    holds.evaluate("region => scrollTo(0, region.getBoundingClientRect().top - 90)")
+    take(page, "holds", 560)
+
+
+def slots_of(api):
+    items = api.get("/api/v1/devices/climate-5/holds").json()["items"]
+    return [hold["priority"] for one in items for hold in one["holds"]]
 
 
 def take(page, name, height):
