@@ -4,13 +4,17 @@ import json
 import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldloom_contract import messages, topics
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.cluster import handing
+from fieldloom_gateway.cluster.calling import NotLetIn
 from fieldloom_gateway.cluster.told import MAX_BYTES, Ended, Told, Waiting, decode, encode, news
 from fieldloom_gateway.ingest.database import open_database
 from fieldloom_gateway.ingest.down import Command
@@ -330,6 +334,37 @@ def test_who_has_asked_goes_with_a_command_to_the_gateway_that_has_the_device(wo
 
     (result,) = (one for one in second.records() if one["kind"] == "result")
     assert result["moved"]["by"] == {"priority": "rule", "owner": "too-hot"}
+
+
+class OlderWaiting(NamedTuple):
+    """What a release before this one knew of a command that waits."""
+
+    id: str
+    device: str
+    payload: bytes
+    expires: int
+
+
+class OlderTold(NamedTuple):
+    waiting: list[OlderWaiting]
+    ended: list[Ended]
+
+
+def test_a_gateway_of_an_older_release_is_told_without_who_has_asked(monkeypatch):
+    """(D6)"""
+    taken = []
+
+    def post(_name, _address, _path, body, _tls):
+        try:
+            taken.append(msgspec.msgpack.decode(body, type=OlderTold))
+        except msgspec.ValidationError as error:
+            raise NotLetIn(str(error)) from None
+
+    monkeypatch.setattr(handing, "post", post)
+    ended = Ended("c1", DEVICE, EXPIRES, None)
+    handing._post("gw-2", "", Told([Waiting("c0", DEVICE, b"{}", EXPIRES, b'{"owner":"too-hot"}')], [ended]), None)
+
+    assert taken == [OlderTold([OlderWaiting("c0", DEVICE, b"{}", EXPIRES)], [ended])]
 
 
 def test_what_is_told_at_once_is_bounded_and_all_of_it_is_told_in_the_end():

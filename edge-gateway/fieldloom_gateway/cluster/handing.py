@@ -14,7 +14,7 @@ import structlog
 from fieldloom_gateway.cluster.calling import UNREACHABLE, NotLetIn
 from fieldloom_gateway.cluster.joining import post
 from fieldloom_gateway.cluster.node import Node
-from fieldloom_gateway.cluster.told import Told, encode, news
+from fieldloom_gateway.cluster.told import Told, encode, encode_for_older, news
 
 log = structlog.get_logger()
 
@@ -97,10 +97,18 @@ class Handing:
 
     async def _tell(self, name: str, address: str, told: Told, context: ssl.SSLContext) -> None:
         try:
-            await asyncio.to_thread(post, name, address, COMMANDS, encode(told), context)
+            await asyncio.to_thread(_post, name, address, told, context)
             self.heard(name, told)
         except (*UNREACHABLE, NotLetIn) as error:
             log.warning("commands_not_told", member=name, reason=str(error))
             await asyncio.sleep(AGAIN_S)
         finally:
             self._busy.discard(name)
+
+
+def _post(name: str, address: str, told: Told, tls: ssl.SSLContext) -> None:
+    """Tell a gateway, which may be of an older release and refuse what it does not know. (D6)"""
+    try:
+        post(name, address, COMMANDS, encode(told), tls)
+    except NotLetIn:
+        post(name, address, COMMANDS, encode_for_older(told), tls)
