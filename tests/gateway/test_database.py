@@ -141,12 +141,12 @@ def test_firings_of_version_8_stay_and_have_no_name(tmp_path):
     assert not is_known
 
 
-def test_a_command_of_version_9_is_answered_without_who_has_asked(tmp_path):
+def test_a_command_of_version_10_is_answered_without_who_has_asked(tmp_path):
     db = open_database(tmp_path)
     row = ("c1", "dev-1", messages.command("c1", "write", {"name": "relay", "value": 1}, AT + 60_000), AT + 60_000)
     db.execute("ALTER TABLE command DROP COLUMN source")
     db.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
-    db.execute("PRAGMA user_version = 9")
+    db.execute("PRAGMA user_version = 10")
     db.close()
 
     db = open_database(tmp_path)
