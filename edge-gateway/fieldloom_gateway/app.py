@@ -112,7 +112,6 @@ class Gateway:
     def __init__(self, settings: configuration.Settings, data: Path) -> None:
         self._settings = settings
         self._data = data
-        uplink_tls = client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3)
         self._db = open_database(data)
         self._reader = sqlite3.connect(data / FILE, check_same_thread=False, isolation_level=None)
         self._store = Store(self._db, settings.outbox_bytes, settings.outbox_policy)
@@ -134,18 +133,7 @@ class Gateway:
         self._adapters = [Kept(factory.BROKER, PROTOCOL, broker)]
         self._adapters += [one.build(self._site()) for one in configured]
         self._node = Node(settings.id, data, settings.cluster, self._offered(configured))
-        self._uplink = Uplink(
-            settings.id,
-            (settings.cloud_host, settings.cloud_port),
-            uplink_tls,
-            self._outbox,
-            self._store,
-            self._writer,
-            Clocks(steady_ms, unix_ms),
-        )
-        if settings.uplink_bytes_per_s is not None:
-            self._uplink.limit(settings.uplink_bytes_per_s)
-        self._uplink.describe(own_software().release, self._node.told)
+        self._uplink = self._new_uplink(settings)
         door = Door(own.cert.parent, settings.local_port, local_tls)
         new_list = self._uplink.new_list
         self._enforcement = Enforcement(self._store.revocations, self._writer, door, settings.ca, new_list)
@@ -194,6 +182,21 @@ class Gateway:
         name = f"{identity.NAME}.workflows"
         local = ("127.0.0.1", settings.local_port)
         self._listener = Listener(local, name, local_tls, self._automation.workflows, self._keep_message)
+
+    def _new_uplink(self, settings: configuration.Settings) -> Uplink:
+        uplink = Uplink(
+            settings.id,
+            (settings.cloud_host, settings.cloud_port),
+            client_context(settings.ca, settings.cert, settings.key, ssl.TLSVersion.TLSv1_3),
+            self._outbox,
+            self._store,
+            self._writer,
+            Clocks(steady_ms, unix_ms),
+        )
+        if settings.uplink_bytes_per_s is not None:
+            uplink.limit(settings.uplink_bytes_per_s)
+        uplink.describe(own_software().release, self._node.told)
+        return uplink
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises StartFailed."""
