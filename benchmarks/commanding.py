@@ -1,11 +1,12 @@
 """From a reading to the command that a rule makes of it, beside Node-RED and aiomqtt; part of `rules.py`.
 
-Every record is over the limit. Ours checks and numbers the record, judges it, and writes record, firing,
-effect and command with fsync before the command goes out, once; Node-RED (MQTT in, switch, function, MQTT out) and
-the script keep nothing. `node-red-durable` is the same flow, of which the function appends each command to a file and
-has it synced (fdatasync) before it sends it: as durable as ours, though nothing is kept of the record, and what comes
-twice is done twice. So ours is to be held against that one; with `TMPDIR` on a memory disk nobody waits for a sync, and
-against the other two as well. Broker, devices and windows are those of `ingest.py`.
+Every record is over the limit. Ours checks and numbers the record, judges it, and writes record, firing, effect and
+command with fsync before the command goes out, once. Node-RED (MQTT in, switch, function, MQTT out) has each command
+appended to a file and synced (fdatasync) before it sends it: a benchmark of ours has fsync on both sides or on neither
+(docs/architecture.md). That is as durable as ours, though nothing is kept of the record, and what comes twice is done
+twice. `node-red-volatile`, the same flow as people draw it, and the script write nothing; with `TMPDIR` on a memory
+disk nobody waits for a sync, and ours may be held against these as well. Broker, devices and windows are those of
+`ingest.py`.
 
 They take short turns, so that a slow moment of the disk meets all of them or is one round of many: in each round first
 all at full load, then all at the steady one, whose latency nobody's own full load precedes. Who is first is another
@@ -33,7 +34,7 @@ from ingest import NODE_RED, OURS
 from fieldloom_contract import topics
 
 ROUNDS = 12
-DURABLE, AIOMQTT = "node-red-durable", "aiomqtt"
+VOLATILE, AIOMQTT = "node-red-volatile", "aiomqtt"
 LIMIT = 20  # of the temperature, which is 21.5
 RULE = {
     "id": "overheat",
@@ -153,12 +154,12 @@ class Publisher(ingest.Publisher):
 class Bench(ingest.Bench):
     """The broker, the gateway with the rule, and its peers."""
 
-    names = (OURS, NODE_RED, DURABLE, AIOMQTT)
+    names = (OURS, NODE_RED, VOLATILE, AIOMQTT)
 
     def start_peers(self, folder: Path, local: peers.Broker) -> dict[str, subprocess.Popen[bytes]]:
         return {
-            NODE_RED: peers.start_node_red(folder / "node-red", local, FLOW, datatype="json"),
-            DURABLE: peers.start_node_red(folder / DURABLE, local, DURABLE_FLOW, datatype="json", verb=DURABLE),
+            NODE_RED: peers.start_node_red(folder / NODE_RED, local, DURABLE_FLOW, datatype="json"),
+            VOLATILE: peers.start_node_red(folder / VOLATILE, local, FLOW, datatype="json", verb=VOLATILE),
             AIOMQTT: peers.start_script(folder / AIOMQTT, local, SCRIPT),
         }
 
