@@ -79,7 +79,7 @@ class Member(Gateway):
         self.done[partition] += units
 
     def acts(self, partition):
-        return self.is_paused or self.site.owner(partition) == self.name
+        return self.is_paused or (self.site.has_majority and self.site.owner(partition) == self.name)
 
     def steady(self):
         return self.now / 1000
@@ -120,6 +120,7 @@ class Cluster:
 
     def __init__(self, folder, *documents):
         self.folder, self.cut, self.versions = folder / f"site-{next(numbers)}", set(), {}
+        self.has_majority = True
         self.folder.mkdir()
         self.documents = documents
         self.seq = 0
@@ -394,6 +395,42 @@ async def test_nothing_is_absent_that_a_receiver_still_keeps_for_who_took_over(d
             ("gw.b", 0),
             ("gw.c", 0),
         ]
+
+
+async def test_nothing_is_absent_that_was_judged_before_a_transaction_that_was_rolled_back(disk):
+    """E8: the owner goes on from its checkpoint then, and lets no time pass before it was told the rest again."""
+    async with Cluster(disk, SILENT) as site:
+        owner = site.members["gw.b"]
+        site.happen("gw.a", "hot")
+        await site.settle()
+        await owner.runtime.keep()
+        site.happen("gw.a", "cold")
+        await site.settle(60)
+
+        with pytest.raises(ZeroDivisionError):
+            owner.store.commit(lambda: 1 / 0)
+        await owner.runtime.elapse()
+        await site.settle(5)
+
+        assert site.commands == set()
+
+
+async def test_nothing_is_absent_that_has_waited_for_a_majority(disk):
+    """D7, E8: the owner that has its lease again lets no time pass before it was told what waited."""
+    async with Cluster(disk, SILENT) as site:
+        owner = site.members["gw.b"]
+        site.happen("gw.a", "hot")
+        await site.settle(5)
+        site.has_majority = False
+        await site.settle()
+        site.happen("gw.a", "cold")
+        await site.settle(60)
+
+        site.has_majority = True
+        await owner.runtime.elapse()
+        await site.settle(5)
+
+        assert site.commands == set()
 
 
 async def test_a_gateway_that_was_alone_brings_what_it_remembers(disk):

@@ -22,7 +22,8 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 SETTLE_S = 2.0
-"""After a take-over: nothing elapses before receivers had the time to hand over again what no checkpoint covers."""
+"""Nothing elapses before receivers had the time to hand over what they keep: after a partition was loaded, by a
+take-over or since a transaction was rolled back, and after this gateway has begun to act for it, as with its lease."""
 BYTES = 256 * 1024
 """Of checkpoints at a look, packed: each goes to the log of all members, and wears their disks."""
 PAUSE_S = 0.2
@@ -56,6 +57,8 @@ class Runtime:
         self._versions: dict[int, int] = {}
         """Under which version each partition was loaded."""
         self._gone: set[int] = set()
+        self._acted: set[int] = set()
+        """The partitions for which this gateway acted at the last look."""
         self._settled_at = 0.0
         self._judging = asyncio.Lock()
         self._keeping = asyncio.Lock()
@@ -65,7 +68,6 @@ class Runtime:
         self._gone.discard(partition)
         await self._read(partition)
         self._versions[partition] = version
-        self._settled_at = self._ports.steady() + SETTLE_S
 
     async def drain(self, partition: int, version: int) -> None:
         """Wait for what is being judged, and write a last checkpoint: nothing new comes."""
@@ -112,6 +114,9 @@ class Runtime:
         async with self._judging:
             await self._move()
             active = self._active()
+            if not self._acted.issuperset(active):
+                self._settle()
+            self._acted = {*active}
             is_settled = self._ports.steady() >= self._settled_at
             if is_settled and await self._ports.in_store(self._homes.is_due, active, self._ports.now()):
                 await self._ports.elapse(active)
@@ -141,6 +146,10 @@ class Runtime:
             await self._ports.in_store(self._homes.load, partition, self._checkpoints.read(partition))
         except (msgspec.MsgspecError, zlib.error) as error:
             raise LoadFailed(f"a checkpoint of windows can't be read ({error})") from error
+        self._settle()
+
+    def _settle(self) -> None:
+        self._settled_at = self._ports.steady() + SETTLE_S
 
     async def _keep(self, changes: Sequence[Change], versions: Mapping[int, int]) -> bool:
         """Write checkpoints, each by itself where the map refuses them; return whether they need no other try."""
