@@ -504,6 +504,19 @@ async def test_an_owner_knows_what_a_device_has_told_of_itself_elsewhere(disk):
         assert [rule for _, rule in site.commands] == ["often"]
 
 
+async def test_an_owner_forgets_nothing_of_a_device_that_has_told_its_receiver_nothing(disk):
+    """D4, E2: as where a device has just come, and was not asked yet what it is."""
+    async with Cluster(disk, RULES[0], {**RULES[1], "devices": {"type": "pump"}}) as site:
+        owner = site.members["gw.b"]
+        owner.store.commit(owner.store.transforming.meet, DEVICE, {"type": "pump", "tags": {}})
+        owner.rules.retarget()
+        for name in ("gw.a", "gw.b", "gw.b"):
+            site.happen(name, "hot")
+            await site.settle()
+
+        assert [rule for _, rule in site.commands] == ["often"]
+
+
 async def test_a_source_of_which_nothing_is_remembered_leaves_nothing_behind(disk):
     """D2: rules that see nothing of it at the owner, as where folders differ."""
     async with Cluster(disk, *RULES) as site:

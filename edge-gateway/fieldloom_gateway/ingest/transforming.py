@@ -94,10 +94,10 @@ class Transforming:
         self._devices[device] = described
         return True
 
-    def described(self, device: str) -> dict[str, Any]:
-        """Return what a device has told of itself, as `meet` takes it."""
+    def described(self, device: str) -> dict[str, Any] | None:
+        """Return what a device has told of itself, as `meet` takes it; None where that is neither type nor tag."""
         known = self._device(device)
-        return {"type": known.type, "tags": dict(known.tags)}
+        return {"type": known.type, "tags": dict(known.tags)} if known.type or known.tags else None
 
     def figures(self) -> dict[str, dict[str, int]]:
         """Return what each stage has done."""

@@ -22,8 +22,8 @@ class Ports(NamedTuple):
 
     bury: Bury
     fire: Fire
-    describe: Callable[[str], dict[str, Any]]
-    """Returns what a device has told of itself."""
+    describe: Callable[[str], dict[str, Any] | None]
+    """Returns what a device has told of itself, None where nothing is known."""
     meet: Meet
 
 
