@@ -19,13 +19,14 @@ from fieldloom_gateway.automation.windows import runtime as runtimes
 from fieldloom_gateway.automation.windows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.windows.handing import Handing
 from fieldloom_gateway.automation.windows.parcel import Heard
-from fieldloom_gateway.automation.windows.records import key_of, taken_of
+from fieldloom_gateway.automation.windows.records import Kept, key_of, packed, parts_of, taken_of
 from fieldloom_gateway.automation.windows.rows import Rows
 from fieldloom_gateway.automation.windows.runtime import Runtime
 from fieldloom_gateway.cluster.calling import OutOfReach
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_gateway.cluster.partitions.records import owner_key
+from fieldloom_gateway.cluster.partitions.residence import LoadFailed
 from fieldloom_gateway.cluster.state.machine import ReplicatedMap
 from fieldloom_gateway.cluster.state.parts import part
 from fieldloom_gateway.cluster.state.store import Store as SharedStore
@@ -465,18 +466,29 @@ async def test_a_gateway_that_was_alone_brings_what_it_remembers(disk):
     assert in_turn == ["in-turn"]
 
 
-async def test_what_an_owner_can_not_read_is_a_dead_letter_and_holds_nothing_up(disk):
+@pytest.mark.parametrize("body", ["[3,1]", f'[2,"{DEVICE}",{{"tracks":[]}}]'])
+async def test_what_an_owner_can_not_read_is_a_dead_letter_and_neither_holds_up_nor_stays(disk, body):
     """T1, D6."""
     async with Cluster(disk, *RULES) as site:
         receiver, owner = site.members["gw.a"], site.members["gw.b"]
         site.happen("gw.a", "hot")
-        receiver.db.execute("UPDATE rule_heard SET body = '[3,1]'")
-        site.happen("gw.a", "hot")
-        await site.settle()
+        receiver.db.execute("UPDATE rule_heard SET body = ?", (body,))
+        await site.mend()
 
         letters = [topic for (topic,) in owner.db.execute("SELECT topic FROM dead_letter")]
         assert letters == ["rules/windows"]
-        assert receiver.waiting == 0
+        assert (receiver.waiting, receiver.kept) == (0, 0)
+
+
+@pytest.mark.parametrize("state", [b"not packed", packed({"tracks": []})])
+async def test_a_checkpoint_that_can_not_be_read_is_tried_again_and_stops_nobody(disk, state):
+    """D6: as of a newer gateway."""
+    async with Cluster(disk, *RULES) as site:
+        (value,) = parts_of(Kept({}, state))
+        await site.shared.set(part(key_of(HOME, DEVICE), 0), value)
+
+        with pytest.raises(LoadFailed, match="can't be read"):
+            await site.load()
 
 
 async def test_what_an_owner_judges_counts_for_the_partition_and_nothing_at_who_received_it(disk):

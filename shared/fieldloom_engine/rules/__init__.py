@@ -20,6 +20,7 @@ from fieldloom_engine.rules.event import MADE_BY_RULES, TELEMETRY, Event
 from fieldloom_engine.rules.explaining import Explanation, Part, explain
 from fieldloom_engine.rules.firing import Effect, Firing
 from fieldloom_engine.rules.ruleset import RuleSet
+from fieldloom_engine.rules.source import UnreadableRecord
 
 __all__ = [
     "ENGINE",
@@ -39,6 +40,7 @@ __all__ = [
     "Part",
     "Rule",
     "RuleSet",
+    "UnreadableRecord",
     "check",
     "explain",
     "parse",

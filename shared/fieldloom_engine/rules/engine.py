@@ -106,7 +106,7 @@ class Engine:
             source.known.clear()
 
     def put(self, name: str, record: Mapping[str, Any]) -> None:
-        """Go on with a source as a checkpoint has it."""
+        """Go on with a source as a checkpoint has it. Raises UnreadableRecord."""
         self._sources[name] = sources.restored(record, self.rules.rules)
         self._note(name, self._sources[name], self._sources[name].deadline())
 

@@ -13,6 +13,10 @@ from fieldloom_engine.rules.track import CHUNK, Chunk, Track
 MAX_KNOWN = 1000  # kinds of events of a source
 
 
+class UnreadableRecord(Exception):  # noqa: N818 - it reads as what happened
+    """What a checkpoint has of a source, and this engine can't read."""
+
+
 class Source:
     """A device, or whoever else events come from."""
 
@@ -114,7 +118,17 @@ def record_of(source: Source) -> dict[str, Any]:
 
 
 def restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source:
-    """Return a source of its record; tracks of rules that are gone or other ones by now are left out."""
+    """Return a source of its record; tracks of rules that are gone or other ones by now are left out.
+
+    Raises UnreadableRecord.
+    """
+    try:
+        return _restored(record, rules)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableRecord(f"no record of a source: {error!r}") from error
+
+
+def _restored(record: Mapping[str, Any], rules: Mapping[str, Compiled]) -> Source:
     source = Source()
     source.watermark = record["watermark"]
     events = [Event(*one) for one in record["events"]]

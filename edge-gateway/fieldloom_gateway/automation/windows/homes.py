@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fieldloom_engine.rules import Engine, Event, Explanation, Firing, RuleSet
-from fieldloom_gateway.automation.windows.parcel import Heard, Lot, Moved, decode_told
+from fieldloom_engine.rules import Engine, Event, Explanation, Firing, RuleSet, UnreadableRecord
+from fieldloom_gateway.automation.windows.parcel import Heard, Lot, Moved, Row, decode_told
 from fieldloom_gateway.automation.windows.records import Kept, packed, unpacked
 
 MAX_SOURCES = 1000
@@ -47,21 +47,25 @@ class _Home:
         self.judged: dict[str, int] = {}
         """By stream the number up to which all was judged since it was loaded."""
 
-    def hear(self, stream: str, number: int, told: Heard | Moved) -> list[Firing]:
-        """Judge a row, unless the checkpoint that was loaded takes it into account."""
-        source = told.source if isinstance(told, Moved) else told.event.source
-        taken = self.taken.setdefault(source, {})
-        if number <= taken.get(stream, 0):
-            return []
-        taken[stream] = number
-        if isinstance(told, Moved):
-            if self.engine.record(source) is None:
-                self.engine.put(source, told.record)
-            return []
+    def takes(self, stream: str, row: Row) -> bool:
+        """Take a row into account; whether the checkpoint that was loaded has not done so."""
+        taken = self.taken.setdefault(row.source, {})
+        if row.number <= taken.get(stream, 0):
+            return False
+        taken[stream] = row.number
+        return True
+
+    def hear(self, told: Heard) -> list[Firing]:
+        """Judge an event."""
         firings = self.engine.step(told.event, told.at)
         if told.watermark is not None:
-            firings += self.engine.advance(source, told.watermark, told.at)
+            firings += self.engine.advance(told.event.source, told.watermark, told.at)
         return firings
+
+    def go_on(self, told: Moved) -> None:
+        """Go on with what a gateway remembers that was alone, if nothing is known here. Raises UnreadableRecord."""
+        if self.engine.record(told.source) is None:
+            self.engine.put(told.source, told.record)
 
 
 class Homes:
@@ -92,7 +96,7 @@ class Homes:
             home.engine.retarget()
 
     def load(self, partition: int, kept: Mapping[str, Kept]) -> None:
-        """Go on with a partition as its checkpoints have it. Raises zlib.error, MsgspecError."""
+        """Go on with a partition as its checkpoints have it. Raises zlib.error, MsgspecError, UnreadableRecord."""
         home = _Home(self.rules)
         for source, one in kept.items():
             home.taken[source] = dict(one.taken)
@@ -123,17 +127,15 @@ class Homes:
         fired: list[Fired] = []
         unread: list[tuple[bytes, str]] = []
         for row in lot.rows:
-            if row.number > judged:
-                judged = row.number
+            if row.number <= judged:
+                continue
+            judged = row.number
+            self._changed.setdefault((lot.partition, row.source))
+            if home.takes(stream, row):
                 try:
-                    told = decode_told(row.told)
-                except msgspec.MsgspecError as error:
+                    fired += self._hear(home, decode_told(row.told))
+                except (msgspec.MsgspecError, UnreadableRecord) as error:
                     unread.append((bytes(row.told), str(error)))
-                    continue
-                if isinstance(told, Heard) and told.described is not None:
-                    self._meet(told.event.source, told.described)
-                fired += [(firing, _as_of(told)) for firing in home.hear(stream, judged, told)]
-                self._changed.setdefault((lot.partition, _source(told)))
         home.judged[stream] = judged
         self._note(lot.partition, home)
         return Judged(judged, fired, unread)
@@ -194,6 +196,14 @@ class Homes:
         self.lost |= self._touched
         self._touched.clear()
 
+    def _hear(self, home: _Home, told: Heard | Moved) -> list[Fired]:
+        if isinstance(told, Moved):
+            home.go_on(told)
+            return []
+        if told.described is not None:
+            self._meet(told.event.source, told.described)
+        return [(firing, told.at) for firing in home.hear(told)]
+
     def _note(self, partition: int, home: _Home) -> None:
         for source in home.engine.changed():
             self._changed.setdefault((partition, source))
@@ -201,11 +211,3 @@ class Homes:
     def _is_due(self, home: _Home, now: int) -> bool:
         deadline = home.engine.next_deadline()
         return deadline is not None and deadline <= now
-
-
-def _source(told: Heard | Moved) -> str:
-    return told.source if isinstance(told, Moved) else told.event.source
-
-
-def _as_of(told: Heard | Moved) -> int:
-    return told.at if isinstance(told, Heard) else 0

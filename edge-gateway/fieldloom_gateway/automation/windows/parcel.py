@@ -34,6 +34,8 @@ class Row(Struct, array_like=True):
 
     number: int
     """The greater, the later, of one stream."""
+    source: str
+    """Of what: it is known, and covered by checkpoints, of a row too that can't be read."""
     told: msgspec.Raw
     """A Heard or Moved."""
 

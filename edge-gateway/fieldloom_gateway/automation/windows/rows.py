@@ -141,13 +141,13 @@ class Rows:
                 del self.standing[partition]
 
     def _next(self, partition: int, after: int, most: int, room: int) -> list[Row]:
-        query = "SELECT number, body FROM rule_heard WHERE partition = ? AND number > ? ORDER BY number LIMIT ?"
+        query = "SELECT number, source, body FROM rule_heard WHERE partition = ? AND number > ? ORDER BY number LIMIT ?"
         rows: list[Row] = []
-        for number, body in self._db.execute(query, (partition, after, most)):
+        for number, source, body in self._db.execute(query, (partition, after, most)):
             room -= len(body)
             if rows and room < 0:
                 break
-            rows.append(Row(number, msgspec.Raw(body)))
+            rows.append(Row(number, source, msgspec.Raw(body)))
         return rows
 
     def _drop(self, count: int) -> None:

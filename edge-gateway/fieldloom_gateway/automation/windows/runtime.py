@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from fieldloom_contract.errors import Rejected
+from fieldloom_engine.rules import UnreadableRecord
 from fieldloom_gateway.automation.windows.checkpoints import Checkpoints, batches
 from fieldloom_gateway.automation.windows.homes import Change, Homes
 from fieldloom_gateway.automation.windows.parcel import Lot, Parcel, Receipt
@@ -144,7 +145,7 @@ class Runtime:
     async def _read(self, partition: int) -> None:
         try:
             await self._ports.in_store(self._homes.load, partition, self._checkpoints.read(partition))
-        except (msgspec.MsgspecError, zlib.error) as error:
+        except (msgspec.MsgspecError, zlib.error, UnreadableRecord) as error:
             raise LoadFailed(f"a checkpoint of windows can't be read ({error})") from error
         self._settle()
 
