@@ -120,7 +120,7 @@ class Gateway:
         self._transformers.start()
         days, shares = settings.rule_days, settings.cluster is not None
         self._automation = Automation(self._db, self._store, settings.id, days=days, shares=shares)
-        self._automation.start()
+        self._automation.start(unix_ms())
         self._store.attend(self._automation)
         self._automation.use_folder(folder.rules_of(data))
         self._store.commit(self._automation.take_workflows, folder.workflows_of(data))

@@ -41,7 +41,7 @@ class Gateway:
         self.db = open_database(self.folder)
         self.store = Store(self.db, 10**7)
         self.automation = Automation(self.db, self.store, "gw.test")
-        self.automation.start()
+        self.automation.start(NOW)
         self.store.attend(self.automation)
         machine = ReplicatedMap()
         self.consensus = LocalConsensus("gw.test", self.folder, machine)

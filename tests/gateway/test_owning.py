@@ -46,7 +46,7 @@ class Member(Gateway):
         self.db = open_database(self.folder)
         self.store = Store(self.db, 10**7)
         self.automation = Automation(self.db, self.store, self.name)
-        self.automation.start()
+        self.automation.start(self.now)
         self.store.attend(self.automation)
         self.service = self.automation.workflows
         checkpoints = Checkpoints(self.site.shared)

@@ -55,7 +55,7 @@ class Gateway:
         self.db = open_database(self.folder)
         self.store = Store(self.db, 10**7)
         self.rules = Automation(self.db, self.store, GATEWAY, entries=self.entries)
-        self.rules.start()
+        self.rules.start(self.now)
         self.store.attend(self.rules)
         return self
 

@@ -18,12 +18,13 @@ from fieldloom_gateway.automation.windows import handing as handings
 from fieldloom_gateway.automation.windows import runtime as runtimes
 from fieldloom_gateway.automation.windows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.windows.handing import Handing
-from fieldloom_gateway.automation.windows.parcel import Heard
+from fieldloom_gateway.automation.windows.parcel import Heard, Moved, Parcel, encode
 from fieldloom_gateway.automation.windows.records import Kept, key_of, packed, parts_of, taken_of
-from fieldloom_gateway.automation.windows.rows import Rows
+from fieldloom_gateway.automation.windows.rows import ROW_BYTES, Rows
 from fieldloom_gateway.automation.windows.runtime import Runtime
 from fieldloom_gateway.cluster.calling import OutOfReach
 from fieldloom_gateway.cluster.consensus.single import LocalConsensus
+from fieldloom_gateway.cluster.door import MAX_PARCEL_BYTES
 from fieldloom_gateway.cluster.partitions.partition import partition_of
 from fieldloom_gateway.cluster.partitions.records import owner_key
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
@@ -64,7 +65,7 @@ class Member(Gateway):
         self.db = open_database(self.folder)
         self.store = Store(self.db, 10**7)
         self.rules = Automation(self.db, self.store, self.name, shares=True)
-        self.rules.start()
+        self.rules.start(self.now)
         self.store.attend(self.rules)
         checkpoints = Checkpoints(self.site.shared)
         self.done = Counter()
@@ -341,7 +342,7 @@ def test_what_finds_no_room_is_given_up_oldest_first_and_told(tmp_path):
     rows = Rows(db, lambda *letter: letters.append(letter), most=10)
 
     for n in range(12):
-        rows.put(DEVICE, Heard(NOW + n, None, Event(f"{n}", "hot", DEVICE, NOW + n, {})))
+        rows.put(DEVICE, Heard(NOW + n, None, Event(f"{n}", "hot", DEVICE, NOW + n, {})), NOW + n)
         rows.write()
     left = db.execute("SELECT min(number), max(number) FROM rule_heard").fetchone()
     db.close()
@@ -350,6 +351,23 @@ def test_what_finds_no_room_is_given_up_oldest_first_and_told(tmp_path):
     assert [(topic, json.loads(payload), at) for topic, payload, _, at in letters] == [
         ("rules/windows", {"records": 1, "devices": [DEVICE]}, NOW + n) for n in (10, 11)
     ]
+
+
+def test_what_is_longer_than_an_owner_takes_is_given_up_and_told_and_all_else_fits_its_door(tmp_path):
+    """D4, T1: as of a gateway that was alone and remembers long events."""
+    db, letters = open_database(tmp_path), []
+    rows = Rows(db, lambda *letter: letters.append(letter))
+    lengths = [ROW_BYTES // 2] * 2 + [ROW_BYTES - 100] * 2 + [ROW_BYTES]
+
+    for n, length in enumerate(lengths):
+        rows.put(f"dev-{n}", Moved(f"dev-{n}", {"events": "x" * length}), NOW)
+    rows.write()
+    lots = rows.lots([*rows.standing], {}, asks=True)
+    db.close()
+
+    assert len(encode(Parcel("s" * 16, lots))) <= MAX_PARCEL_BYTES
+    assert (rows.kept, rows.dropped) == (4, 1)
+    assert [(json.loads(payload), at) for _, payload, _, at in letters] == [({"records": 1, "devices": ["dev-4"]}, NOW)]
 
 
 async def test_what_the_owners_disk_refuses_is_judged_again(disk):
@@ -456,14 +474,17 @@ async def test_a_gateway_that_was_alone_brings_what_it_remembers(disk):
         site.happen("gw.a", "cold")
         site.happen("gw.a", "hot")
         site.happen("gw.a", "cold")
+        member.db.execute("INSERT INTO rule_heard VALUES (99, ?, ?, ?)", (HOME, DEVICE, b"[3,1]"))
         member.db.close()
         again = Gateway(disk, folder=member.folder)
         in_turn = [one[1] for one in again.effects]
+        letters = [topic for (topic,) in again.db.execute("SELECT topic FROM dead_letter")]
         again.db.close()
         member.db = open_database(member.folder)
 
     assert [rule for _, rule in shared] == ["often"]
     assert in_turn == ["in-turn"]
+    assert letters == ["rules/windows"], "what can't be read"
 
 
 @pytest.mark.parametrize("body", ["[3,1]", f'[2,"{DEVICE}",{{"tracks":[]}}]'])

@@ -83,7 +83,7 @@ class Gateway:
         self.db = open_database(self.folder)
         self.store = Store(self.db, 10**7)
         self.automation = Automation(self.db, self.store, GATEWAY)
-        self.automation.start()
+        self.automation.start(NOW)
         self.store.attend(self.automation)
         self.service = self.automation.workflows
         machine = ReplicatedMap()

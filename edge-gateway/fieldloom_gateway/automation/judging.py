@@ -39,12 +39,12 @@ class Judging:
         """Go on from what is on the disk."""
         self._memory.start(self._rules())
 
-    def settle(self) -> None:
+    def settle(self, now: int) -> None:
         """Have owners go on with what a gateway remembers that was alone; or go on alone with what no owner has."""
         if self.windows is None:
-            self._end_to_share()
+            self._end_to_share(now)
         elif not self.windows.rows.stream:
-            self._begin_to_share(self.windows)
+            self._begin_to_share(self.windows, now)
 
     def use_others(self) -> None:
         """Go on with the rules that are at work by now; the state of those that are as they were goes on."""
@@ -118,15 +118,15 @@ class Judging:
         self.windows.use(RuleSet((rule for rule in told if rule.remembers), targets))
         return RuleSet((rule for rule in told if not rule.remembers), targets)
 
-    def _begin_to_share(self, windows: Windows) -> None:
+    def _begin_to_share(self, windows: Windows, now: int) -> None:
         self._memory.start(RuleSet(*self._read()))
-        windows.begin(self._memory.engine.checkpoint())
+        windows.begin(self._memory.engine.checkpoint(), now)
         self._memory.use(self._rules())
         self.write()
 
-    def _end_to_share(self) -> None:
+    def _end_to_share(self, now: int) -> None:
         rows = Rows(self._db, self._ports.bury)
-        for told in rows.end() if rows.stream else ():
+        for told in rows.end(now) if rows.stream else ():
             if isinstance(told, Heard):
                 for firing in self._memory.judge(told.event, told.watermark, told.at):
                     self._ports.fire(firing, told.at)

@@ -81,11 +81,11 @@ class Automation:
         """Whether other rules or workflows may be at work than those that are judged by."""
         self.counts: Counter[str] = Counter()
 
-    def start(self) -> None:
-        """Go on from what is on the disk; before `attend`."""
+    def start(self, now: int) -> None:
+        """Go on from what is on the disk; before `attend`. `now` is Unix ms."""
         self.workflows.refresh()
         self._judging.start()
-        self._store.commit(self._settle)
+        self._store.commit(self._settle, now)
 
     def hear(self, record: Record) -> None:
         """Judge a record that goes up."""
@@ -295,8 +295,8 @@ class Automation:
             if self._deployed.have_changed():
                 self._judging.use_others()
 
-    def _settle(self) -> None:
-        self._judging.settle()
+    def _settle(self, now: int) -> None:
+        self._judging.settle(now)
         self.write()
 
     def _at_work(self) -> tuple[Iterable[Rule], Targets]:

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +14,9 @@ from fieldloom_gateway.cluster.partitions.partition import partition_of
 MOST = 300_000
 """Rows that are kept: some 100 MB."""
 PARCEL_ROWS, PARCEL_BYTES = 500, 512 * 1024
-"""Of one parcel, but for the first row: one alone is never longer than a door takes."""
+"""Of one parcel, but for its last row."""
+ROW_BYTES = 384 * 1024
+"""Of one row: with all others of a parcel it is no more than a door takes."""
 STREAM = "windows"
 TOPIC = "rules/windows"
 SHOWN = 100
@@ -40,11 +42,11 @@ class Rows:
         self._fresh: list[tuple[int, int, str, bytes]] = []
         self._last = 0
         self._now = 0
-        """When something was heard last, Unix ms."""
+        """When something was put last, Unix ms."""
         self.has_more = False
         """Whether something was put since it was set to False."""
         self.dropped = 0
-        """Rows that were given up since there were too many."""
+        """Rows that were given up since they were too many, or too long."""
         self.standing: dict[int, Standing] = {}
         """By partition; of what is written."""
         self.forget()
@@ -59,20 +61,32 @@ class Rows:
         """Draw the name of the stream: a database that is made anew numbers anew."""
         self._db.execute("INSERT INTO meta VALUES (?, ?)", (STREAM, os.urandom(8).hex()))
 
-    def end(self) -> list[Heard | Moved]:
-        """Forget all, and the stream; return what no checkpoint covers, the oldest first."""
+    def end(self, now: int) -> list[Heard | Moved]:
+        """Forget all, and the stream; return what no checkpoint covers, the oldest first. `now` is Unix ms.
+
+        What can't be read, as of another release, becomes a dead letter.
+        """
         bodies = self._db.execute("SELECT body FROM rule_heard ORDER BY number").fetchall()
         self._db.execute("DELETE FROM rule_heard")
         self._db.execute("DELETE FROM meta WHERE key = ?", (STREAM,))
         self.standing.clear()
-        return [decode_told(body) for (body,) in bodies]
+        found = []
+        for (body,) in bodies:
+            try:
+                found.append(decode_told(body))
+            except msgspec.MsgspecError as error:
+                self._bury(TOPIC, body, str(error), now)
+        return found
 
-    def put(self, source: str, told: Heard | Moved) -> None:
-        """Keep something for who owns a source's partition."""
+    def put(self, source: str, told: Heard | Moved, now: int) -> None:
+        """Keep something for who owns a source's partition, unless it is too long. `now` is Unix ms."""
+        self._now = now
+        body = encode(told)
+        if len(body) > ROW_BYTES:
+            self._give_up([source], f"{len(body)} bytes are more than the {ROW_BYTES} that go to an owner at once")
+            return
         self._last += 1
-        if isinstance(told, Heard):
-            self._now = told.at
-        self._fresh.append((self._last, partition_of(source), source, encode(told)))
+        self._fresh.append((self._last, partition_of(source), source, body))
 
     def write(self) -> None:
         """Write what was put, and give up the oldest where there is too much."""
@@ -155,10 +169,12 @@ class Rows:
         gone = f"DELETE FROM rule_heard WHERE number IN ({oldest}) RETURNING source"  # noqa: S608 - no parameter in it
         sources = [source for (source,) in self._db.execute(gone, (count,)).fetchall()]
         self._count()
+        self._give_up(sources, "no owner's checkpoint covers it, and there is no room for more")
+
+    def _give_up(self, sources: Sequence[str], reason: str) -> None:
         self.dropped += len(sources)
         told = {"records": len(sources), "devices": sorted(set(sources))[:SHOWN]}
-        reason = "no owner's checkpoint covers it, and there is no room for more: windows of rules may lack it"
-        self._bury(TOPIC, json.dumps(told).encode(), reason, self._now)
+        self._bury(TOPIC, json.dumps(told).encode(), f"{reason}: windows of rules may lack it", self._now)
 
     def _count(self) -> None:
         query = "SELECT partition, count(*), max(number) FROM rule_heard GROUP BY partition"

@@ -60,14 +60,14 @@ class Windows:
         """Keep an event for its owner, if it matters to any rule that remembers."""
         if self.rules.shared(event.type).is_for(event) or self._way(event).is_for(event):
             described = self._ports.describe(event.source) if self._is_for_described else None
-            self.rows.put(event.source, Heard(now, watermark, event, described))
+            self.rows.put(event.source, Heard(now, watermark, event, described), now)
 
-    def begin(self, remembered: Mapping[str, dict[str, Any]]) -> None:
+    def begin(self, remembered: Mapping[str, dict[str, Any]], now: int) -> None:
         """Begin to share; what this gateway, as it was alone, has remembered of sources goes to their owners."""
         self.rows.begin()
         for source, record in remembered.items():
             if not self.rules.rules.keys().isdisjoint(record["tracks"]):
-                self.rows.put(source, Moved(source, record))
+                self.rows.put(source, Moved(source, record), now)
 
     def judge(self, stream: str, lots: Sequence[Lot], now: int) -> list[int | None]:
         """Judge as an owner what is handed over of a stream; return up to which number that is done, for each lot."""
