@@ -6,6 +6,7 @@ Three gateways with a database each, over one map, hand things over by the real 
 import asyncio
 import itertools
 import json
+import sqlite3
 from collections import Counter
 
 import pytest
@@ -368,6 +369,26 @@ def test_what_is_longer_than_an_owner_takes_is_given_up_and_told_and_all_else_fi
     assert len(encode(Parcel("s" * 16, lots))) <= MAX_PARCEL_BYTES
     assert (rows.kept, rows.dropped) == (4, 1)
     assert [(json.loads(payload), at) for _, payload, _, at in letters] == [({"records": 1, "devices": ["dev-4"]}, NOW)]
+
+
+async def test_a_disk_that_refuses_for_long_makes_nothing_grow(disk, monkeypatch):
+    """D4: what checkpoints cover is kept once of a source, however often it has changed."""
+    async with Cluster(disk, *RULES) as site:
+        receiver, asked = site.members["gw.a"], []
+
+        def refuse(covered):
+            asked.append([number for _, number in covered])
+            raise sqlite3.OperationalError("disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(receiver.rules.windows.rows, "cover", refuse)
+            for _ in range(3):
+                site.happen("gw.a", "hot")
+                await site.mend()
+        await site.mend()
+
+        assert asked == [[1], [2], [3]]
+        assert receiver.kept == 0
 
 
 async def test_what_the_owners_disk_refuses_is_judged_again(disk):

@@ -65,7 +65,8 @@ class Handing:
         self._asked_at: dict[str, float] = {}
         self._out_of_reach: set[str] = set()
         """Members of which it was told that they take nothing."""
-        self._covered: list[tuple[str, int]] = []
+        self._covered: dict[str, int] = {}
+        """By source the last row that checkpoints cover; of what the disk has not forgotten yet."""
 
     def wake(self) -> None:
         """Look at once at what is to be handed over."""
@@ -105,17 +106,16 @@ class Handing:
 
     async def forget(self) -> None:
         """Forget what checkpoints cover, as soon as the disk takes it."""
-        standing = self._windows.rows.standing
-        self._covered += self._checkpoints.covered(self._stream)
-        if not self._covered or not standing:
+        self._covered.update(self._checkpoints.covered(self._stream))
+        if not self._covered or not self._windows.rows.standing:
             self._covered.clear()
             return
         try:
-            await self._ports.commit(self._windows.rows.cover, self._covered)
+            await self._ports.commit(self._windows.rows.cover, self._covered.items())
         except sqlite3.Error as error:
             log.error("disk_refused_windows", error=str(error))  # noqa: TRY400
         else:
-            self._covered = []
+            self._covered.clear()
 
     async def _lots(self, member: str) -> list[Lot]:
         rows, cursors, now = self._windows.rows, self._windows.cursors, self._ports.steady()
