@@ -129,6 +129,12 @@ def device_of(member, owner, kind):
     return next(name for name in (f"{kind}-{n}" for n in range(1000)) if owners[partition_of(name)] == [owner.name])
 
 
+def fired(members, name):
+    """Return the ids of a device's firings of which the cloud is told by any gateway."""
+    told = [one for member in members for one in outbox(member) if one.get("type") == "rule.fired"]
+    return {one["data"]["id"] for one in told if one["device"] == name}
+
+
 class Board:
     """A device: it sends again what is not acknowledged, executes each command's id once, and answers it.
 
@@ -229,8 +235,27 @@ async def test_a_window_goes_on_wherever_its_events_come_and_when_its_owner_dies
 
     print(f"fired at a peer {took:.1f} s after the kill")
     assert list(door.executed) == [command]
-    fired = [one for member in site for one in outbox(member) if one.get("type") == "rule.fired"]
-    assert len({one["data"]["id"] for one in fired if one["device"] == name}) == 1
+    assert len(fired(site, name)) == 1
+
+
+async def test_a_window_goes_on_at_the_heir_when_its_owner_is_drained(site):
+    """D4, E8: two events before the hand-over and one after it make one firing."""
+    first, owner, _ = site
+    await soon(partial(have_shared, site))
+    name = device_of(first, owner, "gate")
+    async with board(first, name) as gate:
+        for _ in range(2):
+            await gate.happen("knock")
+        await soon(lambda: gate.is_heard)
+        await asyncio.to_thread(local, owner, "POST", "/cluster/drain")
+        await soon(lambda: [owner.name] not in first.owners())
+        await gate.happen("knock")
+        command = await soon(lambda: gate.executing("open"))
+    await asyncio.to_thread(local, owner, "POST", "/cluster/resume")
+    await soon(partial(have_shared, site))
+
+    assert list(gate.executed) == [command]
+    assert len(fired(site, name)) == 1
 
 
 async def test_instances_go_on_at_a_peer_when_their_owner_dies_and_wait_when_the_majority_does(site):
