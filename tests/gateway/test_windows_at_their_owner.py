@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fieldloom_engine.rules import Event
 from fieldloom_gateway.automation.service import Automation
 from fieldloom_gateway.automation.windows import handing as handings
+from fieldloom_gateway.automation.windows import rows as all_rows
 from fieldloom_gateway.automation.windows import runtime as runtimes
 from fieldloom_gateway.automation.windows.checkpoints import Checkpoints
 from fieldloom_gateway.automation.windows.handing import Handing
@@ -467,6 +468,24 @@ async def test_nothing_is_absent_that_has_waited_for_a_majority(disk):
         await site.settle(60)
 
         site.has_majority = True
+        await owner.runtime.elapse()
+        await site.settle(5)
+
+        assert site.commands == set()
+
+
+async def test_nothing_is_absent_that_waits_behind_what_is_handed_over(disk, monkeypatch):
+    """D7, E8: as what a night without a majority has left, of which a parcel holds little."""
+    monkeypatch.setattr(all_rows, "PARCEL_ROWS", 2)
+    async with Cluster(disk, SILENT) as site:
+        receiver, owner = site.members["gw.a"], site.members["gw.b"]
+        for kind in ("hot", "hot", "cold"):
+            site.happen("gw.a", kind)
+        owner.now += 60_000
+        await owner.runtime.elapse()
+
+        owner.now += 10_000
+        await receiver.handing.hand_over("gw.b")
         await owner.runtime.elapse()
         await site.settle(5)
 

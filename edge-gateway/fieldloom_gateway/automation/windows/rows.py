@@ -179,3 +179,9 @@ class Rows:
     def _count(self) -> None:
         query = "SELECT partition, count(*), max(number) FROM rule_heard GROUP BY partition"
         self.standing = {partition: Standing(*figures) for partition, *figures in self._db.execute(query)}
+
+
+def is_full(lots: Iterable[Lot]) -> bool:
+    """Whether lots are as much as goes together, so that there may be more behind them."""
+    rows = [row for lot in lots for row in lot.rows]
+    return len(rows) >= PARCEL_ROWS or sum(len(bytes(row.told)) for row in rows) > PARCEL_BYTES - ROW_BYTES

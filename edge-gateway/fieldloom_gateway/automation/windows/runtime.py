@@ -15,6 +15,7 @@ from fieldloom_engine.rules import UnreadableRecord
 from fieldloom_gateway.automation.windows.checkpoints import Checkpoints, batches
 from fieldloom_gateway.automation.windows.homes import Change, Homes
 from fieldloom_gateway.automation.windows.parcel import Lot, Parcel, Receipt
+from fieldloom_gateway.automation.windows.rows import is_full
 from fieldloom_gateway.cluster.consensus.port import NoLeader, Unknown
 from fieldloom_gateway.cluster.partitions.residence import LoadFailed
 from fieldloom_gateway.cluster.state.errors import StateError
@@ -24,7 +25,8 @@ log = structlog.get_logger()
 LOOK_EVERY_S = 1.0
 SETTLE_S = 2.0
 """Nothing elapses before receivers had the time to hand over what they keep: after a partition was loaded, by a
-take-over or since a transaction was rolled back, and after this gateway has begun to act for it, as with its lease."""
+take-over or since a transaction was rolled back, after this gateway has begun to act for it, as with its lease, and
+after a parcel behind which there may be more."""
 BYTES = 256 * 1024
 """Of checkpoints at a look, packed: each goes to the log of all members, and wears their disks."""
 PAUSE_S = 0.2
@@ -105,6 +107,8 @@ class Runtime:
             active = set(self._active())
             lots = [lot for lot in parcel.lots if lot.partition in active]
             judged = await self._ports.judge(parcel.stream, lots) if lots else []
+            if is_full(parcel.lots):
+                self._settle()
         through = dict(zip((lot.partition for lot in lots), judged, strict=True))
         for lot in lots:
             self._ports.did(lot.partition, sum(row.number <= (through[lot.partition] or 0) for row in lot.rows))
