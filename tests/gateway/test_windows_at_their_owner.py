@@ -456,16 +456,20 @@ async def test_nothing_is_absent_that_was_judged_before_a_transaction_that_was_r
         assert site.commands == set()
 
 
-async def test_nothing_is_absent_that_has_waited_for_a_majority(disk):
-    """D7, E8: the owner that has its lease again lets no time pass before it was told what waited."""
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_nothing_is_absent_that_has_waited_for_a_majority(disk, is_asked):
+    """D7, E8: the owner that has its lease again lets no time pass before it was told what waited.
+
+    It notices by a look, or by being asked between two looks, that it had none.
+    """
     async with Cluster(disk, SILENT) as site:
-        owner = site.members["gw.b"]
+        receiver, owner = site.members["gw.a"], site.members["gw.b"]
         site.happen("gw.a", "hot")
         await site.settle(5)
         site.has_majority = False
-        await site.settle()
         site.happen("gw.a", "cold")
-        await site.settle(60)
+        await (receiver.hand_over() if is_asked else owner.runtime.elapse())
+        owner.now += 60_000
 
         site.has_majority = True
         await owner.runtime.elapse()

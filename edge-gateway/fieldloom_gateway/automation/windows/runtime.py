@@ -61,7 +61,7 @@ class Runtime:
         """Under which version each partition was loaded."""
         self._gone: set[int] = set()
         self._acted: set[int] = set()
-        """The partitions for which this gateway acted at the last look."""
+        """The partitions for which this gateway has acted without a break since a look."""
         self._settled_at = 0.0
         self._judging = asyncio.Lock()
         self._keeping = asyncio.Lock()
@@ -105,6 +105,7 @@ class Runtime:
         async with self._judging:
             await self._move()
             active = set(self._active())
+            self._acted &= active  # what is refused here is still to be told, should the lease come back before a look
             lots = [lot for lot in parcel.lots if lot.partition in active]
             judged = await self._ports.judge(parcel.stream, lots) if lots else []
             if is_full(parcel.lots):
