@@ -438,6 +438,21 @@ async def test_nothing_is_absent_that_a_receiver_still_keeps_for_who_took_over(d
         ]
 
 
+async def test_what_was_only_asked_about_is_not_loaded_anew_after_a_roll_back(disk):
+    """D4: else a full disk would have an owner load all of which receivers keep something, with each refusal."""
+    async with Cluster(disk, *RULES) as site:
+        owner = site.members["gw.b"]
+        site.happen("gw.a", "hot")
+        await site.settle()
+        await site.settle()
+
+        with pytest.raises(ZeroDivisionError):
+            owner.store.commit(lambda: 1 / 0)
+
+        assert site.members["gw.a"].kept == 1
+        assert owner.rules.windows.homes.lost == set()
+
+
 async def test_nothing_is_absent_that_was_judged_before_a_transaction_that_was_rolled_back(disk):
     """E8: the owner goes on from its checkpoint then, and lets no time pass before it was told the rest again."""
     async with Cluster(disk, SILENT) as site:

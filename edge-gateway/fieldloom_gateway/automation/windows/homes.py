@@ -123,13 +123,13 @@ class Homes:
         judged = home.judged.get(stream, 0)
         if lot.after > judged:
             return Judged(judged)
-        self._touched.add(lot.partition)
         fired: list[Fired] = []
         unread: list[tuple[bytes, str]] = []
         for row in lot.rows:
             if row.number <= judged:
                 continue
             judged = row.number
+            self._touched.add(lot.partition)
             self._changed.setdefault((lot.partition, row.source))
             if home.takes(stream, row):
                 try:
