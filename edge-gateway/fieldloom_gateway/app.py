@@ -26,6 +26,9 @@ from fieldloom_gateway.adapters.http import HttpSettings
 from fieldloom_gateway.adapters.kept import Kept
 from fieldloom_gateway.adapters.mqtt import PROTOCOL, MqttAdapter
 from fieldloom_gateway.automation import folder
+from fieldloom_gateway.automation.alarms.telling import PATH as ALARMS
+from fieldloom_gateway.automation.alarms.telling import Ports as AlarmPorts
+from fieldloom_gateway.automation.alarms.telling import Telling
 from fieldloom_gateway.automation.effects import Again, Due, Outcome
 from fieldloom_gateway.automation.holds.kept import Kept as KeptHolds
 from fieldloom_gateway.automation.holds.routes import add_holds
@@ -166,6 +169,7 @@ class Gateway:
         self._forwarder = None if partitions is None else self._forwarding(partitions)
         windows = self._automation.windows
         self._windows = None if partitions is None or windows is None else self._owning(partitions, windows)
+        self._alarms = self._telling_of_alarms()
         self._holding = Holding(
             self._automation.holds,
             KeptHolds(self._node.store),
@@ -222,10 +226,16 @@ class Gateway:
             ("status", self._status()),
         ]
         if self._settings.cluster is not None and self._forwarder is not None and self._windows is not None:
-            takes = {PATH: self._forwarder.take, COMMANDS: self._site_commands.take, WINDOWS: self._windows.take}
+            takes = {
+                PATH: self._forwarder.take,
+                COMMANDS: self._site_commands.take,
+                WINDOWS: self._windows.take,
+                ALARMS: self._alarms.take,
+            }
             ordered.append(("admission", self._admission(self._settings.cluster, takes)))
             ordered.append(("forwarding", parts.Background("forwarding", self._forwarder.run, stop)))
             ordered.append(("windows", parts.Background("windows", self._windows.run, stop)))
+            ordered.append(("alarms", parts.Background("alarms", self._alarms.run, stop)))
             ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
             ordered.append(("handing", parts.Background("handing", self._site_commands.run, stop)))
         if self._settings.mdns:
@@ -296,6 +306,11 @@ class Gateway:
         tls, deliver = self._joining_tls, self._deliver_committed
         ports = WindowPorts(self._in_store, self._commit, deliver, tls, unix_ms, time.monotonic)
         return SiteWindows(self._node, partitions, windows, ports)
+
+    def _telling_of_alarms(self) -> Telling:
+        ask, bury = Caller(self._node.doors, self._joining_tls).ask, self._store.bury
+        ports = AlarmPorts(self._node.others, ask, self._in_store, self._commit, bury, unix_ms)
+        return Telling(self._automation.alarms, ports)
 
     def _admission(
         self, given: configuration.ClusterSettings, takes: Mapping[str, Take]

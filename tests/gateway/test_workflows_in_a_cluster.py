@@ -39,12 +39,14 @@ COOLING = {
 RULE = {"id": "smoke", "when": {"event_type": "smoke"}, "do": [{"command": {"type": "alarm"}}]}
 KNOCKS = {"where": "knock", "at_least": 3, "within": "10m"}
 WINDOW = {"id": "knocks", "when": {"count_in_window": KNOCKS}, "do": [{"command": {"type": "open"}}]}
+LEAK = {"id": "leak", "when": {"event_type": "leak"}, "do": [{"raise_alarm": {"alarm": "wet", "severity": "major"}}]}
+DRY = {"id": "dry", "when": {"event_type": "dry"}, "do": [{"clear_alarm": {"alarm": "wet"}}]}
 
 
 class Member(Site):
     """A gateway of the site, with a broker of its own."""
 
-    documents = (("workflows", COOLING), ("rules", RULE), ("rules", WINDOW))
+    documents = (("workflows", COOLING), *(("rules", one) for one in (RULE, WINDOW, LEAK, DRY)))
 
     def join(self, addresses, secret):
         """Have it begin a cluster with the others, with the workflows and rules of its operator."""
@@ -66,6 +68,11 @@ class Member(Site):
     def owners(self):
         """Return who owns each partition, as this gateway has it."""
         return [one["replicas"][:1] for one in local(self, "GET", "/cluster/partitions").json()["items"]]
+
+    def alarms(self, name):
+        """Return the alarms of a device that it lists, each with its severity."""
+        items = local(self, "GET", "/alarms").json()["items"]
+        return [(one["alarm"], one["severity"]) for one in items if one["device"] == name]
 
     def instance(self, name):
         """Return the instance of a device, None while there is none."""
@@ -129,10 +136,16 @@ def device_of(member, owner, kind):
     return next(name for name in (f"{kind}-{n}" for n in range(1000)) if owners[partition_of(name)] == [owner.name])
 
 
+def told_up(members, name, kind):
+    """Return the events of a kind of a device of which the cloud is told by any gateway."""
+    records = [record for member in members for record in outbox(member) if record["device"] == name]
+    return [one for one in records if one.get("type", "").startswith(kind)]
+
+
 def fired(members, name):
-    """Return the ids of a device's firings of which the cloud is told by any gateway."""
-    told = [one for member in members for one in outbox(member) if one.get("type") == "rule.fired"]
-    return {one["data"]["id"] for one in told if one["device"] == name}
+    """Return the ids of what the window has fired for a device, of which the cloud is told by any gateway."""
+    told = told_up(members, name, "rule.fired")
+    return {one["data"]["id"] for one in told if one["data"]["rule"] == WINDOW["id"]}
 
 
 class Board:
@@ -212,16 +225,21 @@ async def soon(is_so):
         return found
 
 
-async def test_a_window_goes_on_wherever_its_events_come_and_when_its_owner_dies(site):
-    """D4, E8, W8: three events through two gateways make one firing, though its owner is killed after the second."""
+async def test_windows_and_alarms_go_on_wherever_events_come_and_when_an_owner_dies(site):
+    """D4, D7, E7, E8, W8: three events at two gateways make one firing, though its owner is killed after the second.
+
+    What began at one gateway and ended at another is listed by none then, that one too which was killed between.
+    """
     first, owner, other = site
     await soon(partial(have_shared, site))
     name = device_of(first, owner, "door")
     async with board(first, name) as door:
         await door.happen("knock")
+        await door.happen("leak")
+        await soon(lambda: all(one.alarms(name) == [("wet", "major")] for one in site))
         await soon(lambda: door.is_heard)
         await door.leave()
-    async with board(other, name, seq=1) as door:
+    async with board(other, name, seq=2) as door:
         await door.happen("knock")
         await soon(lambda: door.is_heard)
         owner.gateway.kill()
@@ -229,13 +247,17 @@ async def test_a_window_goes_on_wherever_its_events_come_and_when_its_owner_dies
         await door.happen("knock")
         command = await soon(lambda: door.executing("open"))
         took = time.monotonic() - killed
+        await door.happen("dry")
+        await soon(lambda: first.alarms(name) == other.alarms(name) == [])
         await soon(lambda: door.is_heard)
     owner.gateway.start()
     await soon(partial(have_shared, site))
+    await soon(lambda: owner.alarms(name) == [])
 
     print(f"fired at a peer {took:.1f} s after the kill")
     assert list(door.executed) == [command]
     assert len(fired(site, name)) == 1
+    assert sorted(one["type"] for one in told_up(site, name, "alarm.")) == ["alarm.cleared", "alarm.raised"]
 
 
 async def test_a_window_goes_on_at_the_heir_when_its_owner_is_drained(site):

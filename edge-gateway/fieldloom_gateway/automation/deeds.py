@@ -9,11 +9,11 @@ from fieldloom_contract.errors import Rejected
 from fieldloom_contract.fields import text
 from fieldloom_contract.limits import MAX_DOWN_BYTES
 from fieldloom_engine import commands
-from fieldloom_engine.alarms import Mark
 from fieldloom_engine.holds import asked_by
 from fieldloom_engine.rules import WITHDRAW, Effect, Firing
 from fieldloom_engine.twin import Patch
-from fieldloom_gateway.automation.alarms import Alarms
+from fieldloom_gateway.automation.alarms.service import Alarms
+from fieldloom_gateway.automation.alarms.words import MESSAGE, Marked
 from fieldloom_gateway.automation.effects import DONE, FAILED, NOT_TAKEN, SENT, Deed, Outcome
 from fieldloom_gateway.automation.holds.service import Holds
 from fieldloom_gateway.automation.latest import Latest
@@ -94,12 +94,13 @@ class Deeds:
 
     def _raise_alarm(self, firing: Firing, effect: Effect, now: int) -> Outcome:
         told = effect.parameters
-        mark = Mark(firing.at, effect.id, True, firing.rule, told["severity"], told.get("message", ""))
-        self._alarms.mark(*_alarm(told), mark, now)
+        message = told.get("message", "")[:MESSAGE]
+        begins = Marked(*_alarm(told), effect.id, firing.at, True, firing.rule, told["severity"], message)
+        self._alarms.mark(begins, now)
         return Outcome(DONE)
 
     def _clear_alarm(self, firing: Firing, effect: Effect, now: int) -> Outcome:
-        self._alarms.mark(*_alarm(effect.parameters), Mark(firing.at, effect.id, False, firing.rule), now)
+        self._alarms.mark(Marked(*_alarm(effect.parameters), effect.id, firing.at, False, firing.rule), now)
         return Outcome(DONE)
 
     def _withdraw(self, _: Firing, effect: Effect, now: int) -> Outcome:

@@ -12,7 +12,7 @@ from fieldloom_engine.rules import Event as Judged
 from fieldloom_engine.rules import Firing, Rule
 from fieldloom_engine.rules.ruleset import Targets
 from fieldloom_gateway.automation import deployed, firings
-from fieldloom_gateway.automation.alarms import Alarms
+from fieldloom_gateway.automation.alarms.service import Alarms
 from fieldloom_gateway.automation.deeds import Deeds
 from fieldloom_gateway.automation.deployed import CLOUD, FOLDER, Deployed, Put
 from fieldloom_gateway.automation.effects import Effects

@@ -135,6 +135,10 @@ class Node:
         found = self.directory.discover(ADMISSION)
         return {one.member: f"{one.service.host}:{one.service.port}" for one in found}
 
+    def others(self) -> list[str]:
+        """Return the names of the other gateways that can be asked."""
+        return [member for member in self.doors() if member != self.store.name]
+
     def members(self) -> list[dict[str, Any]]:
         """Return the members as they are shown, with the seconds since each was heard of here, None for never."""
         shown = []

@@ -108,6 +108,13 @@ CREATE TABLE IF NOT EXISTS alarm_mark (
   device TEXT, name TEXT, at INTEGER, effect TEXT, begins INTEGER NOT NULL, rule TEXT NOT NULL, severity TEXT NOT NULL,
   message TEXT NOT NULL, PRIMARY KEY (device, name, at, effect)
 ) WITHOUT ROWID;
+-- In which order these marks came to be known here, and what was taken back, of which there is no mark: so the other
+-- gateways of the site are told. Those that an older version has written come to have a number.
+CREATE TABLE IF NOT EXISTS alarm_known (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, name TEXT NOT NULL, effect TEXT NOT NULL,
+  withdrawn INTEGER NOT NULL, UNIQUE (device, name, effect)
+);
+INSERT OR IGNORE INTO alarm_known (device, name, effect, withdrawn) SELECT device, name, effect, 0 FROM alarm_mark;
 -- The newest values of those metrics that a rule asks for.
 CREATE TABLE IF NOT EXISTS latest (
   device TEXT, metric TEXT, ts INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (device, metric)

@@ -74,7 +74,7 @@ class Forwarder:
         self._service = service
         self._runtime = runtime
         self._ports = ports
-        self._carrier = Carrier("forward", self._others, self.hand_over)
+        self._carrier = Carrier("forward", node.others, self.hand_over)
 
     def wake(self) -> None:
         """Look at once at what is to be handed over."""
@@ -108,9 +108,6 @@ class Forwarder:
         await self._node.store.reach(max(one.since for one in taken.values()))
         await self._runtime.answer({number: one.reason for number, one in taken.items()})
         return True
-
-    def _others(self) -> list[str]:
-        return [member for member in self._node.doors() if member != self._node.store.name]
 
     async def _rows(self, member: str) -> list[Row]:
         """Return what happens in a member's partitions, the oldest first, as much as goes together."""
