@@ -1,5 +1,7 @@
 """Twins in SQL: patches go down to the gateways, which alone decide what is wanted, and what they say comes up. (R4)"""
 
+import hashlib
+import json
 import secrets
 from typing import Any, NamedTuple
 
@@ -63,7 +65,7 @@ async def change(session: AsyncSession, wish: Wish) -> dict[str, Any]:
             _hold_same(before, wish)
             return await _shown(session, row)
     waiting = await _waiting(session, wish.device)
-    if wish.etag not in (None, "*", _etag(row, waiting)):
+    if not _is_meant(wish.etag, row, waiting):
         raise StaleVersion(f"the twin is at {_etag(row, waiting)}, not {wish.etag}: read it again")
     await device_types.check_desired(session, device["type"], _checked(row, waiting, wish.changes))
     patch = TwinPatch(id=secrets.token_hex(8), device=wish.device, number=row.patches, changes=wish.changes)
@@ -182,18 +184,40 @@ def _checked(row: Twin, waiting: list[TwinPatch], changes: dict[str, Any]) -> di
     """
     if len(waiting) >= twin.IDS:
         raise TooManyRequests(f"{len(waiting)} patches wait for the gateway already: wait until it is back")
-    desired = Desired(row.version, row.desired)
-    for patch in waiting:
-        desired, _ = twin.apply(desired, Patch(patch.id, patch.changes))
-    desired, refused = twin.apply(desired, Patch("", changes))
+    desired, refused = twin.apply(_expected(row, waiting), Patch("", changes))
     if refused is not None:
         raise BadContent("No device would take this.", [{"path": "desired", "reason": refused}])
     return desired.values
 
 
+def _expected(row: Twin, waiting: list[TwinPatch]) -> Desired:
+    """Return what will be desired if all that waits is applied."""
+    desired = Desired(row.version, row.desired)
+    for patch in waiting:
+        desired, _ = twin.apply(desired, Patch(patch.id, patch.changes))
+    return desired
+
+
 def _etag(row: Twin, waiting: list[TwinPatch]) -> str:
-    """Return the version that is known; while patches wait, with the number of the newest one."""
-    return f'"{row.version}+{waiting[-1].number}"' if waiting else f'"{row.version}"'
+    """Return the version that is known; while patches wait, with the newest one's number and what will be desired."""
+    if not waiting:
+        return f'"{row.version}"'
+    return f'"{row.version}+{waiting[-1].number}-{_digest(_expected(row, waiting))}"'
+
+
+def _is_meant(etag: str | None, row: Twin, waiting: list[TwinPatch]) -> bool:
+    """Whether a caller who has seen an ETag means the twin as it is.
+
+    Who has seen patches wait, and what will be desired, has seen the same once they are decided that way.
+    """
+    if etag in (None, "*", _etag(row, waiting)):
+        return True
+    return etag is not None and etag.endswith(f'-{_digest(_expected(row, waiting))}"')
+
+
+def _digest(desired: Desired) -> str:
+    told = json.dumps(desired.values, sort_keys=True).encode()
+    return hashlib.blake2b(told, digest_size=8).hexdigest()
 
 
 async def _shown(session: AsyncSession, row: Twin) -> dict[str, Any]:
