@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 FIELDLOOM = Path(sys.executable).with_name("fieldloom")
+TIERS = {"cryptography", "duckdb", "fastapi", "fieldloom_build", "micropython_run", "sqlalchemy"}
 
 
 def fieldloom(*arguments, **environment):
@@ -23,6 +24,18 @@ def fieldloom(*arguments, **environment):
         check=False,
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "160", **environment},
     )
+
+
+def loaded(*arguments):
+    """Return the names of what a command has imported at its end."""
+    probe = (
+        "import sys\nfrom fieldloom_cli import main\n"
+        "try: main.main()\nexcept SystemExit: pass\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    command = [sys.executable, "-c", probe, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.fixture
@@ -61,14 +74,17 @@ def test_help_names_every_group_and_imports_no_tier():
     assert done.returncode == 0
     for group in ("cloud", "command", "dead-letters", "demo", "device", "gateway", "release", "telemetry", "token"):
         assert group in done.stdout
-    probe = (
-        "import sys\nfrom fieldloom_cli import main\nsys.argv = ['fieldloom', '--help']\n"
-        "try: main.main()\nexcept SystemExit: pass\n"
-        "heavy = {'fastapi', 'sqlalchemy', 'duckdb', 'httpx2', 'cryptography', 'micropython_run'}\n"
-        "print('loaded:', sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "loaded: []"
+    assert loaded("--help") & (TIERS | {"httpx2", "rich"}) == set()
+
+
+def test_a_call_of_the_cloud_imports_no_tier(cloud, tmp_path):
+    answers, _ = cloud
+    answers["GET /api/v1/devices"] = 200, {"items": [], "next": None}
+
+    found = loaded("device", "list", "--json", "--data", tmp_path)
+
+    assert "httpx2" in found
+    assert found & (TIERS | {"rich"}) == set()
 
 
 def test_without_a_cloud_it_says_how_to_name_one(tmp_path):

@@ -32,6 +32,7 @@ class Api:
             base_url=url.rstrip("/").removesuffix("/api/v1") + "/api/v1",
             headers={"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_S,
+            verify=not url.startswith("http://"),  # which shows no certificate: the roots would be read for nothing
         )
         weakref.finalize(self, self._client.close)  # no command has to say that it asks nothing more
 

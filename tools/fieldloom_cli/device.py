@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from fieldloom_cli import credential, identity, update
+from fieldloom_cli import credential, update
 from fieldloom_cli.api import Api
 from fieldloom_cli.certificate import Reason, revoke_all
 from fieldloom_cli.filters import Where, read
@@ -23,7 +25,31 @@ from fieldloom_contract import topics
 PLUG_INS = "fieldloom.device"  # commands that other distributions bring: the firmware's build, flash and monitor
 LOOK_EVERY_S = 1.0
 
-app = typer.Typer(no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it, update it.")
+
+class Devices(TyperGroup):
+    """Imports the commands of other distributions when one of them is asked for: who lists devices builds nothing."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, our own first."""
+        self._plug_in()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a name, None if there is none."""
+        if cmd_name not in self.commands:
+            self._plug_in()
+        return super().get_command(ctx, cmd_name)
+
+    def _plug_in(self) -> None:
+        brought = typer.Typer()
+        for plug_in in entry_points(group=PLUG_INS):
+            brought.add_typer(plug_in.load())
+        self.commands.update(get_group(brought).commands)
+
+
+app = typer.Typer(
+    cls=Devices, no_args_is_help=True, help="Devices: list them, make a new one, flash it, watch it, update it."
+)
 
 
 @app.command("list", epilog="Example: fieldloom device list --where type=pump --where tag=floor:2 --sort name")
@@ -54,6 +80,8 @@ def new(
     as_json: Json = False,
 ) -> None:
     """Register a device and issue its certificate; the files are written below DATA/devices/NAME."""
+    from fieldloom_cli import identity  # noqa: PLC0415 - no other command makes keys, and cryptography is large
+
     api = Api(data)
     topics.device_id(name)
     folder: Path = api.data / "devices" / name
@@ -154,6 +182,3 @@ app.command(epilog="Example: fieldloom device twin pump-7 --set interval=5000 --
 )
 app.command("import", epilog="Example: fieldloom device import fleet.csv --dry-run")(import_devices)
 app.command("export", epilog="Example: fieldloom device export --where site=north --output fleet.csv")(export_devices)
-
-for plug_in in entry_points(group=PLUG_INS):
-    app.add_typer(plug_in.load())

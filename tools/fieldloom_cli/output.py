@@ -4,10 +4,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 
 def show_json(value: Any) -> None:
     """Print one JSON document."""
@@ -16,6 +12,10 @@ def show_json(value: Any) -> None:
 
 def show_table(columns: list[str], rows: Iterable[Iterable[Any]]) -> None:
     """Print rows under their headings; a missing value is a dash."""
+    from rich.console import Console  # noqa: PLC0415 - scripts ask for JSON
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         # Escaped: rich takes [a-z] for markup, and shows nothing of it.
