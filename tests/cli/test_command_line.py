@@ -87,6 +87,18 @@ def test_a_call_of_the_cloud_imports_no_tier(cloud, tmp_path):
     assert found & (TIERS | {"rich"}) == set()
 
 
+def test_who_serves_nothing_imports_no_server():
+    assert loaded("cloud", "--help") & {"duckdb", "uvicorn"} == set()
+    assert loaded("gateway", "--help") & {"duckdb", "uvicorn"} == set()
+
+
+def test_a_command_with_duckdb_ends_without_a_word():
+    done = fieldloom("cloud", "openapi")
+
+    assert json.loads(done.stdout)["info"]["title"] == "Fieldloom"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_a_cloud_it_says_how_to_name_one(tmp_path):
     done = fieldloom("device", "list", "--data", tmp_path / "none")
 

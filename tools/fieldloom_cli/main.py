@@ -3,8 +3,6 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -15,6 +13,7 @@ from typer.main import get_command
 
 from fieldloom_cli.errors import CommandFailed
 from fieldloom_contract.errors import Rejected
+from fieldloom_runtime.importing import uncollected
 
 GROUP = "fieldloom.commands"
 # Loaded when they are asked for: an HTTP client that nobody uses would double the time of --help.
@@ -46,13 +45,13 @@ class Fieldloom(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature is Typer's
         """Return the group or command of a name, None if there is none."""
-        if cmd_name in OWN:
-            group = import_module(OWN[cmd_name][0]).app
-        else:
-            found = entry_points(group=GROUP, name=cmd_name)
-            if not found:
-                return None
-            with _no_collection():
+        with uncollected():
+            if cmd_name in OWN:
+                group = import_module(OWN[cmd_name][0]).app
+            else:
+                found = entry_points(group=GROUP, name=cmd_name)
+                if not found:
+                    return None
                 group = next(iter(found)).load()
         named = get_command(group)
         named.name = cmd_name
@@ -63,16 +62,6 @@ class Fieldloom(TyperGroup):
         rows = [(name, OWN[name][1] if name in OWN else _summary(name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Import without the garbage collector: modules stay, and looking through them takes a fifth of a start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _summary(name: str) -> str:
@@ -99,3 +88,14 @@ def main() -> None:
     except Rejected as error:
         print(f"fieldloom: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        _end_soon()
+
+
+def _end_soon() -> None:
+    """Keep the interpreter from looking through all modules, several times, for what it could collect before it ends.
+
+    Not with DuckDB, whose binding complains on standard error of what was not collected.
+    """
+    if "duckdb" not in sys.modules:
+        gc.freeze()
