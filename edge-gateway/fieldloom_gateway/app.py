@@ -17,7 +17,6 @@ import structlog
 
 from fieldloom_contract import messages, topics
 from fieldloom_engine.ports import Alone
-from fieldloom_gateway import mdns
 from fieldloom_gateway import settings as configuration
 from fieldloom_gateway.adapters import factory
 from fieldloom_gateway.adapters.base import Message, Site
@@ -64,6 +63,7 @@ from fieldloom_gateway.dead_letters import add_dead_letters
 from fieldloom_gateway.deploy import identity
 from fieldloom_gateway.deploy.revocation import Enforcement
 from fieldloom_gateway.discovery import add_discovery
+from fieldloom_gateway.fingerprint import fingerprint
 from fieldloom_gateway.ingest.ballast import Ballast
 from fieldloom_gateway.ingest.credentials import Credentials
 from fieldloom_gateway.ingest.database import FILE, open_database
@@ -239,6 +239,8 @@ class Gateway:
             ordered.append(("joining", parts.Background("joining", self._be_added, stop)))
             ordered.append(("handing", parts.Background("handing", self._site_commands.run, stop)))
         if self._settings.mdns:
+            from fieldloom_gateway import mdns  # noqa: PLC0415 - most gateways do without
+
             ordered.append(("mdns", mdns.announced(self._settings)))
         await parts.run(ordered, stop)
 
@@ -515,7 +517,7 @@ class Gateway:
         add_discovery(app, token, self._ingest.discover)
         add_reload(app, token, self._transformers, self._in_store)
         add_cluster(app, token, self._node)
-        add_members(app, token, self._node, mdns.fingerprint(self._settings.ca), self._joining_tls)
+        add_members(app, token, self._node, fingerprint(self._settings.ca), self._joining_tls)
         add_rules(app, token, self._automation, self._data, self._in_store, unix_ms)
         add_workflows(app, token, self._automation, self._workflows, self._data, self._commit, unix_ms)
         add_holds(app, token, self._automation.holds, self._holding, self._commit, unix_ms)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from fieldloom_gateway import mdns
 from fieldloom_gateway.client import Data, Json, NotDone, call, end
 from fieldloom_gateway.discovery import ANSWER_S, MAX_SECONDS
 
@@ -33,14 +32,17 @@ def discover(
 
 def find(
     seconds: Annotated[int, typer.Option(min=1, max=60, help="How long to wait for answers.")] = FIND_S,
-    host: Annotated[str, typer.Option(help="Only on the network of this machine's address.")] = mdns.EVERYWHERE,
+    host: Annotated[str | None, typer.Option(help="Only on the network of this machine's address.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the gateways that announce themselves in this machine's networks; that proves nothing of who they are."""
+    from fieldloom_gateway import mdns  # noqa: PLC0415 - no other command speaks it
+
+    network = host or mdns.EVERYWHERE
     try:
-        found = asyncio.run(mdns.find(seconds, host))
+        found = asyncio.run(mdns.find(seconds, network))
     except (OSError, ValueError) as error:
-        end(f"--host: multicast DNS does not work on {host} ({error})", 2)
+        end(f"--host: multicast DNS does not work on {network} ({error})", 2)
     for reason in found.unreadable:
         typer.echo(f"fieldloom: an announcement can't be read: {reason}", err=True)
     if as_json:

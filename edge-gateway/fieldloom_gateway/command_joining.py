@@ -9,7 +9,7 @@ from fieldloom_gateway.cluster.joining import SECRET_FILE, join, joining_context
 from fieldloom_gateway.cluster.membership.records import check_address
 from fieldloom_gateway.cluster.node import FOLDER, own_software
 from fieldloom_gateway.cluster.ticket import read
-from fieldloom_gateway.mdns import fingerprint
+from fieldloom_gateway.fingerprint import fingerprint
 from fieldloom_gateway.settings import FILE, ClusterSettings, Settings, load
 from fieldloom_runtime import files
 from fieldloom_runtime.errors import StartFailed

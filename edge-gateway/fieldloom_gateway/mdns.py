@@ -9,17 +9,15 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import ifaddr
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from zeroconf import BadTypeInNameException, InterfaceChoice, IPVersion, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from fieldloom_contract import topics
 from fieldloom_contract.errors import Rejected
+from fieldloom_gateway.fingerprint import fingerprint
 from fieldloom_gateway.settings import Settings
 from fieldloom_runtime.errors import StartFailed
 
@@ -44,19 +42,6 @@ class Found(NamedTuple):
 
     gateways: list[Seen]
     unreadable: list[str]
-
-
-def fingerprint(ca: Path) -> str:
-    """Return the SHA-256 of the root among some certificates, PEM, as `openssl x509 -fingerprint` tells it.
-
-    It is in small hexadecimal digits without colons. Raises StartFailed.
-    """
-    try:
-        known = x509.load_pem_x509_certificates(ca.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StartFailed(f"{ca} can't be read ({error})", "set ca in gateway.json to the CA's certificates") from None
-    roots = [one for one in known if one.issuer == one.subject]
-    return (roots or known)[0].fingerprint(hashes.SHA256()).hex()
 
 
 @asynccontextmanager

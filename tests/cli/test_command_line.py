@@ -89,7 +89,7 @@ def test_a_call_of_the_cloud_imports_no_tier(cloud, tmp_path):
 
 def test_who_serves_nothing_imports_no_server():
     assert loaded("cloud", "--help") & {"duckdb", "uvicorn"} == set()
-    assert loaded("gateway", "--help") & {"duckdb", "uvicorn"} == set()
+    assert loaded("gateway", "--help") & {"uvicorn", "zeroconf"} == set()
 
 
 def test_a_command_with_duckdb_ends_without_a_word():
