@@ -14,6 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from fieldloom_runtime import files
 
 TOKEN_FILE = "local.token"  # noqa: S105 - its name
+STOP_GRACE_S = 2
+"""So long requests may go on when the gateway is to stop."""
 
 
 class Refused(Exception):  # noqa: N818 - it reads as what happened

@@ -7,12 +7,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from fieldloom_gateway.automation.effects import DONE, FAILED, Again, Due, Outcome
-from fieldloom_runtime.outgoing import NotPerformed
+from fieldloom_runtime.outgoing import KINDS, NotPerformed, Outgoing
 
 log = structlog.get_logger()
 
@@ -76,6 +77,15 @@ class Performer:
             # A fault of a handler stops neither the other actions nor the process.
             log.exception("handler_failed", kind=one.kind, effect=one.id)
             return Outcome(FAILED, error=f"its handler failed: {error!r}")
+
+
+def handlers_of(data: Path, publish: Callable[[str, bytes], Awaitable[bool]]) -> dict[str, Handler]:
+    """Return the handler of each kind, by the files of a data folder. Raises StartFailed when one has a fault."""
+    return {
+        "log": write_log,
+        "publish": Publishing(publish).publish,
+        **dict.fromkeys(KINDS, Outgoing(data).perform),
+    }
 
 
 async def write_log(one: Due) -> None:

@@ -92,6 +92,11 @@ class Runtime:
                     await asyncio.sleep(PAUSE_S)
                 await self._until_woken()
 
+    def look(self) -> None:
+        """Look at once, if something waits."""
+        if self._service.has_more:
+            self.wake()
+
     def wake(self) -> None:
         """Say that something may wait."""
         self._woken.set()
