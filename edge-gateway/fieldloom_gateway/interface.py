@@ -113,7 +113,7 @@ class Interface:
 
     def devices(self) -> list[dict[str, Any]]:
         """Return the presence of each device; not on the event loop's thread."""
-        found: list[dict[str, Any]] = self._ports.disk.ask(self._ports.disk.store.devices)
+        found: list[dict[str, Any]] = self._ports.disk.ask(self._ports.disk.store.presence.devices)
         return found
 
     async def _show_twin(self, device: str) -> Shown:

@@ -98,7 +98,7 @@ class Ingest:
 
     async def tell_time(self) -> None:
         """Send the time to all devices that are online: a board has no clock of its own."""
-        for device in await self._in_store(self._store.online):
+        for device in await self._in_store(self._store.presence.online):
             await self.send(device, topics.TIME, messages.time(self._now()))
 
     async def tell_twins(self, devices: Collection[str]) -> None:
@@ -111,7 +111,7 @@ class Ingest:
         for behind in await self._in_store(self._store.twins.behind):
             if self._patience.is_over(behind.device, behind.version, self._now()):
                 await self.send(behind.device, topics.DESIRED, behind.payload)
-        for device in await self._in_store(self._store.online):
+        for device in await self._in_store(self._store.presence.online):
             for command in await self._in_store(self._store.down.commands, device):
                 await self.send(device, topics.COMMAND, command)
 

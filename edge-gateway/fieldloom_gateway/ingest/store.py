@@ -33,6 +33,7 @@ from fieldloom_gateway.ingest.finding import Finding
 from fieldloom_gateway.ingest.judge import Downward, Judge, Order
 from fieldloom_gateway.ingest.keys import Keys
 from fieldloom_gateway.ingest.letters import DeadLetters
+from fieldloom_gateway.ingest.presence import Presence
 from fieldloom_gateway.ingest.pressure import Pressure
 from fieldloom_gateway.ingest.readings import Reading
 from fieldloom_gateway.ingest.renewals import Renewals
@@ -40,7 +41,6 @@ from fieldloom_gateway.ingest.revocations import Revocations
 from fieldloom_gateway.ingest.room import Room
 from fieldloom_gateway.ingest.sealing import seal
 from fieldloom_gateway.ingest.segments import Segments
-from fieldloom_gateway.ingest.sleepers import Sleepers
 from fieldloom_gateway.ingest.transforming import Transforming
 from fieldloom_gateway.ingest.twins import Twins
 from fieldloom_gateway.settings import Policy
@@ -52,7 +52,6 @@ from fieldloom_runtime.records import (
     Record,
     Reported,
     Result,
-    State,
     Telemetry,
 )
 
@@ -143,7 +142,7 @@ class Store:
         self.room = Room(connection, self._segments, outbox_bytes, policy)
         self.revocations = Revocations(connection)
         self._renewals = Renewals(connection)
-        self._sleepers = Sleepers(connection)
+        self.presence = Presence(connection)
         self._keys = Keys(connection)
         self.twins = Twins(connection, self._send_up)
         owners = (self.revocations, self._renewals, self.twins)
@@ -228,31 +227,18 @@ class Store:
 
     def acknowledgement(self, device: str) -> Ack | None:
         """Return what a device that came online is told of its present boot."""
-        row = self._db.execute("SELECT boot FROM device WHERE device = ?", (device,)).fetchone()
-        return Ack(device, row[0], self._ranges(device, row[0]).end) if row else None
-
-    def online(self) -> list[str]:
-        """Return the devices that are online, as far as they have told."""
-        return [row[0] for row in self._db.execute("SELECT device FROM device WHERE online ORDER BY device")]
+        boot = self.presence.boot(device)
+        return None if boot is None else Ack(device, boot, self._ranges(device, boot).end)
 
     def miss(self, now: int) -> int:
         """Tell the cloud of devices that have missed their wake; return how many. (F9)"""
-        late = self._sleepers.late(now)
+        late = self.presence.late(now)
         if late:
             with self._transaction():
-                for device, boot, session, began in late:
-                    self._send_up(State(device, now, now, boot, online=False, session=session, began=began))
-                    self._sleepers.miss(device)
+                for told in late:
+                    self._send_up(told)
+                    self.presence.miss(told.device)
         return len(late)
-
-    def devices(self) -> list[dict[str, Any]]:
-        """Return what is known of each device's presence."""
-        query = """
-            SELECT device, online, boot, session, seen, wakes_by,
-              CASE WHEN online THEN 'online' WHEN wakes_by IS NULL THEN 'offline' ELSE 'asleep' END
-            FROM device LEFT JOIN sleeper USING (device) ORDER BY device"""
-        names = ("id", "online", "boot", "session", "seen", "wakes_by", "status")
-        return [dict(zip(names, row, strict=True)) for row in self._db.execute(query)]
 
     def use_chains(self, chains: Chains | None, text: str, now: int) -> None:
         """Take other chains of transformers; their text is kept as the last good one."""
@@ -512,7 +498,7 @@ class Store:
         if outcome != TAKEN:
             self._hold_back(arrival, outcome, taken)
             return
-        ts, by_gateway = date(record, now, self._started_at(arrival.device, boot))
+        ts, by_gateway = date(record, now, self.presence.started_at(arrival.device, boot))
         told = {name: value for name, value in record.items() if name not in ("first", "up", "ts")}
         clock = BY_GATEWAY if by_gateway else None
         sent = KINDS[arrival.verb](device=arrival.device, ts=ts, at=now, clock=clock, **told)
@@ -543,31 +529,11 @@ class Store:
 
     def _take_state(self, arrival: Arrival, now: int, taken: Taken) -> None:
         state = messages.parse_state(arrival.payload)
-        known = self._db.execute("SELECT session, began FROM device WHERE device = ?", (arrival.device,)).fetchone()
-        is_same = known is not None and known[0] == state["session"]
-        if not state["online"] and known is not None and not is_same:
-            return  # the last will of an earlier session says nothing about this one
-        began = known[1] if is_same else now if state["online"] else None
-        up = state.get("up")
-        row = (
-            arrival.device,
-            state["online"],
-            state["boot"],
-            state["session"],
-            now - up if up is not None else self._started_at(arrival.device, state["boot"]),
-            now,
-            began,
-        )
-        self._db.execute("INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        facts = {name: value for name, value in state.items() if name not in ("online", "boot", "session")}
-        if state["online"]:
-            self._sleepers.awake(arrival.device, state.get("sleep"))
-        elif (wakes_by := self._sleepers.gone(arrival.device, state.get("sleep"), now)) is not None:
-            facts["wakes_by"] = wakes_by
-        told = State(arrival.device, now, now, state["boot"], online=state["online"], session=state["session"])
-        told.facts, told.began = facts, began
+        told = self.presence.take(arrival.device, state, now)
+        if told is None:
+            return
         self._send_up(told)
-        if not state["online"]:
+        if not told.online:
             self.down.leave(arrival.device)
             return
         self.twins.meet(arrival.device, state.get("twin") or 0, now)
@@ -630,11 +596,6 @@ class Store:
         rows = [(*life, _encode(self._received[life].spans).decode()) for life in self._touched]
         self._db.executemany("INSERT OR REPLACE INTO received VALUES (?, ?, ?)", rows)
         self._touched.clear()
-
-    def _started_at(self, device: str, boot: int | None) -> int | None:
-        query = "SELECT started_at FROM device WHERE device = ? AND boot = ?"
-        row = self._db.execute(query, (device, boot)).fetchone()
-        return row[0] if row else None
 
 
 def _encoded(record: Any, otherwise: bytes) -> bytes:
