@@ -1,7 +1,7 @@
 """Joins the modules that stay in a board's memory to one. (F1)
 
 Each module costs heap beside its code: its names as a module, in its package and as a file, a dictionary with room for
-more, and in it an entry for each name of another module. So those of BUNDLE become one, under the name of the last:
+more, and in it an entry for each name of another module. So those of a bundle become one, under the name of the last:
 
 - between them, an import goes, and `module.name` becomes `name`; the others import `name` from the bundle;
 - in the place of one that went in is a file that imports its public names from there, for drivers of one's own.
@@ -30,18 +30,17 @@ BUNDLE = (
     "fieldloom_agent.connection",
     "fieldloom_agent.agent",
 )
-"""As they run: a module comes after those that it imports."""
-NAME = BUNDLE[-1]
+"""Those of the agent, as they run: a module comes after those that it imports."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def bundle(sources: dict[str, str]) -> dict[str, str]:
-    """Return modules, by their dotted names, with those of BUNDLE in one. Raises ValueError where names collide."""
-    trees = {name: _Module(name).visit(ast.parse(source)) for name, source in sources.items()}
-    made = {name: ast.unparse(tree) for name, tree in trees.items() if name not in BUNDLE}
+def bundle(sources: dict[str, str], names: tuple[str, ...] = BUNDLE) -> dict[str, str]:
+    """Return modules, by their dotted names, with those of a bundle in one. Raises ValueError where names collide."""
+    trees = {name: _Module(name, names).visit(ast.parse(source)) for name, source in sources.items()}
+    made = {name: ast.unparse(tree) for name, tree in trees.items() if name not in names}
     lines: dict[str, str] = {}  # each statement of the bundle, and the module that it is of
     binds: dict[str, str] = {}  # name: the statement that binds it
-    for module in BUNDLE:
+    for module in names:
         public = []
         for line in _single(trees[module].body):
             told = ast.unparse(line)
@@ -51,8 +50,8 @@ def bundle(sources: dict[str, str]) -> dict[str, str]:
                 if not name.startswith("_") and not isinstance(line, ast.Import | ast.ImportFrom):
                     public.append(name)
             lines.setdefault(told, module)
-        made[module] = f"from {NAME} import {', '.join(public)}" if public else ""
-    made[NAME] = "\n".join(lines)
+        made[module] = f"from {names[-1]} import {', '.join(public)}" if public else ""
+    made[names[-1]] = "\n".join(lines)
     return made
 
 
@@ -85,8 +84,9 @@ def _bound(line: ast.stmt) -> Iterator[str]:
 class _Module(ast.NodeTransformer):
     """One module, in the bundle or beside it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bundle: tuple[str, ...]) -> None:
         self._name = name
+        self._bundle = bundle
         self._modules: set[str] = set()  # names that stand for a module of the bundle
         self._needed: dict[str, None] = {}  # names of the bundle that it reaches by a module
         self._taken: set[str] = set()  # names that are something else where it is
@@ -94,8 +94,8 @@ class _Module(ast.NodeTransformer):
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Turn all that is in it."""
         self.generic_visit(node)
-        if self._needed and self._name not in BUNDLE:
-            node.body.insert(0, ast.ImportFrom(NAME, [ast.alias(name) for name in self._needed], 0))
+        if self._needed and self._name not in self._bundle:
+            node.body.insert(0, ast.ImportFrom(self._bundle[-1], [ast.alias(name) for name in self._needed], 0))
         return node
 
     def visit_FunctionDef(self, node: Function) -> Function:
@@ -112,14 +112,14 @@ class _Module(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         """Turn an import from a module of the bundle, or of one."""
-        if node.module in BUNDLE:
-            if self._name in BUNDLE:
+        if node.module in self._bundle:
+            if self._name in self._bundle:
                 renamed = [alias.asname for alias in node.names if alias.asname not in (None, alias.name)]
                 if renamed:
                     raise ValueError(f"{renamed[0]} would be something else in {self._name}")
                 return None
-            return ast.ImportFrom(NAME, node.names, 0)
-        modules = [alias for alias in node.names if f"{node.module}.{alias.name}" in BUNDLE]
+            return ast.ImportFrom(self._bundle[-1], node.names, 0)
+        modules = [alias for alias in node.names if f"{node.module}.{alias.name}" in self._bundle]
         self._modules |= {alias.asname or alias.name for alias in modules}
         node.names = [alias for alias in node.names if alias not in modules]
         return node if node.names else None

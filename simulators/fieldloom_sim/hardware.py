@@ -1,4 +1,4 @@
-"""What a virtual board's `machine`, `network`, `esp32`, `esp` and `_onewire` stand for, held by the loader. (F7)
+"""What a virtual board's `machine`, `network`, `esp32`, `esp`, `_onewire` and `time` stand for, in the loader. (F7)
 
 The board asks over a line. Bytes travel as {"hex"}, what stays here as {"thing"}, its number.
 
@@ -6,6 +6,7 @@ As hard on the firmware as an ESP32: the clock starts in 2000 after a power cut 
 can't be stopped, only set anew.
 """
 
+import calendar
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,27 @@ class Clock:
     def seconds(self) -> int:
         """Return the time now."""
         return self._start + int(time.monotonic() - self._since)
+
+
+class Time:
+    """`time`, as far as it tells dates: from 2000, in the one zone that a board knows."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.time = clock.seconds
+
+    def time_ns(self) -> int:
+        """Return ns since 2000."""
+        return self.time() * 10**9
+
+    def gmtime(self, seconds: float | None = None) -> tuple[int, ...]:
+        """Return (year, month, day, hours, minutes, seconds, weekday, day of the year)."""
+        return (EPOCH + timedelta(seconds=self.time() if seconds is None else int(seconds))).timetuple()[:8]
+
+    localtime = gmtime
+
+    def mktime(self, parts: list[int]) -> int:
+        """Return seconds since 2000."""
+        return calendar.timegm(tuple(parts)) - int(EPOCH.timestamp())
 
 
 class Watchdog:
@@ -212,16 +234,12 @@ class Hardware:
         self.esp32 = Esp32()
         self.esp = Esp(wiring)
         self.onewire = OneWire(wiring)
-        self.time = clock.seconds
+        self.time = Time(clock)
         self._things: list[Any] = [self]
 
     def is_cut_off(self) -> bool:
         """Whether the board's sockets reach nothing."""
         return self.network.WLAN().is_cut_off
-
-    def time_ns(self) -> int:
-        """Return ns since 2000."""
-        return int(self.time()) * 10**9
 
     def answer(self, question: bytes) -> bytes:
         """Answer `[number, name]` or `[number, null, positional, named]` by `[value, number, error]`.
@@ -234,7 +252,7 @@ class Hardware:
             told = getattr(thing, name) if name else thing(*arguments[0], **arguments[1])
         except OSError as error:
             return _line(None, None, error.errno)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
             return _line(None, None, str(error))
         if isinstance(told, bytes):
             return _line({"hex": told.hex()}, None, None)

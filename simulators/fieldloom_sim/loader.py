@@ -44,15 +44,10 @@ PR_SET_PDEATHSIG = 1
 # What a VM runs first: the ROM with the stand-ins, in place, then the files of the board. What one raises is printed,
 # and the VM goes on to its prompt.
 START = """
-import gc, sys, uctypes, vfs
-gc.threshold(1024)
+import sys, uctypes, vfs
 vfs.mount(vfs.VfsRom(uctypes.bytearray_at({}, {})), "/rom")
 sys.path.insert(0, "/rom")
-from board import files, watch_acknowledgements
-for path in files:
-    if path == "main.py": watch_acknowledgements()
-    with open(path) as file: code = compile(file.read(), path, "exec")
-    exec(code, {{"__name__": "__main__"}})
+__import__("board").run()
 """
 
 

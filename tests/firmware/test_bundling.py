@@ -7,18 +7,12 @@ import pytest
 from fieldloom_build import bundling, release, umqtt
 from fixtures.micropython import run_on_micropython
 
-
-@pytest.fixture(autouse=True)
-def three_modules(monkeypatch):
-    monkeypatch.setattr(bundling, "BUNDLE", ("pump.limits", "pump.valve", "pump.main"))
-    monkeypatch.setattr(bundling, "NAME", "pump.main")
-
-
+MODULES = "pump.limits", "pump.valve", "pump.main"
 LIMITS = "import os\nfrom binascii import crc32\ndef most(x):\n    return x\n_least = {}"
 
 
 def bundled(valve="", main="", **others):
-    return bundling.bundle({"pump.limits": LIMITS, "pump.valve": valve, "pump.main": main, **others})
+    return bundling.bundle({"pump.limits": LIMITS, "pump.valve": valve, "pump.main": main, **others}, MODULES)
 
 
 def test_modules_run_one_after_the_other_and_share_what_they_import():
@@ -81,8 +75,7 @@ def test_a_name_that_would_be_two_things_is_refused(sources):
         bundled(**sources)
 
 
-def test_a_driver_of_ones_own_finds_what_it_imports(monkeypatch, tmp_path):
-    monkeypatch.undo()
+def test_a_driver_of_ones_own_finds_what_it_imports(tmp_path):
     for path, content in release.build().items():
         if path.startswith(f"{release.SLOT}/lib/"):
             place = tmp_path / path.removeprefix(f"{release.SLOT}/lib/")

@@ -1,17 +1,15 @@
 """What an ESP32 has and the unix port lacks or does otherwise: machine, network, esp32, esp, _onewire, time, socket.
 
-All but the last two are held by the loader (`hardware.py`), a line each way on file descriptor 3, so that they take
-next to nothing of the board's heap, as C code takes nothing on a board. As hard on the firmware as the board is: time
-counts whole seconds from 2000.
+All but socket, and of time what does not tell dates, are held by the loader (`hardware.py`), a line each way on file
+descriptor 3, so that they take next to nothing of the board's heap, as C code takes nothing on a board. As hard on the
+firmware as the board is: time counts whole seconds from 2000.
 """
 
 import json
 import socket as host_socket
 import sys
 import time as host_time
-from binascii import hexlify, unhexlify
 
-YEAR_2000 = 946684800  # Unix seconds of the ESP32's epoch
 LOOK_UP_S = 21  # seven for each server, the most that an ESP32 asks: AF_INET alone
 
 wire = open(3, "r+b")
@@ -32,7 +30,7 @@ def ask(*question):
     if error is not None:
         raise OSError(error) if isinstance(error, int) else AttributeError(error)
     if isinstance(value, dict):
-        return unhexlify(value["hex"])
+        return bytes.fromhex(value["hex"])
     return value if thing is None else Thing(thing)
 
 
@@ -40,7 +38,7 @@ def sent(value):
     """Return what travels for an argument."""
     if isinstance(value, Thing):
         return {"thing": value._number}
-    return {"hex": hexlify(value)} if isinstance(value, (bytes, bytearray)) else value
+    return {"hex": value.hex()} if isinstance(value, (bytes, bytearray)) else value
 
 
 class Thing:
@@ -61,20 +59,12 @@ class Thing:
         return told
 
 
-class Time:
-    """`time` as ESP32 has it."""
+class Time(Thing):
+    """`time`: dates are the loader's, who counts from 2000; what waits and ticks is the VM's."""
 
-    sleep, sleep_ms, sleep_us = host_time.sleep, host_time.sleep_ms, host_time.sleep_us
-    ticks_ms, ticks_us, ticks_cpu = host_time.ticks_ms, host_time.ticks_us, host_time.ticks_cpu
-    ticks_add, ticks_diff = host_time.ticks_add, host_time.ticks_diff
-
-    def gmtime(seconds=None):
-        """Count from 2000."""
-        return host_time.gmtime((Time.time() if seconds is None else seconds) + YEAR_2000)[:8]
-
-    def mktime(parts):
-        """Count from 2000; a board knows no zones, and the loader sets TZ to UTC."""
-        return int(host_time.mktime(tuple(parts[:8]) + (-1,))) - YEAR_2000
+    def __getattr__(self, name):
+        is_ours = name.startswith("sleep") or name.startswith("ticks_")  # noqa: PIE810 - MicroPython's takes one
+        return getattr(host_time, name) if is_ours else ask(self._number, name)
 
 
 class Network:
@@ -102,12 +92,11 @@ def install(skew_ppm=0):
     for name in ("machine", "network", "esp32", "esp"):
         sys.modules[name] = getattr(hardware, name)
     sys.modules["_onewire"] = hardware.onewire
-    Time.time, Time.time_ns = hardware.time, hardware.time_ns
-    Time.localtime = Time.gmtime
+    time = Time(hardware.time._number)
     if skew_ppm:
         import asyncio.core  # noqa: F401 - half of it is C and has the host's ticks: both halves have to agree
 
         begun = host_time.ticks_us()
-        Time.ticks_ms = lambda: (begun + (host_time.ticks_us() - begun) * (1000000 + skew_ppm) // 1000000) // 1000
-    sys.modules["time"] = sys.modules["utime"] = Time
+        time.ticks_ms = lambda: (begun + (host_time.ticks_us() - begun) * (1000000 + skew_ppm) // 1000000) // 1000
+    sys.modules["time"] = sys.modules["utime"] = time
     sys.modules["socket"] = sys.modules["usocket"] = Network
