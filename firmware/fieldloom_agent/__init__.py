@@ -5,3 +5,7 @@ else of Fieldloom.
 """
 
 SLOT = __file__[: __file__.find("/lib/")]  # the folder of the release that runs, /a or /b
+
+# Room for the names of modules that come and go, taken while the memory is in one piece: later it would lie across it.
+buffer = clock = crash = drivers = drops = log = twin = None
+del buffer, clock, crash, drivers, drops, log, twin

@@ -5,7 +5,7 @@ import gc
 
 import machine
 
-from fieldloom_agent import overlay
+from fieldloom_agent import overlay, tasks  # noqa: F401 - tasks: for what it does to asyncio
 from fieldloom_agent.buffer import Buffer
 from fieldloom_agent.clock import Clock
 from fieldloom_agent.connection import Connection

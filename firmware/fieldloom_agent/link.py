@@ -120,8 +120,6 @@ class Link:
 
     async def _packet(self):
         """Return the next packet as a view; one beyond the contract's limits is passed over, and None."""
-        if len(self._buffer) > _BUFFER:
-            self._buffer = bytearray(_BUFFER)
         head, self._rest = memoryview(self._buffer), 0
         await self._stream.read_into(head[:2])
         length, shift, at = self._buffer[1] & 0x7F, 7, 2
@@ -135,10 +133,9 @@ class Link:
             return None
         if at + length > _IN_MEMORY:
             self._rest = at + length - _BUFFER
-        if at + length - self._rest > _BUFFER:
-            self._buffer = bytearray(at + length)
-            self._buffer[:at] = head[:at]
-        view = memoryview(self._buffer)[: at + length - self._rest]
+        size = at + length - self._rest
+        view = (head if size <= _BUFFER else memoryview(bytearray(size)))[:size]
+        view[:at] = head[:at]
         await self._stream.read_into(view[at:])
         return view
 

@@ -20,6 +20,7 @@ BUNDLE = (
     "fieldloom_contract.device",
     "fieldloom_contract.stream",
     "fieldloom_agent.overlay",
+    "fieldloom_agent.tasks",
     "fieldloom_agent.log",
     "fieldloom_agent.buffer",
     "fieldloom_agent.clock",

@@ -476,3 +476,23 @@ asyncio.run(main())
 """
     with gateways(tmp_path, [message(b"x" * 3000, b"\xd0") + message(b"short")]) as ports:
         assert at(ports, script) == [["short"], False]
+
+
+def test_asyncio_is_its_core_and_has_all_that_its_package_has():
+    said = run(
+        "import asyncio\nfrom fieldloom_agent import tasks",
+        """
+package, core = asyncio, sys.modules["asyncio.core"]
+import asyncio, asyncio.core
+from asyncio import Lock
+assert asyncio is core is asyncio.core
+for name in ("run", "Event", "ThreadSafeFlag", "gather", "wait_for_ms", "open_connection", "StreamWriter"):
+    assert getattr(asyncio, name) is getattr(package, name), name
+try:
+    asyncio.nothing
+except AttributeError as error:
+    print(error)
+""",
+    )
+
+    assert said == "nothing\n"
