@@ -52,7 +52,8 @@ class Member(Gateway):
         checkpoints = Checkpoints(self.site.shared)
         self.runtime = Runtime(self.service, checkpoints, self.acts, self.in_store, self.follow, lambda: self.now)
         self.runtime.start()
-        node = SimpleNamespace(names=NAMES, store=SimpleNamespace(name=self.name, reach=self._reach))
+        others = [one for one in NAMES if one != self.name]
+        node = SimpleNamespace(others=lambda: others, store=SimpleNamespace(name=self.name, reach=self._reach))
         ports = Ports(self.ask, self.in_store, self.commit)
         self.forwarder = Forwarder(node, self.site.owner, self.service, self.runtime, ports)
         return self
