@@ -24,6 +24,12 @@ from fieldloom_cloud.live.hub import QUEUE, Hub
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory, new_database):
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), database=new_database())
+    deadline = time.monotonic() + 30
+    while len(fleet.get("/events", type="gateway.registered")["items"]) < len(
+        fleet.tls
+    ):  # the last that it told of itself
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     yield fleet
     fleet.cloud.process.stop()
     fleet.broker.stop()
