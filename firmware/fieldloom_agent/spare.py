@@ -8,7 +8,7 @@ from fieldloom_contract.entries import DOCUMENTS
 from fieldloom_contract.errors import Rejected
 
 BLOCK = 4096
-SPARE_BLOCKS = 8  # what LittleFS needs beside the files
+SPARE_BLOCKS = 8  # what LittleFS needs beside all files of a release, for its folders above all
 
 
 async def clear(target):
@@ -26,9 +26,12 @@ async def clear(target):
 
 def check_room(target):
     """Raise Rejected unless what is missing has room; of a file in progress that is its rest."""
-    needed = SPARE_BLOCKS
+    needed = missing = 0
     for entry in content.missing(target):
         needed += (entry.size - content.length(target + "/" + content.part(entry))) // BLOCK + 1
+        missing += 1
+    entries = sum(1 for _ in content.entries(target)) or 1
+    needed += -(-SPARE_BLOCKS * missing // entries)  # the files that are there have theirs
     room = os.statvfs("/")
     free = room[0] * room[3] // BLOCK
     if needed > free:

@@ -340,6 +340,31 @@ print(json.dumps([gateway.result(name) for name in (first, second, third, again)
     assert again["result"] == {"release": NEW, "unchanged": True}
 
 
+@pytest.mark.parametrize(("free", "fits"), [(LARGE_BYTES // 4096 + 2, True), (LARGE_BYTES // 4096 + 1, False)])
+def test_an_update_that_goes_on_needs_the_room_beside_files_for_those_alone_that_are_missing(
+    maker, tmp_path, free, fits
+):
+    release = maker.make("1.1.0", large=True)
+    put(tmp_path, {name.removeprefix("files/"): body for name, body in release.items() if name != f"files/{LARGE}"})
+    script = f"""
+sys.path.insert(0, {str(ROOT / "firmware")!r})
+from fieldloom_agent import spare
+class Flash:
+    def statvfs(self, _):
+        return 4096, 4096, 0, {free}
+spare.os = Flash()
+try:
+    spare.check_room(sys.argv[-1])
+    print("fits")
+except Exception as error:
+    print(error)
+"""
+
+    said = run_on_micropython(script, str(tmp_path))
+
+    assert (said.strip() == "fits") == fits, said
+
+
 @pytest.mark.parametrize(("had", "fits"), [(0, False), (100_000, True)])
 def test_a_file_in_progress_needs_room_for_its_rest_alone(maker, tmp_path, had, fits):
     release = maker.make("1.1.0", large=True)
