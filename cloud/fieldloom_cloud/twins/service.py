@@ -210,9 +210,9 @@ def _is_meant(etag: str | None, row: Twin, waiting: list[TwinPatch]) -> bool:
 
     Who has seen patches wait, and what will be desired, has seen the same once they are decided that way.
     """
-    if etag in (None, "*", _etag(row, waiting)):
+    if etag is None or etag == "*":
         return True
-    return etag is not None and etag.endswith(f'-{_digest(_expected(row, waiting))}"')
+    return etag == _etag(row, waiting) or etag.endswith(f'-{_digest(_expected(row, waiting))}"')
 
 
 def _digest(desired: Desired) -> str:
