@@ -78,8 +78,11 @@ class Buffer:
 
     def waiting(self):
         """Return how many records are held."""
-        entries = [self._log.entry(at) for at in range(len(self._log))]
-        return self.waiting_in_ram() + sum([last + 1 - first for boot, _, first, last in entries if boot])
+        count = self._count
+        for at in range(len(self._log)):  # one after the other: a log of days has more entries than a heap has room for
+            boot, _, first, last = self._log.entry(at)
+            count += last + 1 - first if boot else 0
+        return count
 
     def report_drops(self, stamp):
         """Tell in the stream what was dropped; `stamp()` dates the events."""

@@ -30,8 +30,8 @@ class Connection:
         self.link = Link(board.settings.device, context)
         self._sender = Sender(board.buffer, _encode, random.random, _MESSAGE_BYTES)
         self._task = None
-        self._speaker = None
-        self.is_up = self.speaking = False
+        self.speaker = None  # the task that sends, while there is something to send
+        self.is_up = False
         self._opening = None  # since when the link is being opened
         self._outgoing = []
         self._heard = self._sent = self._look_at = 0
@@ -54,9 +54,9 @@ class Connection:
             except (OSError, ValueError, MemoryError, asyncio.CancelledError) as error:
                 print("link:", repr(error))
             self.is_up, self._opening, self.up_since = False, None, None
-            if self._speaker:
-                self._speaker.cancel()  # before its socket is closed under it
-            self.speaking = False  # a task that is cancelled before its first step does not say so itself
+            if self.speaker:
+                self.speaker.cancel()  # before its socket is closed under it
+            self.speaker = None  # a task that is cancelled before its first step does not say so itself
             self._sender.disconnected()
             self.link.close()
             if self._stays:
@@ -72,9 +72,8 @@ class Connection:
 
     def wake(self):
         """Have what there is to send sent, unless somebody is at it."""
-        if self.is_up and not self.speaking:
-            self.speaking = True
-            self._speaker = asyncio.create_task(self._say())
+        if self.is_up and not self.speaker:
+            self.speaker = asyncio.create_task(self._say())
 
     def tell(self, verb, payload):
         """Send a message once; it is no part of the stream."""
@@ -139,7 +138,7 @@ class Connection:
         self._heard = self._sent = self._look_at = board.clock.up()
         board.buffer.report_drops(board.clock.stamp)
         self._sender.connected(self._heard)
-        self._outgoing = []
+        self._outgoing.clear()
         self.is_up = True
         self.session = session
         self.up_since = self._heard
@@ -176,7 +175,7 @@ class Connection:
         except (OSError, ValueError, MemoryError) as error:
             self._fail(repr(error), self._stays)
         finally:
-            self.speaking = False
+            self.speaker = None
 
     async def publish(self, verb, payload):
         """Send a message now; only one task at a time may."""

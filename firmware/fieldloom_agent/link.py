@@ -1,5 +1,6 @@
 """MQTT 3.1.1 over TLS: umqtt packs and unpacks, the stream moves the bytes. (F1)"""
 
+import gc
 import struct
 
 from umqtt.simple import MQTTClient
@@ -23,11 +24,13 @@ class _Packer(MQTTClient):
     def __init__(self, deliver):
         self.sock = self
         self.cb = deliver
-        self.out = bytearray()
+        self.out = None  # a packet that is being made
         self.packet = None
         self.at = 0
 
     def write(self, data, length=None):
+        if self.out is None:
+            self.out = bytearray()
         self.out += data if length is None else data[:length]
 
     def read(self, count):
@@ -59,6 +62,7 @@ class Link:
         body = b"\x00\x04MQTT\x04\x06" + struct.pack("!H", _KEEP_ALIVE_S)  # a clean session, with a will
         for part in (self._device, will[0], will[1]):
             body += struct.pack("!H", len(part)) + (part if isinstance(part, bytes) else part.encode())
+        gc.collect()  # the same for what the handshake leaves
         await self._stream.write(_packet(0x10, body))
         packet = await self._expect(_CONNACK)
         if packet[3]:
@@ -102,11 +106,10 @@ class Link:
     def close(self):
         """End the connection."""
         self._stream.close()
-        self._packer.out = bytearray()
+        self._packer.out = None
 
     async def _flush(self):
-        out = self._packer.out
-        self._packer.out = bytearray()
+        out, self._packer.out = self._packer.out, None
         await self._stream.write(out)
 
     def _deliver(self, topic, payload):

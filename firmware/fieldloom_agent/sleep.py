@@ -69,7 +69,7 @@ async def go(agent):
 async def _part(connection, state):
     """Leave in order, so that the last will is not sent."""
     for _ in range(PATIENCE):
-        if not connection.speaking:
+        if not connection.speaker:
             break
         await asyncio.sleep_ms(SENT_MS)
     try:

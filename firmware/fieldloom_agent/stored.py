@@ -1,7 +1,6 @@
 """A payload that is longer than a board has memory for: it waits on flash, where `storing` has put it. (F1)"""
 
-import gc
-import json
+from fieldloom_agent import overlay
 
 FILE = "/message"
 
@@ -17,6 +16,4 @@ class Stored:
 
     def load(self):
         """Return its JSON value. Raises ValueError."""
-        gc.collect()  # what is left of its coming would lie in the decoder's way, which holds a text twice
-        with open(FILE) as file:
-            return json.load(file)
+        return overlay.call("decoding", "load", FILE)

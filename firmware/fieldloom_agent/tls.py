@@ -5,6 +5,7 @@ cost 400 times the CPU.
 """
 
 import asyncio.core
+import gc
 import socket
 
 from fieldloom_contract.compat import const
@@ -25,6 +26,7 @@ class TlsStream:
     async def open(self, host, port, context):
         """Connect; the handshake happens in the first write."""
         await self.dial(host, port)
+        gc.collect()  # so that what stays as long as the connection lies low, and the largest room in one piece
         self._tls = context.wrap_socket(self._raw, server_hostname=host, do_handshake_on_connect=False)
 
     async def dial(self, host, port):

@@ -72,20 +72,20 @@ class Sender:
         """Begin on a new connection: nothing is in flight on it."""
         self._connected = True
         self._silent_since = None
-        self._flight = []
+        self._flight.clear()
         self._due = now
 
     def disconnected(self) -> None:
         """Stop: nothing is sent before `connected`."""
         self._connected = False
-        self._flight = []
+        self._flight.clear()
 
     def poll(self, now: int) -> Message | None:
         """Return the next message to send, or None when the window is full, all is sent or there is no connection."""
         if not self._connected:
             return None
         if self._flight and now >= self._due:
-            self._flight = []
+            self._flight.clear()
             self._wait = min(self._wait * 2, RESEND_MAX_MS)
         items = self._next_items()
         if not items:
@@ -103,7 +103,7 @@ class Sender:
     def acknowledge(self, life: int | bytes, seq: int, now: int) -> int:
         """Drop all up to seq of a life: the other side has it on its disk. Return how many records that freed."""
         freed: int = self._store.discard(life, seq)
-        self._flight = [flying for flying in self._flight if flying.life != life or flying.seq > seq]
+        self._flight[:] = [flying for flying in self._flight if flying.life != life or flying.seq > seq]
         self._settle_suspects(life, seq)
         if freed:
             self._wait = RESEND_MS
@@ -118,11 +118,11 @@ class Sender:
         refusal, of a message that is not the one in flight, changes nothing.
         """
         if not self._suspects:
-            self._suspects = [(flying.life, flying.seq) for flying in self._flight]
-            self._flight = []
+            self._suspects[:] = [(flying.life, flying.seq) for flying in self._flight]
+            self._flight.clear()
         elif len(self._flight) == 1 and refused in (None, self._flight[0].fingerprint):
             self._give_up(self._flight[0], reason)
-            self._flight = []
+            self._flight.clear()
         self._heard(now)
 
     def is_dead(self, now: int) -> bool:
@@ -142,7 +142,7 @@ class Sender:
                 self._settle_suspects(item.life, item.seq)
 
     def _settle_suspects(self, life: int | bytes, seq: int) -> None:
-        self._suspects = [suspect for suspect in self._suspects if suspect[0] != life or suspect[1] > seq]
+        self._suspects[:] = [suspect for suspect in self._suspects if suspect[0] != life or suspect[1] > seq]
 
     def _still_held(self, suspect: tuple[int | bytes, int]) -> bool:
         """Whether any record up to a suspect is in the store; a policy may have dropped them all."""
@@ -151,7 +151,7 @@ class Sender:
 
     def _next_items(self) -> list[Item]:
         """Return the run of records of one life and one kind that the window and a message have room for."""
-        self._suspects = [suspect for suspect in self._suspects if self._still_held(suspect)]
+        self._suspects[:] = [suspect for suspect in self._suspects if self._still_held(suspect)]
         if self._suspects and self._flight:
             return []
         records = 1 if self._suspects else self._window_records - self.outstanding

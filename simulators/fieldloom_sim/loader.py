@@ -94,7 +94,6 @@ class Board:
         self._heap: str = request["heap"]
         self._skew_ppm: int = request["skew_ppm"]
         self._pending = b""
-        self._flash = Memory(folder / FLASH_FILE)
         self.serial = SerialPort(folder / CONSOLE_FILE)
 
     def start(self) -> None:
@@ -161,14 +160,16 @@ class Board:
         try:
             die_with_parent()
             acks = os.open(self.folder / ACKS_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            high = [os.dup(number) for number in (console, console, console, control, acks)]
+            flash = os.open(self.folder / FLASH_FILE, os.O_RDWR)
+            size = os.fstat(flash).st_size
+            high = [os.dup(number) for number in (console, console, console, control, acks, flash)]
             for target, source in enumerate(high):
                 os.dup2(source, target)
-            os.closerange(5, FILES)
+            os.closerange(6, FILES)
             os.putenv("TZ", "UTC")
             os.unsetenv("HOME")  # where the VM would keep what is typed at its prompt
             script = START.format(*self._rom)
-            spec = {"flash": self._flash.place, "rom": self._release, "main": not self.serial.is_raw}
+            spec = {"flash": size, "rom": self._release, "main": not self.serial.is_raw}
             spec["skew_ppm"] = self._skew_ppm
             heap = ["-X", f"heapsize={self._heap}"]
             # -i: a board whose main.py has ended is at its prompt.

@@ -27,7 +27,7 @@ import asyncio, time, tls
 class Wifi:
     def connect(wifi, address): pass
 sys.modules["fieldloom_agent.wifi"] = Wifi
-from fieldloom_agent import connection, drops, home, overlay, storing
+from fieldloom_agent import connection, decoding, drops, home, overlay, storing
 from fieldloom_agent.buffer import Buffer
 from fieldloom_contract import topics
 class Clock:

@@ -27,7 +27,7 @@ from fieldloom_contract import topics
 class Link:
     async def part(self): Connection.parted.append("parted")
 class Connection:
-    up_since, session, speaking, link, parted = None, "s", False, Link(), []
+    up_since, session, speaker, link, parted = None, "s", None, Link(), []
     async def publish(self, verb, payload): Connection.parted.append([verb, json.loads(payload)])
 class Settings:
     sleep = {"every": 600000, "awake": 2000}

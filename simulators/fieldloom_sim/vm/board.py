@@ -1,7 +1,7 @@
 """A virtual board, from power-on to boot.py: host's file system out, flash and stand-ins in. (F7)
 
-Imported from the ROM by the VM's first lines. The VM's argument is JSON of `flash` and `rom` ([address, size] each, a
-`rom` of no size is none), `skew_ppm`, and whether to run `main`.
+Imported from the ROM by the VM's first lines. The VM's argument is JSON of `flash` (its size), `rom` ([address, size];
+of no size it is none), `skew_ppm`, and whether to run `main`.
 """
 
 import gc
@@ -33,7 +33,7 @@ def become(flash, rom, skew_ppm, main):
     if rom[1]:
         vfs.mount(vfs.VfsRom(uctypes.bytearray_at(*rom)), "/rom")
     # Program and read size are what the ESP32 port uses on its partition.
-    vfs.mount(vfs.VfsLfs2(Flash(*flash), progsize=32, readsize=32), "/")
+    vfs.mount(vfs.VfsLfs2(Flash(flash), progsize=32, readsize=32), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     del sys.modules["board"]
