@@ -109,6 +109,8 @@ class Lane:
     rates: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     """99th percentiles, ms."""
+    medians: list[float] = field(default_factory=list)
+    """Of the same messages, ms."""
     costs: list[dict[str, float]] = field(default_factory=list)
     """CPU a message in µs, by who spent it."""
 
@@ -170,10 +172,11 @@ class Bench:
         lane.costs.append({**spent, "generator": (time.process_time() - mine) / count * 1e6})
 
     async def latency(self, lane: Lane, seconds: float) -> None:
-        """Measure the 99th percentile of ms from publish to answer at a steady load."""
+        """Measure the 99th percentile and the median of ms from publish to answer at a steady load."""
         await steady(lane, seconds)
         took_ms = sorted(one for device in lane.devices for one in device.took_ms)
         lane.latencies.append(took_ms[len(took_ms) * 99 // 100])
+        lane.medians.append(took_ms[len(took_ms) // 2])
         for device in lane.devices:
             device.took_ms.clear()
 

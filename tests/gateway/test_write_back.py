@@ -1,7 +1,9 @@
 """SQLite's log is written back between groups, and not within the commit of one that waits to be answered. (T4, T5)"""
 
+import asyncio
 import shutil
 import sqlite3
+import threading
 
 import pytest
 
@@ -59,6 +61,32 @@ async def test_a_group_is_answered_while_the_log_is_yet_to_be_written_back(bench
 
     assert outcome.faults == ()
     assert answered == [0]
+
+
+async def test_a_group_that_waits_goes_before_the_log_is_written_back(bench):
+    done, begun, go = [], threading.Event(), threading.Event()
+    take = bench.store.take
+
+    def noted(group, now):
+        done.append("taken")
+        if len(done) == AFTER:
+            begun.set()
+            go.wait(5)
+        return take(group, now)
+
+    async with bench.running():
+        bench.store.take, bench.store.write_back = noted, lambda: done.append("written back")
+        for seq in range(1, AFTER):
+            await bench.broker.say(reading(seq))
+        last = asyncio.create_task(bench.broker.say(reading(AFTER)))
+        await until(begun.is_set)
+        waiting = asyncio.create_task(bench.broker.say(reading(AFTER + 1)))
+        await asyncio.sleep(0.05)  # it is in the inbox
+        go.set()
+        await asyncio.gather(last, waiting)
+        await until(lambda: "written back" in done)
+
+    assert done[: AFTER + 2] == [*["taken"] * (AFTER + 1), "written back"]
 
 
 async def test_what_keeps_the_log_from_being_written_back_keeps_nothing_else(bench, tmp_path):

@@ -55,6 +55,8 @@ class Ingest:
         self._on_new = on_new
         self._on_request = on_request
         self._patience = Patience()
+        self._busy = 0
+        """How many groups are being taken."""
         self._listeners: list[Callable[[Sequence[Message]], None]] = []
         self._noting: list[dict[str, Discovered]] = []
         """Where those are noted who turn up now, by their ids, for whoever has asked."""
@@ -121,7 +123,15 @@ class Ingest:
     async def _serve(self, adapter: Kept) -> None:
         async with aclosing(adapter.groups(GROUP)) as groups:
             async for group in groups:
+                self._busy += 1
                 await self._take(adapter, group)
+                self._busy -= 1
+                asyncio.get_running_loop().call_soon(self._write_back)  # after the next group, if it is there
+
+    def _write_back(self) -> None:
+        """Have SQLite's log written back while nobody waits for the disk; else SQLite does it in a commit."""
+        if not self._busy and self._store.has_to_write_back:
+            self._writer.submit(self._store.write_back)
 
     async def _take(self, adapter: Kept, group: list[Message]) -> None:
         arrivals = [self._arrival(adapter.name, place, message) for place, message in enumerate(group)]
@@ -135,10 +145,9 @@ class Ingest:
             _settle(group, dict.fromkeys(range(len(group)), BUSY))
             await asyncio.sleep(DISK_PAUSE_S)
             return
-        if self._store.has_to_write_back:
-            self._writer.submit(self._store.write_back)
         _settle(group, taken.outcomes)
         self.counts.update(taken.counts)
+        await self._answer(taken)  # before others have something to do: what a rule commands is waited for
         self._on_new()
         for found in taken.found:
             for noted in self._noting:
@@ -147,7 +156,6 @@ class Ingest:
             heard = [message for place, message in enumerate(group) if place not in taken.outcomes]
             for tell in self._listeners:
                 tell(heard)
-        await self._answer(taken)
 
     def _remember(self, adapter: Kept, arrivals: list[Arrival]) -> None:
         """Take note over which adapter devices are heard; the broker's are those of whom nothing is noted."""
@@ -171,14 +179,14 @@ class Ingest:
         return Arrival(device, verb, payload, topic, place, fault, key, slot, adapter)
 
     async def _answer(self, taken: Taken) -> None:
+        for answer in taken.answers:
+            await self.send(*answer)
         newest: dict[tuple[str, int | None, int | None], Ack] = {}
         for ack in taken.acks:
             newest[(ack.device, ack.boot, ack.refused)] = ack
         for ack in newest.values():
             payload = messages.ack(ack.boot, ack.seq, ack.error, ack.refused)
             await self.send(ack.device, topics.ACK, payload)
-        for answer in taken.answers:
-            await self.send(*answer)
         for device, request in taken.requests:
             self._on_request(device, request)
         for device in sorted(taken.greeted):

@@ -135,6 +135,8 @@ class Uplink:
 
     def wake(self) -> None:
         """Say that the outbox has grown. What comes shortly after a batch waits for what follows it."""
+        if not self._link.is_connected:
+            return  # the next connection wakes it
         wait = self._sent + GATHER_MS - self._steady()
         if wait <= 0:
             self._wake.set()

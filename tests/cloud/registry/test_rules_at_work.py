@@ -116,7 +116,9 @@ class World:
 
         async def read(session):
             rows = list(
-                await session.scalars(select(EventRow).where(EventRow.type == "rule.fired", EventRow.gateway == ""))
+                await session.scalars(
+                    select(EventRow).where(EventRow.type == "rule.fired", EventRow.gateway == "").order_by(EventRow.id)
+                )
             )
             effects = {row.id: row for row in await session.scalars(select(RuleEffect))}
             return [
