@@ -116,7 +116,7 @@ class _Reader:
     def read(self, log: Path) -> list[Operation]:
         for line in log.read_text().splitlines():
             thread, resumed, text = _CALL.match(line).groups()
-            if text.startswith(("+++", "---")):
+            if text.startswith(("+++", "---", "???(")):  # an end, a signal, a call that an end met before it was known
                 continue
             if resumed:
                 begun, since = self._begun.pop(thread)
