@@ -78,7 +78,7 @@ class Buffer:
 
     def waiting(self):
         """Return how many records are held."""
-        count = self._count
+        count = self.waiting_in_ram()
         for at in range(len(self._log)):  # one after the other: a log of days has more entries than a heap has room for
             boot, _, first, last = self._log.entry(at)
             count += last + 1 - first if boot else 0

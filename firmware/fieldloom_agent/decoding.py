@@ -35,6 +35,8 @@ def _cut(file):
         for byte in memoryview(part)[:count]:
             offset += 1
             is_long = begun and offset - begun > _LONG
+            if len(short) > _BESIDE or (is_long and has_escapes):
+                return None, None
             if is_escaped:
                 is_escaped = False
             elif byte == _BACKSLASH:
@@ -45,11 +47,9 @@ def _cut(file):
                     short[kept:] = json.dumps(mark)[1:-1].encode()
                     texts[mark] = begun, characters
                 begun, kept, characters = 0 if begun else offset, len(short) + 1, 0
-                is_long = has_escapes = False
+                has_escapes = False
                 short.append(byte)
                 continue
-            if len(short) > _BESIDE or (is_long and has_escapes):
-                return None, None
             if not is_long:
                 short.append(byte)
             characters += byte & 0xC0 != 0x80

@@ -21,6 +21,16 @@ documents = st.recursive(
 ).map(lambda value: {"parameters": value})
 LONG = {"id": "c1", "parameters": {"name": "relay", "value": "é" * 1900, "more": ["y" * 600, {"z": "z" * 513}]}}
 
+AT_THE_LIMIT = [
+    "\n" * 255,
+    "\n" * 256,
+    "x" + "\n" * 256,
+    "\n" * 256 + "x",
+    "x" * 510 + "\n",
+    "x" * 511 + "\n",
+    "x" * 512 + "\n",
+]
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
@@ -34,8 +44,16 @@ def test_a_document_is_what_json_says(file, document):
     assert decoding.load(file) == document
 
 
+@pytest.mark.parametrize("text", AT_THE_LIMIT)
+def test_a_text_with_escapes_is_decoded_around_the_length_that_is_long(file, text):
+    file.write_text(json.dumps({"a": text, "b": 1}))
+
+    assert decoding.load(file) == {"a": text, "b": 1}
+
+
 def test_a_board_decodes_alike(tmp_path):
-    documents = [LONG, {"a": "\n" * 1500}, {"a": "x" * 513, "b": "\u0000" + "0"}, ["k" * 3000], {"a": "k" * 512}]
+    documents = [LONG, {"a": "\n" * 1500}, {"a": "x" * 513, "b": "\u0000" + "0"}, ["k" * 3000]]
+    documents += [{"a": text} for text in ("k" * 511, "k" * 512, "k" * 513, *AT_THE_LIMIT)]
     (tmp_path / "documents").write_text(json.dumps(documents))
     imports = """
 from fieldloom_agent import decoding
